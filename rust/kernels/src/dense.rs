@@ -1,0 +1,428 @@
+//! The three products of a dense layer, and the column sums of its bias.
+//!
+//! In: views of rows and a [`Team`]. Out: activations, deltas, gradients, written in place.
+//! They never split a sum: threads share out blocks of the result (see `tile.rs`), so the bits do not depend on them.
+
+use crate::activation::Activation;
+use crate::isa::Isa;
+use crate::pool::Team;
+use crate::simd::{Kernel, Vector, run};
+use crate::tile::{Block, Finish, Layout, Start};
+use crate::{Real, padded};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Rows of numbers: `rows` x `columns`, row i from `i * stride` on.
+///
+/// Where a kernel says so, each row is padded: the numbers up to [`padded`]`(columns)` belong to the view too.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a, T> {
+    /// The numbers.
+    pub data: &'a [T],
+    /// Number of rows.
+    pub rows: usize,
+    /// Numbers that mean something in a row.
+    pub columns: usize,
+    /// From one row to the next.
+    pub stride: usize,
+}
+
+/// A [`View`] that can be written.
+#[derive(Debug)]
+pub struct ViewMut<'a, T> {
+    /// The numbers.
+    pub data: &'a mut [T],
+    /// Number of rows.
+    pub rows: usize,
+    /// Numbers that mean something in a row.
+    pub columns: usize,
+    /// From one row to the next.
+    pub stride: usize,
+}
+
+impl<'a, T: Real> View<'a, T> {
+    /// A view of rows that lie `stride` apart.
+    pub fn new(data: &'a [T], rows: usize, columns: usize, stride: usize) -> Self {
+        View { data, rows, columns, stride }
+    }
+
+    /// Panics unless every row, `width` numbers long, lies in the data.
+    pub(crate) fn check(&self, width: usize) {
+        check(self.data.len(), self.rows, width, self.stride);
+    }
+
+    /// Row `i`, without its padding.
+    pub fn row(&self, i: usize) -> &'a [T] {
+        &self.data[i * self.stride..][..self.columns]
+    }
+}
+
+impl<'a, T: Real> ViewMut<'a, T> {
+    /// A view of rows that lie `stride` apart.
+    pub fn new(data: &'a mut [T], rows: usize, columns: usize, stride: usize) -> Self {
+        ViewMut { data, rows, columns, stride }
+    }
+
+    pub(crate) fn check(&self, width: usize) {
+        check(self.data.len(), self.rows, width, self.stride);
+    }
+
+    /// The same rows, to read.
+    pub fn as_view(&self) -> View<'_, T> {
+        View { data: self.data, rows: self.rows, columns: self.columns, stride: self.stride }
+    }
+}
+
+fn check(len: usize, rows: usize, width: usize, stride: usize) {
+    assert!(width <= stride || rows <= 1, "rows of {width} do not fit a stride of {stride}");
+    let end = rows.checked_sub(1).map_or(Some(0), |r| r.checked_mul(stride)?.checked_add(width));
+    assert!(end.is_some_and(|end| end <= len), "{rows} rows of {width}, {stride} apart, do not fit {len} numbers");
+}
+
+/// A pointer that tiles of a job share; every tile writes elements of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<T>(pub *mut T);
+// SAFETY: used only inside `Team::run` by tiles that write disjoint elements.
+unsafe impl<T> Sync for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T> Send for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// The pointer; a method, so that closures capture the wrapper and not its field.
+    pub fn get(self) -> *mut T {
+        self.0
+    }
+}
+
+/// Multiply-adds in a nanosecond, roughly, on one thread of the sets with vectors: to guess what a job costs.
+const WORK_PER_NANOSECOND: u64 = 60;
+/// A block of this much work is worth handing to another thread: some 0.5 us.
+const MIN_BLOCK_WORK: usize = 32 * 1024;
+/// Rows and columns of a block at most: 504 x 512 float32 of C are 1 MiB, half of the second-level cache.
+const MAX_BLOCK: (usize, usize) = (504, 512);
+/// Columns of B from which its rows lie too far apart to be read in place (the draft fell from 160 to 25-116 GF/s).
+const PACK_COLUMNS: usize = 320;
+/// Rows of C over which the cost of packing B is spread.
+const PACK_ROWS: usize = 32;
+
+/// Rows and columns of the blocks into which a product of (m, n, k) is cut for so many threads.
+fn block_size(m: usize, n: usize, k: usize, threads: usize, lanes: usize) -> (usize, usize) {
+    let (mut rows, mut columns) = (m.min(MAX_BLOCK.0), n.min(MAX_BLOCK.1));
+    if threads == 1 {
+        return (rows, columns);
+    }
+    let panel = 4 * lanes;
+    let count = |rows: usize, columns: usize| m.div_ceil(rows) * n.div_ceil(columns);
+    // Halve what is longer until every thread has a few blocks, as long as a block stays worth its hand-over.
+    while count(rows, columns) < 3 * threads && rows * columns * k.max(1) >= 2 * MIN_BLOCK_WORK {
+        if columns > panel && (columns >= rows || rows <= 24) {
+            columns = (columns / 2).next_multiple_of(panel);
+        } else if rows > 24 {
+            rows = (rows / 2).next_multiple_of(24);
+        } else {
+            break;
+        }
+    }
+    (rows, columns)
+}
+
+/// One of the three products, before it is cut into blocks. `n` is padded.
+struct Product<T> {
+    m: usize,
+    n: usize,
+    k: usize,
+    a: *const T,
+    a_strides: (usize, usize),
+    b: *const T,
+    b_stride: usize,
+    b_layout: Layout,
+    c: *mut T,
+    c_stride: usize,
+    start: Start<T>,
+    finish: Finish<T>,
+}
+
+// SAFETY: the blocks of a product write disjoint elements of C (and of `finish`), and only read the rest.
+unsafe impl<T> Sync for Product<T> {}
+
+impl<T: Real> Product<T> {
+    /// # Safety
+    /// A, B, C and what `start` and `finish` point to reach as far as (m, n, k) and the strides say.
+    unsafe fn run(&self, isa: Isa, team: &Team) -> bool {
+        let (rows, columns) = block_size(self.m, self.n, self.k, team.threads(), T::LANES);
+        let across = self.n.div_ceil(columns.max(1));
+        let blocks = self.m.div_ceil(rows.max(1)) * across;
+        if blocks <= 1 {
+            // SAFETY: the caller's word.
+            return unsafe { T::run_block(isa, self.block(0, self.m, 0, self.n)) };
+        }
+        let finite = AtomicBool::new(true);
+        let work = (self.m as u64).saturating_mul(self.n as u64).saturating_mul(self.k as u64);
+        team.run(blocks, work / WORK_PER_NANOSECOND, |index| {
+            let (i, j) = (index / across * rows, index % across * columns);
+            let block = self.block(i, rows.min(self.m - i), j, columns.min(self.n - j));
+            // SAFETY: the caller's word; a block lies within its product.
+            let ok = unsafe { T::run_block(isa, block) };
+            if !ok {
+                finite.store(false, Ordering::Relaxed);
+            }
+        });
+        finite.into_inner()
+    }
+
+    /// Rows `i..i + m` and columns `j..j + n`.
+    fn block(&self, i: usize, m: usize, j: usize, n: usize) -> Block<T> {
+        let b_offset = match self.b_layout {
+            Layout::Rows => j,
+            Layout::Transposed { .. } => j * self.b_stride,
+        };
+        let at = |stride: usize| i * stride + j;
+        Block {
+            m,
+            n,
+            k: self.k,
+            a: self.a.wrapping_add(i * self.a_strides.0),
+            a_strides: self.a_strides,
+            b: self.b.wrapping_add(b_offset),
+            b_stride: self.b_stride,
+            b_layout: match self.b_layout {
+                Layout::Rows => Layout::Rows,
+                Layout::Transposed { columns } => Layout::Transposed { columns: columns.saturating_sub(j) },
+            },
+            pack: m >= PACK_ROWS && self.b_stride >= PACK_COLUMNS,
+            c: self.c.wrapping_add(at(self.c_stride)),
+            c_stride: self.c_stride,
+            start: match self.start {
+                Start::Row(row) => Start::Row(row.wrapping_add(j)),
+                start => start,
+            },
+            finish: match self.finish {
+                Finish::Activate { activation, a, stride } => {
+                    Finish::Activate { activation, a: a.wrapping_add(at(stride)), stride }
+                }
+                Finish::Slope { activation, a, z, stride } => {
+                    let (a, z) = (a.wrapping_add(at(stride)), z.wrapping_add(at(stride)));
+                    Finish::Slope { activation, a, z, stride }
+                }
+                finish => finish,
+            },
+        }
+    }
+}
+
+/// `a = f(x w + bias)`, and `z = x w + bias` where it is kept.
+///
+/// # Shapes
+/// x is (rows, n_in), w is (n_in, n_out), bias is (n_out), z and a are (rows, n_out).
+/// w, bias, z and a are padded; x is not.
+///
+/// # Panics
+/// When the shapes do not fit each other or their data.
+pub fn forward<T: Real>(
+    isa: Isa,
+    team: &Team,
+    x: View<T>,
+    w: View<T>,
+    bias: Option<&[T]>,
+    activation: Activation,
+    z: Option<ViewMut<T>>,
+    a: ViewMut<T>,
+) {
+    let n = padded::<T>(w.columns);
+    x.check(x.columns);
+    w.check(n);
+    a.check(n);
+    assert_eq!((x.columns, x.rows, w.columns), (w.rows, a.rows, a.columns), "shapes of x, w and a");
+    assert!(bias.is_none_or(|b| b.len() >= n), "the bias is padded");
+    let a_out = a.data.as_mut_ptr();
+    let (c, c_stride) = match z {
+        Some(z) => {
+            z.check(n);
+            assert_eq!((z.rows, z.columns), (a.rows, a.columns), "shapes of z and a");
+            (z.data.as_mut_ptr(), z.stride)
+        }
+        None => (a_out, a.stride),
+    };
+    let in_place = c == a_out;
+    let product = Product {
+        m: x.rows,
+        n,
+        k: x.columns,
+        a: x.data.as_ptr(),
+        a_strides: (x.stride, 1),
+        b: w.data.as_ptr(),
+        b_stride: w.stride,
+        b_layout: Layout::Rows,
+        c,
+        c_stride,
+        start: bias.map_or(Start::Zero, |b| Start::Row(b.as_ptr())),
+        finish: match activation {
+            Activation::Identity if in_place => Finish::Keep,
+            activation => Finish::Activate { activation, a: a_out, stride: a.stride },
+        },
+    };
+    // SAFETY: shapes and lengths were checked above; z and a are different buffers or the same one.
+    unsafe { product.run(isa, team) };
+}
+
+/// The layer below, as its delta needs it: `f'(z)` comes from these.
+#[derive(Clone, Copy, Debug)]
+pub struct Below<'a, T> {
+    /// The activation of the layer below.
+    pub activation: Activation,
+    /// Its output, padded.
+    pub a: View<'a, T>,
+    /// What went into its activation, where [`Activation::needs_z`]; else anything with the stride of `a`.
+    pub z: View<'a, T>,
+}
+
+/// `out = (delta w^T) * f'(z of the layer below)`: the delta of the layer below, or dL/dx where there is none.
+///
+/// # Shapes
+/// delta is (rows, n_out), w is (n_in, n_out) and padded, `below` and out are (rows, n_in) and padded. The padding of
+/// out becomes 0.
+///
+/// # Panics
+/// When the shapes do not fit each other or their data.
+pub fn input_gradient<T: Real>(
+    isa: Isa,
+    team: &Team,
+    delta: View<T>,
+    w: View<T>,
+    below: Option<Below<T>>,
+    out: ViewMut<T>,
+) {
+    let n = padded::<T>(w.rows);
+    delta.check(delta.columns);
+    w.check(padded::<T>(w.columns));
+    out.check(n);
+    assert_eq!((delta.columns, delta.rows, w.rows), (w.columns, out.rows, out.columns), "shapes of delta, w and out");
+    let finish = match below {
+        None => Finish::Keep,
+        Some(Below { activation: Activation::Identity, .. }) => Finish::Keep,
+        Some(Below { activation, a, z }) => {
+            a.check(n);
+            z.check(n);
+            assert_eq!(
+                (a.rows, a.columns, z.rows, z.stride),
+                (out.rows, out.columns, a.rows, a.stride),
+                "shapes below"
+            );
+            Finish::Slope { activation, a: a.data.as_ptr(), z: z.data.as_ptr(), stride: a.stride }
+        }
+    };
+    let product = Product {
+        m: delta.rows,
+        n,
+        k: delta.columns,
+        a: delta.data.as_ptr(),
+        a_strides: (delta.stride, 1),
+        b: w.data.as_ptr(),
+        b_stride: w.stride,
+        b_layout: Layout::Transposed { columns: w.rows },
+        c: out.data.as_mut_ptr(),
+        c_stride: out.stride,
+        start: Start::Zero,
+        finish,
+    };
+    // SAFETY: shapes and lengths were checked above.
+    unsafe { product.run(isa, team) };
+}
+
+/// `dw = x^T delta`, or added to what `dw` holds. Returns whether the square of every element is finite.
+///
+/// # Shapes
+/// x is (rows, n_in), delta is (rows, n_out) and padded, dw is (n_in, n_out) and padded.
+///
+/// # Panics
+/// When the shapes do not fit each other or their data.
+pub fn weight_gradient<T: Real>(
+    isa: Isa,
+    team: &Team,
+    x: View<T>,
+    delta: View<T>,
+    accumulate: bool,
+    dw: ViewMut<T>,
+) -> bool {
+    let n = padded::<T>(delta.columns);
+    x.check(x.columns);
+    delta.check(n);
+    dw.check(n);
+    assert_eq!((x.columns, x.rows, delta.columns), (dw.rows, delta.rows, dw.columns), "shapes of x, delta and dw");
+    let product = Product {
+        m: x.columns,
+        n,
+        k: x.rows,
+        a: x.data.as_ptr(),
+        a_strides: (1, x.stride),
+        b: delta.data.as_ptr(),
+        b_stride: delta.stride,
+        b_layout: Layout::Rows,
+        c: dw.data.as_mut_ptr(),
+        c_stride: dw.stride,
+        start: if accumulate { Start::Accumulate } else { Start::Zero },
+        finish: Finish::Check,
+    };
+    // SAFETY: shapes and lengths were checked above.
+    unsafe { product.run(isa, team) }
+}
+
+struct ColumnSums<T> {
+    x: *const T,
+    rows: usize,
+    columns: usize,
+    stride: usize,
+    accumulate: bool,
+    sums: *mut T,
+}
+
+impl<T: Real> Kernel<T> for ColumnSums<T> {
+    type Output = bool;
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) -> bool {
+        let mut squares = V::zero();
+        for j in (0..self.columns).step_by(T::LANES) {
+            // SAFETY: the caller vouches for `rows` padded rows and a padded row of sums.
+            unsafe {
+                let mut sum = if self.accumulate { V::load(self.sums.add(j)) } else { V::zero() };
+                for i in 0..self.rows {
+                    sum = sum.add(V::load(self.x.add(i * self.stride + j)));
+                }
+                sum.store(self.sums.add(j));
+                squares = sum.fma(sum, squares);
+            }
+        }
+        squares.sum_lanes().is_finite()
+    }
+}
+
+/// `sums = sum over rows of x`, or added to what `sums` holds; the order of the rows. Returns whether their squares are finite.
+///
+/// # Shapes
+/// x is (rows, columns) and padded, sums is (columns) and padded.
+///
+/// # Panics
+/// When the shapes do not fit their data.
+pub fn column_sums<T: Real>(isa: Isa, team: &Team, x: View<T>, accumulate: bool, sums: &mut [T]) -> bool {
+    let columns = padded::<T>(x.columns);
+    x.check(columns);
+    assert!(sums.len() >= columns, "the sums are padded");
+    let (rows, stride, data, sums) = (x.rows, x.stride, x.data, Shared(sums.as_mut_ptr()));
+    let sum = |start: usize, columns: usize| {
+        let x = data[start..].as_ptr();
+        // SAFETY: shapes and lengths were checked above; the ranges of columns are apart from each other.
+        unsafe { run(isa, ColumnSums { x, rows, columns, stride, accumulate, sums: sums.get().wrapping_add(start) }) }
+    };
+    // 16 numbers are summed in a nanosecond or so.
+    let worth_sharing = team.threads() > 1 && rows * columns >= 64 * 1024;
+    if !worth_sharing {
+        return sum(0, columns);
+    }
+    let width = columns.div_ceil(4 * team.threads()).next_multiple_of(4 * T::LANES);
+    let finite = AtomicBool::new(true);
+    team.run(columns.div_ceil(width), (rows * columns / 16) as u64, |i| {
+        if !sum(i * width, width.min(columns - i * width)) {
+            finite.store(false, Ordering::Relaxed);
+        }
+    });
+    finite.into_inner()
+}

@@ -1,0 +1,140 @@
+//! Which instruction sets this machine has, and which one is used.
+//!
+//! In: what the processor says, and the `DNN_ISA` environment variable. Out: an [`Isa`].
+//! An [`Isa`] that the processor lacks can't be made, so holding one is the proof that its instructions may run.
+
+use std::fmt;
+
+/// The names of the instruction sets, fastest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    /// 512-bit vectors: AVX-512 F, BW, DQ and VL.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// 256-bit vectors: AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// Plain Rust: the twin that the others are tested against. Always there, and slow.
+    Scalar,
+}
+
+/// An instruction set that this processor has.
+///
+/// # Examples
+/// ```
+/// use dnn_kernels::Isa;
+/// assert_eq!(Isa::available().last(), Some(&Isa::SCALAR));
+/// assert_eq!(Isa::named("scalar"), Ok(Isa::SCALAR));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Isa(pub(crate) Name);
+
+/// Why a name is no instruction set to use here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IsaError {
+    /// No such name; carries what was asked for.
+    Unknown(String),
+    /// The name is known, but this processor lacks the instructions.
+    Missing(String),
+}
+
+impl Isa {
+    /// Plain Rust, on every machine.
+    pub const SCALAR: Isa = Isa(Name::Scalar);
+
+    /// The sets that this processor has, fastest first; `scalar` is always the last.
+    pub fn available() -> Vec<Isa> {
+        let mut found = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            let avx2 = has!("avx2") && has!("fma");
+            if avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
+                found.push(Isa(Name::Avx512));
+            }
+            if avx2 {
+                found.push(Isa(Name::Avx2));
+            }
+        }
+        found.push(Isa::SCALAR);
+        found
+    }
+
+    /// The set of this name, if the processor has it.
+    ///
+    /// # Errors
+    /// [`IsaError`] when there is no such name, or not on this processor.
+    pub fn named(name: &str) -> Result<Isa, IsaError> {
+        if let Some(found) = Isa::available().into_iter().find(|isa| isa.name() == name) {
+            return Ok(found);
+        }
+        match name {
+            "avx512" | "avx2" => Err(IsaError::Missing(name.to_owned())),
+            _ => Err(IsaError::Unknown(name.to_owned())),
+        }
+    }
+
+    /// The set that is used when nobody asks: `DNN_ISA` where it is set, else the fastest.
+    ///
+    /// # Errors
+    /// [`IsaError`] when `DNN_ISA` holds something that [`Isa::named`] refuses.
+    pub fn preferred() -> Result<Isa, IsaError> {
+        match std::env::var("DNN_ISA") {
+            Ok(name) if !name.is_empty() => Isa::named(&name),
+            _ => Ok(Isa::available()[0]),
+        }
+    }
+
+    /// `"avx512"`, `"avx2"` or `"scalar"`.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Name::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Name::Avx2 => "avx2",
+            Name::Scalar => "scalar",
+        }
+    }
+}
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for IsaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let have: Vec<&str> = Isa::available().into_iter().map(Isa::name).collect();
+        let have = have.join(", ");
+        match self {
+            IsaError::Unknown(name) => write!(f, "there is no instruction set {name:?}; this machine has {have}"),
+            IsaError::Missing(name) => write!(f, "this processor lacks {name}; it has {have}"),
+        }
+    }
+}
+
+impl std::error::Error for IsaError {}
+
+/// The features of this processor that matter here, for reports.
+pub fn cpu_features() -> Vec<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::is_x86_feature_detected as has;
+        let all = [
+            ("sse2", has!("sse2")),
+            ("avx", has!("avx")),
+            ("avx2", has!("avx2")),
+            ("fma", has!("fma")),
+            ("avx512f", has!("avx512f")),
+            ("avx512bw", has!("avx512bw")),
+            ("avx512dq", has!("avx512dq")),
+            ("avx512vl", has!("avx512vl")),
+            ("avx512vnni", has!("avx512vnni")),
+            ("avx512bf16", has!("avx512bf16")),
+        ];
+        all.into_iter().filter_map(|(name, there)| there.then_some(name)).collect()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    Vec::new()
+}

@@ -1,0 +1,27 @@
+//! The inner loops of dense networks, for every instruction set: slices and sizes in, slices out.
+//!
+//! The only crate of the project with `unsafe`, and on `std` alone. It has never heard of a layer.
+
+mod activation;
+mod buffer;
+mod dense;
+mod isa;
+mod math;
+mod pool;
+mod rows;
+mod simd;
+mod tile;
+mod update;
+
+pub use activation::{Activation, activate, activate_in_place, multiply_slope};
+pub use buffer::{Buffer, padded, row_stride};
+pub use dense::{Below, View, ViewMut, column_sums, forward, input_gradient, weight_gradient};
+pub use isa::{Isa, IsaError, cpu_features};
+pub use math::{Elementary, evaluate};
+pub use pool::Team;
+pub use rows::{
+    PointLoss, Target, multiply_softmax_slope, point_loss, softmax_cross_entropy, softmax_in_place, sum_of_magnitudes,
+    sum_of_squares,
+};
+pub use simd::Real;
+pub use update::{Adam, Sgd, adam, add_penalty_gradient, sgd};

@@ -1,0 +1,28 @@
+//! The normal distribution.
+//!
+//! In: any number. Out: how much of the distribution lies below it, and its density there.
+//! The tail beyond a is e^(-a^2/2) times Mills' ratio, which is smooth: a polynomial in (4 - a)/(4 + a).
+
+use super::Coefficients;
+use super::exp::{exp_reduced, polynomial, reduce};
+use crate::simd::Vector;
+
+/// (P(Z <= z), density at z) for a standard normal Z.
+#[inline(always)]
+pub(crate) fn normal<V: Vector>(z: V) -> (V, V) {
+    let one = V::num(1.0);
+    let half = V::num(0.5);
+    let a = V::splat(V::Elem::NORMAL_TAIL_IS_0).min(z.abs());
+    // a^2 = square + low, exactly; large squares need their low part.
+    let square = a.mul(a);
+    let low = a.fms(a, square);
+    let (n, r) = reduce(square.mul(half).neg());
+    let exp = exp_reduced(low.fnma(half, r));
+
+    let u = V::num(4.0).div(a.add(V::num(4.0)));
+    let t = u.add(u).sub(one);
+    let mills = u.mul(polynomial(t, t.mul(t), V::Elem::MILLS));
+    let tail = exp.mul(mills).mul_pow2(n);
+    let density = exp.mul(V::num(0.398_942_280_401_432_7)).mul_pow2(n);
+    (V::select(z.lt(V::zero()), tail, one.sub(tail)), density)
+}

@@ -1,0 +1,279 @@
+//! The thread pool: workers that stay, a caller that works too.
+//!
+//! In: a number of tiles and a function of the tile's index. Out: every tile done once, by whoever claimed it.
+//! It never decides anything about the result: a tile computes the same bits whoever runs it.
+//!
+//! One pool serves the process. A [`Team`] is the right to use it; who asks while another has it works alone, so that
+//! many fits in many Python threads neither wait for each other nor run more threads than processors.
+//! The caller waits only for tiles that somebody claimed: a worker that sleeps, or that a `fork` left behind in the
+//! parent process, costs nothing but its help.
+
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a worker looks for the next job before it sleeps. Waking one costs the caller 2 to 5 us; the gaps between
+/// the jobs of a training step are below 10 us.
+const SPIN: Duration = Duration::from_micros(40);
+/// Jobs below this many nanoseconds of work are not worth waking a sleeping worker for.
+const WORTH_WAKING: u64 = 20_000;
+/// Tiles of one job at most: the counter is 16 bits.
+const MAX_TILES: usize = u16::MAX as usize;
+
+/// A function of a tile index with its argument, both erased.
+#[derive(Clone, Copy)]
+struct Job {
+    call: unsafe fn(*const (), usize),
+    context: *const (),
+}
+
+struct Shared {
+    /// Generation of the job (32 bits), next tile to claim (16), number of tiles (16).
+    ///
+    /// A claim is a compare-and-swap of the whole word. It fails for a worker that still thinks of an older job, and
+    /// once it has succeeded the job can't end before the tile is reported done: so `job` is valid after a claim.
+    state: AtomicU64,
+    job: UnsafeCell<Job>,
+    /// Tiles of the current job that are finished.
+    done: AtomicUsize,
+    /// Workers of a lower number than this may take part.
+    allowed: AtomicUsize,
+    sleeping: AtomicU32,
+    lock: Mutex<()>,
+    wake: Condvar,
+    panicked: AtomicBool,
+}
+
+// SAFETY: `job` is written only by the holder of the team while no tile is claimed, and read only after a claim.
+unsafe impl Sync for Shared {}
+// SAFETY: the pointers in `job` are used only between publishing a job and its end, during which the caller keeps them.
+unsafe impl Send for Shared {}
+
+fn tiles_left(state: u64) -> bool {
+    (state >> 16) & 0xffff < state & 0xffff
+}
+
+impl Shared {
+    /// Claims a tile of the job of the moment: its index.
+    fn claim(&self) -> Option<usize> {
+        let mut state = self.state.load(Ordering::Acquire);
+        while tiles_left(state) {
+            match self.state.compare_exchange_weak(state, state + (1 << 16), Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(((state >> 16) & 0xffff) as usize),
+                Err(now) => state = now,
+            }
+        }
+        None
+    }
+
+    /// Runs tiles until none is left to claim.
+    fn work(&self) -> Result<(), Box<dyn Any + Send>> {
+        let mut outcome = Ok(());
+        while let Some(tile) = self.claim() {
+            // SAFETY: a tile was claimed, so the job is published and can't end before `done` counts this tile.
+            let job = unsafe { *self.job.get() };
+            // SAFETY: as above; the context outlives the job.
+            let ran = catch_unwind(AssertUnwindSafe(|| unsafe { (job.call)(job.context, tile) }));
+            if ran.is_err() {
+                self.panicked.store(true, Ordering::Relaxed);
+                outcome = ran;
+            }
+            self.done.fetch_add(1, Ordering::Release);
+        }
+        outcome
+    }
+
+    fn worker(&self, number: usize) {
+        let mut idle_since = Instant::now();
+        loop {
+            let mut looked = 0u32;
+            while !tiles_left(self.state.load(Ordering::Acquire)) || number >= self.allowed.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+                looked += 1;
+                if looked.is_multiple_of(64) && idle_since.elapsed() > SPIN {
+                    self.sleep(number);
+                    idle_since = Instant::now();
+                }
+            }
+            // A panic was noted in `panicked`; the caller raises it.
+            let _noted = self.work();
+            idle_since = Instant::now();
+        }
+    }
+
+    fn sleep(&self, number: usize) {
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sleeping.fetch_add(1, Ordering::SeqCst);
+        while !tiles_left(self.state.load(Ordering::SeqCst)) || number >= self.allowed.load(Ordering::SeqCst) {
+            guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.sleeping.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+struct Pool {
+    shared: Arc<Shared>,
+    workers: usize,
+    /// The process that made it: after a `fork` the child has the memory but not the workers.
+    process: u32,
+}
+
+static POOL: Mutex<Option<Pool>> = Mutex::new(None);
+
+impl Pool {
+    fn new() -> Pool {
+        unsafe fn nothing(_: *const (), _: usize) {}
+        let shared = Arc::new(Shared {
+            state: AtomicU64::new(0),
+            job: UnsafeCell::new(Job { call: nothing, context: std::ptr::null() }),
+            done: AtomicUsize::new(0),
+            allowed: AtomicUsize::new(0),
+            sleeping: AtomicU32::new(0),
+            lock: Mutex::new(()),
+            wake: Condvar::new(),
+            panicked: AtomicBool::new(false),
+        });
+        Pool { shared, workers: 0, process: std::process::id() }
+    }
+
+    /// Starts workers until there are `wanted`, or as many as the system gives.
+    fn grow(&mut self, wanted: usize) {
+        while self.workers < wanted {
+            let (shared, number) = (Arc::clone(&self.shared), self.workers);
+            let started = std::thread::Builder::new()
+                .name(format!("dnn-{number}"))
+                .stack_size(1 << 20)
+                .spawn(move || shared.worker(number));
+            if started.is_err() {
+                return;
+            }
+            self.workers += 1;
+        }
+    }
+}
+
+/// The right to use the pool's workers, for as long as it lives. Made by [`Team::of`].
+pub struct Team {
+    pool: Option<MutexGuard<'static, Option<Pool>>>,
+    threads: usize,
+}
+
+impl Team {
+    /// A team of `threads`, the caller included; fewer where the system gives fewer, one where the pool is in use.
+    pub fn of(threads: usize) -> Team {
+        if threads < 2 {
+            return Team::solo();
+        }
+        let mut guard = match POOL.try_lock() {
+            Ok(guard) => guard,
+            Err(std::sync::TryLockError::Poisoned(broken)) => broken.into_inner(),
+            Err(std::sync::TryLockError::WouldBlock) => return Team::solo(),
+        };
+        if guard.as_ref().is_some_and(|pool| pool.process != std::process::id()) {
+            // The workers stayed in the parent process. What they shared is leaked: one of them may hold its lock.
+            std::mem::forget(guard.take());
+        }
+        let pool = guard.get_or_insert_with(Pool::new);
+        pool.grow(threads - 1);
+        let workers = pool.workers.min(threads - 1);
+        pool.shared.allowed.store(workers, Ordering::SeqCst);
+        Team { pool: Some(guard), threads: workers + 1 }
+    }
+
+    /// The caller alone.
+    pub fn solo() -> Team {
+        Team { pool: None, threads: 1 }
+    }
+
+    /// How many threads work, the caller included.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Calls `tile(0)`, `tile(1)`, ... `tile(tiles - 1)`, each once, on any thread, in any order.
+    ///
+    /// `nanoseconds` is a guess of the whole work; small work does not wake sleeping workers.
+    ///
+    /// # Panics
+    /// When a tile does, after all tiles that were begun have ended.
+    pub fn run<F: Fn(usize) + Sync>(&self, tiles: usize, nanoseconds: u64, tile: F) {
+        let shared = match &self.pool {
+            Some(guard) if tiles > 1 && self.threads > 1 && tiles <= MAX_TILES => match guard.as_ref() {
+                Some(pool) => &pool.shared,
+                None => return (0..tiles).for_each(tile),
+            },
+            _ => return (0..tiles).for_each(tile),
+        };
+        unsafe fn call<F: Fn(usize)>(context: *const (), tile: usize) {
+            // SAFETY: `context` is the `&F` below, which lives until all tiles are done.
+            unsafe { (*context.cast::<F>())(tile) }
+        }
+        // SAFETY: the team is held by this thread alone, and the last job has ended, so nobody reads `job`.
+        unsafe { *shared.job.get() = Job { call: call::<F>, context: (&raw const tile).cast() } };
+        shared.done.store(0, Ordering::Relaxed);
+        let generation = (shared.state.load(Ordering::Relaxed) >> 32).wrapping_add(1);
+        shared.state.store((generation << 32) | tiles as u64, Ordering::SeqCst);
+        if nanoseconds >= WORTH_WAKING && shared.sleeping.load(Ordering::SeqCst) > 0 {
+            drop(shared.lock.lock().unwrap_or_else(PoisonError::into_inner));
+            shared.wake.notify_all();
+        }
+        let outcome = shared.work();
+        let mut looked = 0u32;
+        while shared.done.load(Ordering::Acquire) < tiles {
+            looked += 1;
+            // The worker that has the last tile may have lost its processor: leave it ours after some 100 us.
+            if looked > 4000 { std::thread::yield_now() } else { std::hint::spin_loop() }
+        }
+        if shared.panicked.swap(false, Ordering::Relaxed) {
+            match outcome {
+                Err(panic) => resume_unwind(panic),
+                Ok(()) => panic!("a worker thread panicked"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tile_runs_once_for_any_number_of_threads() {
+        for threads in 1..=4 {
+            for tiles in [0, 1, 2, 7, 64, 1000] {
+                let team = Team::of(threads);
+                for _ in 0..20 {
+                    let count: Vec<AtomicUsize> = (0..tiles).map(|_| AtomicUsize::new(0)).collect();
+                    team.run(tiles, u64::MAX, |tile| {
+                        count[tile].fetch_add(1, Ordering::Relaxed);
+                    });
+                    assert!(count.iter().all(|c| c.load(Ordering::Relaxed) == 1));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_tile_reaches_the_caller_and_the_pool_lives_on() {
+        let team = Team::of(3);
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            team.run(50, u64::MAX, |tile| assert!(tile != 17, "tile seventeen"));
+        }));
+        assert!(ran.is_err());
+        let sum = AtomicUsize::new(0);
+        team.run(10, u64::MAX, |tile| {
+            sum.fetch_add(tile, Ordering::Relaxed);
+        });
+        assert_eq!(sum.into_inner(), 45);
+    }
+
+    #[test]
+    fn who_asks_while_another_has_the_pool_works_alone() {
+        let first = Team::of(2);
+        let second = std::thread::spawn(|| Team::of(2).threads()).join().expect("no panic");
+        assert!(first.threads() == 1 || second == 1);
+    }
+}

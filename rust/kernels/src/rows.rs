@@ -1,0 +1,473 @@
+//! What happens at the output, row by row: softmax, losses and their gradients.
+//!
+//! In: outputs, targets and a weight per row. Out: a loss per row, in `f64`, and dL/da or dL/dz.
+//! Sums over the columns run in the lanes of a vector, then over the lanes, the same on every set; sums over rows are
+//! the caller's, who has them in the order of the rows.
+
+use crate::Real;
+use crate::buffer::padded;
+use crate::dense::{View, ViewMut};
+use crate::isa::Isa;
+use crate::math;
+use crate::simd::{Kernel, Vector, run};
+
+/// What the rows should have come out as.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a, T> {
+    /// A value, or a probability, for each output.
+    Dense(View<'a, T>),
+    /// The number of the class of each row.
+    Labels(&'a [u32]),
+}
+
+/// The largest element of a row, NaN where it has one.
+#[inline(always)]
+unsafe fn row_max<V: Vector>(z: *const V::Elem, n: usize) -> V::Elem {
+    let lanes = V::Elem::LANES;
+    let lowest = V::Elem::from_f64(f64::NEG_INFINITY);
+    let mut largest = V::splat(lowest);
+    for j in (0..n).step_by(lanes) {
+        // SAFETY: the caller vouches for `n` elements.
+        largest = largest.max(unsafe { V::load_first(z.add(j), lanes.min(n - j), lowest) });
+    }
+    largest.max_lane()
+}
+
+/// `e = exp(z - shift)` with zeros in the padding; returns the sum.
+#[inline(always)]
+unsafe fn row_exp<V: Vector>(z: *const V::Elem, n: usize, shift: V::Elem, e: *mut V::Elem) -> V::Elem {
+    let lanes = V::Elem::LANES;
+    let lowest = V::Elem::from_f64(f64::NEG_INFINITY);
+    let mut sum = V::zero();
+    for j in (0..n).step_by(lanes) {
+        // SAFETY: the caller vouches for `n` elements of z and a padded row of e.
+        unsafe {
+            let z = V::load_first(z.add(j), lanes.min(n - j), lowest);
+            let exp = math::exp(z.sub(V::splat(shift)));
+            exp.store(e.add(j));
+            sum = sum.add(exp);
+        }
+    }
+    V::Elem::from_f64(sum.sum_lanes())
+}
+
+/// `row *= by`, padding included.
+#[inline(always)]
+unsafe fn row_scale<V: Vector>(row: *mut V::Elem, n: usize, by: V) {
+    for j in (0..n).step_by(V::Elem::LANES) {
+        // SAFETY: the caller vouches for a padded row.
+        unsafe { V::load(row.add(j)).mul(by).store(row.add(j)) }
+    }
+}
+
+struct Softmax<T> {
+    rows: usize,
+    n: usize,
+    a: *mut T,
+    stride: usize,
+}
+
+impl<T: Real> Kernel<T> for Softmax<T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) {
+        for i in 0..self.rows {
+            let a = self.a.wrapping_add(i * self.stride);
+            // SAFETY: the caller vouches for the rows.
+            unsafe {
+                let sum = row_exp::<V>(a, self.n, row_max::<V>(a, self.n), a);
+                row_scale::<V>(a, self.n, V::num(1.0).div(V::splat(sum)));
+            }
+        }
+    }
+}
+
+/// `a <- exp(a) / sum over the row of exp(a)`, shifted by the largest element so that nothing overflows.
+///
+/// # Shapes
+/// a is (rows, n) and padded; the padding becomes 0.
+///
+/// # Panics
+/// When the shape does not fit the data.
+pub fn softmax_in_place<T: Real>(isa: Isa, a: ViewMut<T>) {
+    a.check(padded::<T>(a.columns));
+    let kernel = Softmax { rows: a.rows, n: a.columns, a: a.data.as_mut_ptr(), stride: a.stride };
+    // SAFETY: shape and length were checked above.
+    unsafe { run(isa, kernel) }
+}
+
+struct SoftmaxSlope<T> {
+    rows: usize,
+    n: usize,
+    a: *const T,
+    a_stride: usize,
+    delta: *mut T,
+    delta_stride: usize,
+}
+
+impl<T: Real> Kernel<T> for SoftmaxSlope<T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) {
+        for i in 0..self.rows {
+            let (a, delta) = (self.a.wrapping_add(i * self.a_stride), self.delta.wrapping_add(i * self.delta_stride));
+            // SAFETY: the caller vouches for padded rows; their padding is 0.
+            unsafe {
+                let mut dot = V::zero();
+                for j in (0..self.n).step_by(T::LANES) {
+                    dot = V::load(a.add(j)).fma(V::load(delta.add(j)), dot);
+                }
+                let dot = V::num(dot.sum_lanes());
+                for j in (0..self.n).step_by(T::LANES) {
+                    let d = V::load(delta.add(j)).sub(dot);
+                    V::load(a.add(j)).mul(d).store(delta.add(j));
+                }
+            }
+        }
+    }
+}
+
+/// `delta <- a (delta - sum over the row of a delta)`: the derivative of softmax, in place.
+///
+/// # Shapes
+/// a and delta are (rows, n) and padded with zeros.
+///
+/// # Panics
+/// When the shapes do not fit each other or their data.
+pub fn multiply_softmax_slope<T: Real>(isa: Isa, a: View<T>, delta: ViewMut<T>) {
+    let width = padded::<T>(a.columns);
+    a.check(width);
+    delta.check(width);
+    assert_eq!((a.rows, a.columns), (delta.rows, delta.columns), "shapes of a and delta");
+    let (rows, n, a_stride, delta_stride) = (a.rows, a.columns, a.stride, delta.stride);
+    let (a, delta) = (a.data.as_ptr(), delta.data.as_mut_ptr());
+    // SAFETY: shapes and lengths were checked above.
+    unsafe { run(isa, SoftmaxSlope { rows, n, a, a_stride, delta, delta_stride }) }
+}
+
+/// Targets as the kernels read them: one of the two pointers is null.
+struct Targets<T> {
+    dense: *const T,
+    stride: usize,
+    labels: *const u32,
+}
+
+impl<T: Real> Targets<T> {
+    /// # Panics
+    /// Unless there is a target for every output, labels being below `n`.
+    fn new(target: Target<T>, rows: usize, n: usize) -> Targets<T> {
+        match target {
+            Target::Dense(t) => {
+                t.check(n);
+                assert_eq!((t.rows, t.columns), (rows, n), "shape of the targets");
+                Targets { dense: t.data.as_ptr(), stride: t.stride, labels: std::ptr::null() }
+            }
+            Target::Labels(labels) => {
+                assert_eq!(labels.len(), rows, "a label for each row");
+                assert!(labels.iter().all(|&label| (label as usize) < n), "labels below {n}");
+                Targets { dense: std::ptr::null(), stride: 0, labels: labels.as_ptr() }
+            }
+        }
+    }
+}
+
+struct SoftmaxCrossEntropy<T> {
+    rows: usize,
+    n: usize,
+    z: *const T,
+    z_stride: usize,
+    targets: Targets<T>,
+    scale: *const T,
+    delta: *mut T,
+    delta_stride: usize,
+    losses: *mut f64,
+}
+
+impl<T: Real> Kernel<T> for SoftmaxCrossEntropy<T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) {
+        let n = self.n;
+        for i in 0..self.rows {
+            // SAFETY: the caller vouches for the rows, and for labels below n.
+            unsafe {
+                let z = self.z.add(i * self.z_stride);
+                let delta = self.delta.add(i * self.delta_stride);
+                let scale = *self.scale.add(i);
+                let largest = row_max::<V>(z, n);
+                let sum = row_exp::<V>(z, n, largest, delta);
+                let log_sum = math::log(V::splat(sum)).to_lanes()[0];
+                // -ln y = ln sum - (z - largest), which cancels less than ln sum + largest - z.
+                if self.targets.dense.is_null() {
+                    let label = *self.targets.labels.add(i) as usize;
+                    *self.losses.add(i) = log_sum.to_f64() + (largest.to_f64() - (*z.add(label)).to_f64());
+                    row_scale::<V>(delta, n, V::splat(scale).div(V::splat(sum)));
+                    let at = delta.add(label);
+                    *at = T::from_f64((*at).to_f64() - scale.to_f64());
+                } else {
+                    let t = self.targets.dense.add(i * self.targets.stride);
+                    let (mut loss, mut total) = (V::zero(), V::zero());
+                    let from = V::splat(largest);
+                    for j in (0..n).step_by(T::LANES) {
+                        let width = T::LANES.min(n - j);
+                        let t = V::load_up_to(t.add(j), width);
+                        let z = V::load_first(z.add(j), width, largest);
+                        let minus_log = V::splat(log_sum).add(from.sub(z));
+                        // 0 ln 0 is 0, also where a probability is so small that its logarithm overflows.
+                        let term = V::select(t.abs().le(V::zero()), V::zero(), t.mul(minus_log));
+                        loss = loss.add(term);
+                        total = total.add(t);
+                    }
+                    *self.losses.add(i) = loss.sum_lanes();
+                    let total = V::num(total.sum_lanes());
+                    let (y_scale, scale) = (total.div(V::splat(sum)), V::splat(scale));
+                    for j in (0..n).step_by(T::LANES) {
+                        let t = V::load_up_to(t.add(j), T::LANES.min(n - j));
+                        V::load(delta.add(j)).fms(y_scale, t).mul(scale).store(delta.add(j));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Softmax and cross entropy in one: from z, the loss `-sum t ln y` of each row and `delta = (y sum t - t) scale`.
+///
+/// # Shapes
+/// z is (rows, n), the targets are (rows, n) or labels (rows), scale and losses are (rows), delta is (rows, n) and padded.
+///
+/// # Panics
+/// When the shapes do not fit each other or their data, or a label is not below n.
+pub fn softmax_cross_entropy<T: Real>(
+    isa: Isa,
+    z: View<T>,
+    target: Target<T>,
+    scale: &[T],
+    delta: ViewMut<T>,
+    losses: &mut [f64],
+) {
+    let (rows, n) = (z.rows, z.columns);
+    z.check(n);
+    delta.check(padded::<T>(n));
+    assert_eq!((rows, n), (delta.rows, delta.columns), "shapes of z and delta");
+    assert!(scale.len() == rows && losses.len() == rows, "a scale and a loss for each row");
+    let kernel = SoftmaxCrossEntropy {
+        rows,
+        n,
+        z: z.data.as_ptr(),
+        z_stride: z.stride,
+        targets: Targets::new(target, rows, n),
+        scale: scale.as_ptr(),
+        delta: delta.data.as_mut_ptr(),
+        delta_stride: delta.stride,
+        losses: losses.as_mut_ptr(),
+    };
+    // SAFETY: shapes and lengths were checked above.
+    unsafe { run(isa, kernel) }
+}
+
+/// A loss that is a sum over single outputs: y is what came out, t what should have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PointLoss {
+    /// (y - t)^2
+    Squared,
+    /// |y - t|, with derivative 0 at 0
+    Absolute,
+    /// (y - t)^2 / 2 up to delta, then delta (|y - t| - delta / 2)
+    Huber {
+        /// Where the parabola becomes a line; positive.
+        delta: f64,
+    },
+    /// max(0, 1 - t y)
+    Hinge,
+    /// max(0, 1 - t y)^2
+    SquaredHinge,
+    /// -t ln f(z) - (1 - t) ln(1 - f(z)) with the sigmoid f, from z, stable at any z
+    SigmoidCrossEntropy,
+}
+
+/// The value and the derivative of a [`PointLoss`], side by side.
+trait Point: Copy {
+    fn value_and_slope<V: Vector>(self, y: V, t: V) -> (V, V);
+}
+
+#[derive(Clone, Copy)]
+struct Squared;
+impl Point for Squared {
+    #[inline(always)]
+    fn value_and_slope<V: Vector>(self, y: V, t: V) -> (V, V) {
+        let r = y.sub(t);
+        (r.mul(r), r.add(r))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Absolute;
+impl Point for Absolute {
+    #[inline(always)]
+    fn value_and_slope<V: Vector>(self, y: V, t: V) -> (V, V) {
+        let r = y.sub(t);
+        let sign = V::select(r.abs().le(V::zero()), V::zero(), V::num(1.0).with_sign_of(r));
+        (r.abs(), V::select(r.not_nan(), sign, r))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Huber(f64);
+impl Point for Huber {
+    #[inline(always)]
+    fn value_and_slope<V: Vector>(self, y: V, t: V) -> (V, V) {
+        let (r, delta) = (y.sub(t), V::num(self.0));
+        let size = r.abs();
+        let line = delta.mul(size.sub(V::num(self.0 / 2.0)));
+        let beyond = delta.lt(size);
+        let value = V::select(beyond, line, V::num(0.5).mul(r.mul(r)));
+        (value, V::select(beyond, delta.with_sign_of(r), r))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Hinge;
+impl Point for Hinge {
+    #[inline(always)]
+    fn value_and_slope<V: Vector>(self, y: V, t: V) -> (V, V) {
+        let margin = t.fnma(y, V::num(1.0));
+        let inside = margin.le(V::zero());
+        (V::zero().max(margin), V::select(inside, V::zero(), t.neg()))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct SquaredHinge;
+impl Point for SquaredHinge {
+    #[inline(always)]
+    fn value_and_slope<V: Vector>(self, y: V, t: V) -> (V, V) {
+        let margin = V::zero().max(t.fnma(y, V::num(1.0)));
+        (margin.mul(margin), V::num(-2.0).mul(t).mul(margin))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct SigmoidCrossEntropy;
+impl Point for SigmoidCrossEntropy {
+    #[inline(always)]
+    fn value_and_slope<V: Vector>(self, y: V, t: V) -> (V, V) {
+        // ln(1 + e^z) - t z, written so that nothing cancels at large |z|: z > 0 takes (1 - t) z + ln(1 + e^-z).
+        let positive = V::zero().lt(y);
+        let rest = math::softplus(y.abs().neg());
+        let linear = V::select(positive, V::num(1.0).sub(t).mul(y), t.neg().mul(y));
+        (rest.add(linear), math::sigmoid(y).sub(t))
+    }
+}
+
+struct PointLosses<T, P> {
+    point: P,
+    rows: usize,
+    n: usize,
+    y: *const T,
+    y_stride: usize,
+    t: *const T,
+    t_stride: usize,
+    scale: *const T,
+    gradient: *mut T,
+    gradient_stride: usize,
+    losses: *mut f64,
+}
+
+impl<T: Real, P: Point> Kernel<T> for PointLosses<T, P> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) {
+        for i in 0..self.rows {
+            // SAFETY: the caller vouches for the rows; those of `gradient` are padded.
+            unsafe {
+                let (y, t) = (self.y.add(i * self.y_stride), self.t.add(i * self.t_stride));
+                let gradient = self.gradient.add(i * self.gradient_stride);
+                let scale = V::splat(*self.scale.add(i));
+                let mut loss = V::zero();
+                for j in (0..self.n).step_by(T::LANES) {
+                    let width = T::LANES.min(self.n - j);
+                    let (y, t) = (V::load_up_to(y.add(j), width), V::load_up_to(t.add(j), width));
+                    let (mut value, slope) = self.point.value_and_slope(y, t);
+                    let mut slope = slope.mul(scale);
+                    if width < T::LANES {
+                        let inside = V::first_lanes(width);
+                        value = V::select(inside, value, V::zero());
+                        slope = V::select(inside, slope, V::zero());
+                    }
+                    loss = loss.add(value);
+                    slope.store(gradient.add(j));
+                }
+                *self.losses.add(i) = loss.sum_lanes();
+            }
+        }
+    }
+}
+
+/// The loss of each row, summed over its outputs, and its gradient: `gradient = dl/dy scale`.
+///
+/// For [`PointLoss::SigmoidCrossEntropy`] y is z, and the gradient is dl/dz.
+///
+/// # Shapes
+/// y and t are (rows, n), scale and losses are (rows), gradient is (rows, n) and padded; its padding becomes 0.
+///
+/// # Panics
+/// When the shapes do not fit each other or their data.
+pub fn point_loss<T: Real>(
+    isa: Isa,
+    loss: PointLoss,
+    y: View<T>,
+    t: View<T>,
+    scale: &[T],
+    gradient: ViewMut<T>,
+    losses: &mut [f64],
+) {
+    let (rows, n) = (y.rows, y.columns);
+    y.check(n);
+    t.check(n);
+    gradient.check(padded::<T>(n));
+    assert_eq!((t.rows, t.columns, gradient.rows, gradient.columns), (rows, n, rows, n), "shapes of y, t and gradient");
+    assert!(scale.len() == rows && losses.len() == rows, "a scale and a loss for each row");
+    let (y_stride, t_stride, gradient_stride) = (y.stride, t.stride, gradient.stride);
+    let (y, t, scale) = (y.data.as_ptr(), t.data.as_ptr(), scale.as_ptr());
+    let (gradient, losses) = (gradient.data.as_mut_ptr(), losses.as_mut_ptr());
+    macro_rules! with {
+        ($point:expr) => {{
+            let point = $point;
+            let kernel =
+                PointLosses { point, rows, n, y, y_stride, t, t_stride, scale, gradient, gradient_stride, losses };
+            // SAFETY: shapes and lengths were checked above.
+            unsafe { run(isa, kernel) }
+        }};
+    }
+    match loss {
+        PointLoss::Squared => with!(Squared),
+        PointLoss::Absolute => with!(Absolute),
+        PointLoss::Huber { delta } => with!(Huber(delta)),
+        PointLoss::Hinge => with!(Hinge),
+        PointLoss::SquaredHinge => with!(SquaredHinge),
+        PointLoss::SigmoidCrossEntropy => with!(SigmoidCrossEntropy),
+    }
+}
+
+/// The sum of the squares, in `f64`: sixteen sums, one for each place in a group of sixteen, then those in order.
+pub fn sum_of_squares<T: Real>(x: &[T]) -> f64 {
+    let mut sums = [0.0f64; 16];
+    for group in x.chunks(16) {
+        for (sum, &x) in sums.iter_mut().zip(group) {
+            *sum += x.to_f64() * x.to_f64();
+        }
+    }
+    sums.iter().sum()
+}
+
+/// The sum of the absolute values, in `f64`, in the order of [`sum_of_squares`].
+pub fn sum_of_magnitudes<T: Real>(x: &[T]) -> f64 {
+    let mut sums = [0.0f64; 16];
+    for group in x.chunks(16) {
+        for (sum, &x) in sums.iter_mut().zip(group) {
+            *sum += x.to_f64().abs();
+        }
+    }
+    sums.iter().sum()
+}

@@ -1,0 +1,280 @@
+//! AVX2 with FMA: a vector is two 256-bit registers, so that it has the lanes of an AVX-512 register.
+//!
+//! Every method is two or four instructions; they may only be reached through `simd::run` (see [`Vector`]).
+
+use super::Vector;
+use std::arch::x86_64::*;
+
+/// Twice 8 numbers in two registers.
+#[derive(Clone, Copy)]
+pub struct F32x16([__m256; 2]);
+
+// SAFETY (every block): reached only through `simd::run`, which has a proof that the processor has AVX2 and FMA.
+#[expect(clippy::undocumented_unsafe_blocks, reason = "the same fact holds for each one-line block, and stands above")]
+impl Vector for F32x16 {
+    type Elem = f32;
+    type Mask = [__m256; 2];
+    const TILE_VECTORS: usize = 1;
+    const FRACTION_BITS: i32 = 23;
+    const EXPONENT_BIAS: f64 = 127.0;
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        F32x16(unsafe { [_mm256_set1_ps(x); 2] })
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        F32x16(unsafe { [_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))] })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe {
+            _mm256_storeu_ps(to, self.0[0]);
+            _mm256_storeu_ps(to.add(8), self.0[1]);
+        }
+    }
+    #[inline(always)]
+    fn add(self, b: Self) -> Self {
+        F32x16(unsafe { [_mm256_add_ps(self.0[0], b.0[0]), _mm256_add_ps(self.0[1], b.0[1])] })
+    }
+    #[inline(always)]
+    fn sub(self, b: Self) -> Self {
+        F32x16(unsafe { [_mm256_sub_ps(self.0[0], b.0[0]), _mm256_sub_ps(self.0[1], b.0[1])] })
+    }
+    #[inline(always)]
+    fn mul(self, b: Self) -> Self {
+        F32x16(unsafe { [_mm256_mul_ps(self.0[0], b.0[0]), _mm256_mul_ps(self.0[1], b.0[1])] })
+    }
+    #[inline(always)]
+    fn div(self, b: Self) -> Self {
+        F32x16(unsafe { [_mm256_div_ps(self.0[0], b.0[0]), _mm256_div_ps(self.0[1], b.0[1])] })
+    }
+    #[inline(always)]
+    fn fma(self, b: Self, c: Self) -> Self {
+        F32x16(unsafe { [_mm256_fmadd_ps(self.0[0], b.0[0], c.0[0]), _mm256_fmadd_ps(self.0[1], b.0[1], c.0[1])] })
+    }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        F32x16(unsafe { [_mm256_sqrt_ps(self.0[0]), _mm256_sqrt_ps(self.0[1])] })
+    }
+    #[inline(always)]
+    fn max(self, b: Self) -> Self {
+        F32x16(unsafe { [_mm256_max_ps(self.0[0], b.0[0]), _mm256_max_ps(self.0[1], b.0[1])] })
+    }
+    #[inline(always)]
+    fn min(self, b: Self) -> Self {
+        F32x16(unsafe { [_mm256_min_ps(self.0[0], b.0[0]), _mm256_min_ps(self.0[1], b.0[1])] })
+    }
+    #[inline(always)]
+    fn round(self) -> Self {
+        F32x16(unsafe {
+            [
+                _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0[0]),
+                _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0[1]),
+            ]
+        })
+    }
+    #[inline(always)]
+    fn lt(self, b: Self) -> Self::Mask {
+        unsafe { [_mm256_cmp_ps::<_CMP_LT_OQ>(self.0[0], b.0[0]), _mm256_cmp_ps::<_CMP_LT_OQ>(self.0[1], b.0[1])] }
+    }
+    #[inline(always)]
+    fn le(self, b: Self) -> Self::Mask {
+        unsafe { [_mm256_cmp_ps::<_CMP_LE_OQ>(self.0[0], b.0[0]), _mm256_cmp_ps::<_CMP_LE_OQ>(self.0[1], b.0[1])] }
+    }
+    #[inline(always)]
+    fn not_nan(self) -> Self::Mask {
+        unsafe {
+            [_mm256_cmp_ps::<_CMP_ORD_Q>(self.0[0], self.0[0]), _mm256_cmp_ps::<_CMP_ORD_Q>(self.0[1], self.0[1])]
+        }
+    }
+    #[inline(always)]
+    fn select(mask: Self::Mask, yes: Self, no: Self) -> Self {
+        F32x16(unsafe { [_mm256_blendv_ps(no.0[0], yes.0[0], mask[0]), _mm256_blendv_ps(no.0[1], yes.0[1], mask[1])] })
+    }
+    #[inline(always)]
+    fn and(self, b: Self) -> Self {
+        F32x16(unsafe { [_mm256_and_ps(self.0[0], b.0[0]), _mm256_and_ps(self.0[1], b.0[1])] })
+    }
+    #[inline(always)]
+    fn or(self, b: Self) -> Self {
+        F32x16(unsafe { [_mm256_or_ps(self.0[0], b.0[0]), _mm256_or_ps(self.0[1], b.0[1])] })
+    }
+    #[inline(always)]
+    fn xor(self, b: Self) -> Self {
+        F32x16(unsafe { [_mm256_xor_ps(self.0[0], b.0[0]), _mm256_xor_ps(self.0[1], b.0[1])] })
+    }
+    #[inline(always)]
+    fn shl_fraction(self) -> Self {
+        F32x16(unsafe {
+            [
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(self.0[0]))),
+                _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(self.0[1]))),
+            ]
+        })
+    }
+    #[inline(always)]
+    fn shr_fraction(self) -> Self {
+        F32x16(unsafe {
+            [
+                _mm256_castsi256_ps(_mm256_srli_epi32::<23>(_mm256_castps_si256(self.0[0]))),
+                _mm256_castsi256_ps(_mm256_srli_epi32::<23>(_mm256_castps_si256(self.0[1]))),
+            ]
+        })
+    }
+    #[inline(always)]
+    fn zip_low(self, b: Self) -> Self {
+        // Unpacking interleaves within each 128-bit half; then the halves are put in order.
+        unsafe {
+            let low = _mm256_unpacklo_ps(self.0[0], b.0[0]);
+            let high = _mm256_unpackhi_ps(self.0[0], b.0[0]);
+            F32x16([_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high)])
+        }
+    }
+    #[inline(always)]
+    fn zip_high(self, b: Self) -> Self {
+        // Unpacking interleaves within each 128-bit half; then the halves are put in order.
+        unsafe {
+            let low = _mm256_unpacklo_ps(self.0[1], b.0[1]);
+            let high = _mm256_unpackhi_ps(self.0[1], b.0[1]);
+            F32x16([_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high)])
+        }
+    }
+}
+
+/// Twice 4 numbers in two registers.
+#[derive(Clone, Copy)]
+pub struct F64x8([__m256d; 2]);
+
+// SAFETY (every block): reached only through `simd::run`, which has a proof that the processor has AVX2 and FMA.
+#[expect(clippy::undocumented_unsafe_blocks, reason = "the same fact holds for each one-line block, and stands above")]
+impl Vector for F64x8 {
+    type Elem = f64;
+    type Mask = [__m256d; 2];
+    const TILE_VECTORS: usize = 1;
+    const FRACTION_BITS: i32 = 52;
+    const EXPONENT_BIAS: f64 = 1023.0;
+
+    #[inline(always)]
+    fn splat(x: f64) -> Self {
+        F64x8(unsafe { [_mm256_set1_pd(x); 2] })
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f64) -> Self {
+        F64x8(unsafe { [_mm256_loadu_pd(from), _mm256_loadu_pd(from.add(4))] })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f64) {
+        unsafe {
+            _mm256_storeu_pd(to, self.0[0]);
+            _mm256_storeu_pd(to.add(4), self.0[1]);
+        }
+    }
+    #[inline(always)]
+    fn add(self, b: Self) -> Self {
+        F64x8(unsafe { [_mm256_add_pd(self.0[0], b.0[0]), _mm256_add_pd(self.0[1], b.0[1])] })
+    }
+    #[inline(always)]
+    fn sub(self, b: Self) -> Self {
+        F64x8(unsafe { [_mm256_sub_pd(self.0[0], b.0[0]), _mm256_sub_pd(self.0[1], b.0[1])] })
+    }
+    #[inline(always)]
+    fn mul(self, b: Self) -> Self {
+        F64x8(unsafe { [_mm256_mul_pd(self.0[0], b.0[0]), _mm256_mul_pd(self.0[1], b.0[1])] })
+    }
+    #[inline(always)]
+    fn div(self, b: Self) -> Self {
+        F64x8(unsafe { [_mm256_div_pd(self.0[0], b.0[0]), _mm256_div_pd(self.0[1], b.0[1])] })
+    }
+    #[inline(always)]
+    fn fma(self, b: Self, c: Self) -> Self {
+        F64x8(unsafe { [_mm256_fmadd_pd(self.0[0], b.0[0], c.0[0]), _mm256_fmadd_pd(self.0[1], b.0[1], c.0[1])] })
+    }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        F64x8(unsafe { [_mm256_sqrt_pd(self.0[0]), _mm256_sqrt_pd(self.0[1])] })
+    }
+    #[inline(always)]
+    fn max(self, b: Self) -> Self {
+        F64x8(unsafe { [_mm256_max_pd(self.0[0], b.0[0]), _mm256_max_pd(self.0[1], b.0[1])] })
+    }
+    #[inline(always)]
+    fn min(self, b: Self) -> Self {
+        F64x8(unsafe { [_mm256_min_pd(self.0[0], b.0[0]), _mm256_min_pd(self.0[1], b.0[1])] })
+    }
+    #[inline(always)]
+    fn round(self) -> Self {
+        F64x8(unsafe {
+            [
+                _mm256_round_pd::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0[0]),
+                _mm256_round_pd::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0[1]),
+            ]
+        })
+    }
+    #[inline(always)]
+    fn lt(self, b: Self) -> Self::Mask {
+        unsafe { [_mm256_cmp_pd::<_CMP_LT_OQ>(self.0[0], b.0[0]), _mm256_cmp_pd::<_CMP_LT_OQ>(self.0[1], b.0[1])] }
+    }
+    #[inline(always)]
+    fn le(self, b: Self) -> Self::Mask {
+        unsafe { [_mm256_cmp_pd::<_CMP_LE_OQ>(self.0[0], b.0[0]), _mm256_cmp_pd::<_CMP_LE_OQ>(self.0[1], b.0[1])] }
+    }
+    #[inline(always)]
+    fn not_nan(self) -> Self::Mask {
+        unsafe {
+            [_mm256_cmp_pd::<_CMP_ORD_Q>(self.0[0], self.0[0]), _mm256_cmp_pd::<_CMP_ORD_Q>(self.0[1], self.0[1])]
+        }
+    }
+    #[inline(always)]
+    fn select(mask: Self::Mask, yes: Self, no: Self) -> Self {
+        F64x8(unsafe { [_mm256_blendv_pd(no.0[0], yes.0[0], mask[0]), _mm256_blendv_pd(no.0[1], yes.0[1], mask[1])] })
+    }
+    #[inline(always)]
+    fn and(self, b: Self) -> Self {
+        F64x8(unsafe { [_mm256_and_pd(self.0[0], b.0[0]), _mm256_and_pd(self.0[1], b.0[1])] })
+    }
+    #[inline(always)]
+    fn or(self, b: Self) -> Self {
+        F64x8(unsafe { [_mm256_or_pd(self.0[0], b.0[0]), _mm256_or_pd(self.0[1], b.0[1])] })
+    }
+    #[inline(always)]
+    fn xor(self, b: Self) -> Self {
+        F64x8(unsafe { [_mm256_xor_pd(self.0[0], b.0[0]), _mm256_xor_pd(self.0[1], b.0[1])] })
+    }
+    #[inline(always)]
+    fn shl_fraction(self) -> Self {
+        F64x8(unsafe {
+            [
+                _mm256_castsi256_pd(_mm256_slli_epi64::<52>(_mm256_castpd_si256(self.0[0]))),
+                _mm256_castsi256_pd(_mm256_slli_epi64::<52>(_mm256_castpd_si256(self.0[1]))),
+            ]
+        })
+    }
+    #[inline(always)]
+    fn shr_fraction(self) -> Self {
+        F64x8(unsafe {
+            [
+                _mm256_castsi256_pd(_mm256_srli_epi64::<52>(_mm256_castpd_si256(self.0[0]))),
+                _mm256_castsi256_pd(_mm256_srli_epi64::<52>(_mm256_castpd_si256(self.0[1]))),
+            ]
+        })
+    }
+    #[inline(always)]
+    fn zip_low(self, b: Self) -> Self {
+        // Unpacking interleaves within each 128-bit half; then the halves are put in order.
+        unsafe {
+            let low = _mm256_unpacklo_pd(self.0[0], b.0[0]);
+            let high = _mm256_unpackhi_pd(self.0[0], b.0[0]);
+            F64x8([_mm256_permute2f128_pd::<0x20>(low, high), _mm256_permute2f128_pd::<0x31>(low, high)])
+        }
+    }
+    #[inline(always)]
+    fn zip_high(self, b: Self) -> Self {
+        // Unpacking interleaves within each 128-bit half; then the halves are put in order.
+        unsafe {
+            let low = _mm256_unpacklo_pd(self.0[1], b.0[1]);
+            let high = _mm256_unpackhi_pd(self.0[1], b.0[1]);
+            F64x8([_mm256_permute2f128_pd::<0x20>(low, high), _mm256_permute2f128_pd::<0x31>(low, high)])
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! AVX-512: a vector is one 512-bit register.
+//!
+//! Every method is one or two instructions; they may only be reached through `simd::run` (see [`Vector`]).
+
+use super::Vector;
+use std::arch::x86_64::*;
+
+/// 16 numbers in a register.
+#[derive(Clone, Copy)]
+pub struct F32x16(__m512);
+
+// SAFETY (every block): reached only through `simd::run`, which has a proof that the processor has AVX-512.
+#[expect(clippy::undocumented_unsafe_blocks, reason = "the same fact holds for each one-line block, and stands above")]
+impl Vector for F32x16 {
+    type Elem = f32;
+    type Mask = __mmask16;
+    const TILE_VECTORS: usize = 4;
+    const FRACTION_BITS: i32 = 23;
+    const EXPONENT_BIAS: f64 = 127.0;
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        F32x16(unsafe { _mm512_set1_ps(x) })
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        F32x16(unsafe { _mm512_loadu_ps(from) })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { _mm512_storeu_ps(to, self.0) }
+    }
+    #[inline(always)]
+    fn add(self, b: Self) -> Self {
+        F32x16(unsafe { _mm512_add_ps(self.0, b.0) })
+    }
+    #[inline(always)]
+    fn sub(self, b: Self) -> Self {
+        F32x16(unsafe { _mm512_sub_ps(self.0, b.0) })
+    }
+    #[inline(always)]
+    fn mul(self, b: Self) -> Self {
+        F32x16(unsafe { _mm512_mul_ps(self.0, b.0) })
+    }
+    #[inline(always)]
+    fn div(self, b: Self) -> Self {
+        F32x16(unsafe { _mm512_div_ps(self.0, b.0) })
+    }
+    #[inline(always)]
+    fn fma(self, b: Self, c: Self) -> Self {
+        F32x16(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
+    }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        F32x16(unsafe { _mm512_sqrt_ps(self.0) })
+    }
+    #[inline(always)]
+    fn max(self, b: Self) -> Self {
+        F32x16(unsafe { _mm512_max_ps(self.0, b.0) })
+    }
+    #[inline(always)]
+    fn min(self, b: Self) -> Self {
+        F32x16(unsafe { _mm512_min_ps(self.0, b.0) })
+    }
+    #[inline(always)]
+    fn round(self) -> Self {
+        F32x16(unsafe { _mm512_roundscale_ps::<0>(self.0) })
+    }
+    #[inline(always)]
+    fn mul_pow2(self, n: Self) -> Self {
+        F32x16(unsafe { _mm512_scalef_ps(self.0, n.0) })
+    }
+    #[inline(always)]
+    fn lt(self, b: Self) -> __mmask16 {
+        unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(self.0, b.0) }
+    }
+    #[inline(always)]
+    fn le(self, b: Self) -> __mmask16 {
+        unsafe { _mm512_cmp_ps_mask::<_CMP_LE_OQ>(self.0, b.0) }
+    }
+    #[inline(always)]
+    fn not_nan(self) -> __mmask16 {
+        unsafe { _mm512_cmp_ps_mask::<_CMP_ORD_Q>(self.0, self.0) }
+    }
+    #[inline(always)]
+    fn select(mask: __mmask16, yes: Self, no: Self) -> Self {
+        F32x16(unsafe { _mm512_mask_blend_ps(mask, no.0, yes.0) })
+    }
+    #[inline(always)]
+    fn and(self, b: Self) -> Self {
+        F32x16(unsafe { _mm512_and_ps(self.0, b.0) })
+    }
+    #[inline(always)]
+    fn or(self, b: Self) -> Self {
+        F32x16(unsafe { _mm512_or_ps(self.0, b.0) })
+    }
+    #[inline(always)]
+    fn xor(self, b: Self) -> Self {
+        F32x16(unsafe { _mm512_xor_ps(self.0, b.0) })
+    }
+    #[inline(always)]
+    fn shl_fraction(self) -> Self {
+        F32x16(unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(self.0))) })
+    }
+    #[inline(always)]
+    fn shr_fraction(self) -> Self {
+        F32x16(unsafe { _mm512_castsi512_ps(_mm512_srli_epi32::<23>(_mm512_castps_si512(self.0))) })
+    }
+    #[inline(always)]
+    fn zip_low(self, b: Self) -> Self {
+        F32x16(unsafe {
+            _mm512_permutex2var_ps(
+                self.0,
+                _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
+                b.0,
+            )
+        })
+    }
+    #[inline(always)]
+    fn zip_high(self, b: Self) -> Self {
+        F32x16(unsafe {
+            _mm512_permutex2var_ps(
+                self.0,
+                _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
+                b.0,
+            )
+        })
+    }
+}
+
+/// 8 numbers in a register.
+#[derive(Clone, Copy)]
+pub struct F64x8(__m512d);
+
+// SAFETY (every block): reached only through `simd::run`, which has a proof that the processor has AVX-512.
+#[expect(clippy::undocumented_unsafe_blocks, reason = "the same fact holds for each one-line block, and stands above")]
+impl Vector for F64x8 {
+    type Elem = f64;
+    type Mask = __mmask8;
+    const TILE_VECTORS: usize = 4;
+    const FRACTION_BITS: i32 = 52;
+    const EXPONENT_BIAS: f64 = 1023.0;
+
+    #[inline(always)]
+    fn splat(x: f64) -> Self {
+        F64x8(unsafe { _mm512_set1_pd(x) })
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f64) -> Self {
+        F64x8(unsafe { _mm512_loadu_pd(from) })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f64) {
+        unsafe { _mm512_storeu_pd(to, self.0) }
+    }
+    #[inline(always)]
+    fn add(self, b: Self) -> Self {
+        F64x8(unsafe { _mm512_add_pd(self.0, b.0) })
+    }
+    #[inline(always)]
+    fn sub(self, b: Self) -> Self {
+        F64x8(unsafe { _mm512_sub_pd(self.0, b.0) })
+    }
+    #[inline(always)]
+    fn mul(self, b: Self) -> Self {
+        F64x8(unsafe { _mm512_mul_pd(self.0, b.0) })
+    }
+    #[inline(always)]
+    fn div(self, b: Self) -> Self {
+        F64x8(unsafe { _mm512_div_pd(self.0, b.0) })
+    }
+    #[inline(always)]
+    fn fma(self, b: Self, c: Self) -> Self {
+        F64x8(unsafe { _mm512_fmadd_pd(self.0, b.0, c.0) })
+    }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        F64x8(unsafe { _mm512_sqrt_pd(self.0) })
+    }
+    #[inline(always)]
+    fn max(self, b: Self) -> Self {
+        F64x8(unsafe { _mm512_max_pd(self.0, b.0) })
+    }
+    #[inline(always)]
+    fn min(self, b: Self) -> Self {
+        F64x8(unsafe { _mm512_min_pd(self.0, b.0) })
+    }
+    #[inline(always)]
+    fn round(self) -> Self {
+        F64x8(unsafe { _mm512_roundscale_pd::<0>(self.0) })
+    }
+    #[inline(always)]
+    fn mul_pow2(self, n: Self) -> Self {
+        F64x8(unsafe { _mm512_scalef_pd(self.0, n.0) })
+    }
+    #[inline(always)]
+    fn lt(self, b: Self) -> __mmask8 {
+        unsafe { _mm512_cmp_pd_mask::<_CMP_LT_OQ>(self.0, b.0) }
+    }
+    #[inline(always)]
+    fn le(self, b: Self) -> __mmask8 {
+        unsafe { _mm512_cmp_pd_mask::<_CMP_LE_OQ>(self.0, b.0) }
+    }
+    #[inline(always)]
+    fn not_nan(self) -> __mmask8 {
+        unsafe { _mm512_cmp_pd_mask::<_CMP_ORD_Q>(self.0, self.0) }
+    }
+    #[inline(always)]
+    fn select(mask: __mmask8, yes: Self, no: Self) -> Self {
+        F64x8(unsafe { _mm512_mask_blend_pd(mask, no.0, yes.0) })
+    }
+    #[inline(always)]
+    fn and(self, b: Self) -> Self {
+        F64x8(unsafe { _mm512_and_pd(self.0, b.0) })
+    }
+    #[inline(always)]
+    fn or(self, b: Self) -> Self {
+        F64x8(unsafe { _mm512_or_pd(self.0, b.0) })
+    }
+    #[inline(always)]
+    fn xor(self, b: Self) -> Self {
+        F64x8(unsafe { _mm512_xor_pd(self.0, b.0) })
+    }
+    #[inline(always)]
+    fn shl_fraction(self) -> Self {
+        F64x8(unsafe { _mm512_castsi512_pd(_mm512_slli_epi64::<52>(_mm512_castpd_si512(self.0))) })
+    }
+    #[inline(always)]
+    fn shr_fraction(self) -> Self {
+        F64x8(unsafe { _mm512_castsi512_pd(_mm512_srli_epi64::<52>(_mm512_castpd_si512(self.0))) })
+    }
+    #[inline(always)]
+    fn zip_low(self, b: Self) -> Self {
+        F64x8(unsafe { _mm512_permutex2var_pd(self.0, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), b.0) })
+    }
+    #[inline(always)]
+    fn zip_high(self, b: Self) -> Self {
+        F64x8(unsafe { _mm512_permutex2var_pd(self.0, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), b.0) })
+    }
+}

@@ -1,0 +1,348 @@
+//! The vector trait: what a register can do, said once; the kernels are written against it.
+//!
+//! In: a [`Kernel`], which is a struct of a loop's arguments. Out: what its `run` returns, compiled for the wanted set.
+//! A vector has the same number of lanes on every set (16 of `f32`, 8 of `f64`; AVX2 uses two registers for one
+//! vector, `scalar` an array), so a reduction over lanes has the same order, and the same bits, everywhere.
+//!
+//! Nothing here may round differently from set to set: fused multiply-add is one rounding on all of them, division and
+//! square root are the correctly rounded ones, and the approximate reciprocals are not offered.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod scalar;
+
+use crate::isa::{Isa, Name};
+use crate::tile::Block;
+
+/// `f32` or `f64`: the type of every number of a network.
+pub trait Real:
+    Copy + Default + PartialEq + PartialOrd + Send + Sync + std::fmt::Debug + std::fmt::Display + sealed::Lanes + 'static
+{
+    /// 0
+    const ZERO: Self;
+    /// 1
+    const ONE: Self;
+    /// Lanes of a vector of this type, on every instruction set. Rows are padded to a multiple of it.
+    const LANES: usize;
+    /// `"float32"` or `"float64"`.
+    const NAME: &'static str;
+
+    /// The nearest value of this type.
+    fn from_f64(x: f64) -> Self;
+    /// The same value.
+    fn to_f64(self) -> f64;
+    /// Neither infinite nor NaN.
+    fn is_finite(self) -> bool;
+}
+
+pub(crate) mod sealed {
+    use crate::tile::Block;
+
+    /// The vectors of an element type, one for each instruction set.
+    pub trait Lanes: crate::math::Coefficients {
+        type Scalar: super::Vector<Elem = Self>;
+        #[cfg(target_arch = "x86_64")]
+        type Avx2: super::Vector<Elem = Self>;
+        #[cfg(target_arch = "x86_64")]
+        type Avx512: super::Vector<Elem = Self>;
+
+        /// [`super::run`] of the largest kernel. Not generic, so that it is compiled once, in this crate, and not
+        /// again in every crate that names a type.
+        ///
+        /// # Safety
+        /// As [`Block`] says.
+        unsafe fn run_block(isa: crate::isa::Isa, block: Block<Self>) -> bool;
+    }
+}
+
+macro_rules! real {
+    ($elem:ty, $lanes:literal, $name:literal, $scalar:ty, $avx2:ty, $avx512:ty) => {
+        impl Real for $elem {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            const LANES: usize = $lanes;
+            const NAME: &'static str = $name;
+            #[inline(always)]
+            fn from_f64(x: f64) -> Self {
+                x as $elem
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                f64::from(self)
+            }
+            #[inline(always)]
+            fn is_finite(self) -> bool {
+                <$elem>::is_finite(self)
+            }
+        }
+        impl sealed::Lanes for $elem {
+            type Scalar = $scalar;
+            #[cfg(target_arch = "x86_64")]
+            type Avx2 = $avx2;
+            #[cfg(target_arch = "x86_64")]
+            type Avx512 = $avx512;
+
+            unsafe fn run_block(isa: Isa, block: Block<Self>) -> bool {
+                // SAFETY: the caller's word.
+                unsafe { run(isa, block) }
+            }
+        }
+    };
+}
+real!(f32, 16, "float32", scalar::F32x16, avx2::F32x16, avx512::F32x16);
+real!(f64, 8, "float64", scalar::F64x8, avx2::F64x8, avx512::F64x8);
+
+/// A vector of [`Real::LANES`] numbers, and what can be done with it lane by lane.
+///
+/// The methods of the AVX types compile to instructions of their set, so they may only be reached through [`run`].
+/// The trait is private to this crate for that reason.
+pub trait Vector: Copy + 'static {
+    type Elem: Real;
+    /// Which lanes something holds for.
+    type Mask: Copy;
+    /// Vectors side by side in the widest register tile of this set: `tile.rs` says why.
+    const TILE_VECTORS: usize;
+    /// Bits of the fraction: 23 or 52.
+    const FRACTION_BITS: i32;
+    /// Added to the exponent: 127 or 1023.
+    const EXPONENT_BIAS: f64;
+
+    fn splat(x: Self::Elem) -> Self;
+    /// # Safety
+    /// `from` is valid for reads of [`Real::LANES`] elements.
+    unsafe fn load(from: *const Self::Elem) -> Self;
+    /// # Safety
+    /// `to` is valid for writes of [`Real::LANES`] elements.
+    unsafe fn store(self, to: *mut Self::Elem);
+
+    fn add(self, b: Self) -> Self;
+    fn sub(self, b: Self) -> Self;
+    fn mul(self, b: Self) -> Self;
+    fn div(self, b: Self) -> Self;
+    /// `self * b + c`, rounded once.
+    fn fma(self, b: Self, c: Self) -> Self;
+    fn sqrt(self) -> Self;
+    /// `self > b ? self : b`, so `b` where either is NaN.
+    fn max(self, b: Self) -> Self;
+    /// `self < b ? self : b`, so `b` where either is NaN.
+    fn min(self, b: Self) -> Self;
+    /// To the nearest whole number, ties to even.
+    fn round(self) -> Self;
+
+    /// `self < b`; false where either is NaN.
+    fn lt(self, b: Self) -> Self::Mask;
+    /// `self <= b`; false where either is NaN.
+    fn le(self, b: Self) -> Self::Mask;
+    /// `self == self`: false for NaN.
+    fn not_nan(self) -> Self::Mask;
+    /// `yes` where the mask holds, else `no`.
+    fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+
+    fn and(self, b: Self) -> Self;
+    fn or(self, b: Self) -> Self;
+    fn xor(self, b: Self) -> Self;
+    /// The bits moved left by [`Vector::FRACTION_BITS`].
+    fn shl_fraction(self) -> Self;
+    /// The bits moved right by [`Vector::FRACTION_BITS`], zeros coming in.
+    fn shr_fraction(self) -> Self;
+
+    /// The lower halves interleaved: self 0, b 0, self 1, b 1, ...
+    fn zip_low(self, b: Self) -> Self;
+    /// The upper halves interleaved.
+    fn zip_high(self, b: Self) -> Self;
+
+    #[inline(always)]
+    fn zero() -> Self {
+        Self::splat(Self::Elem::ZERO)
+    }
+    /// The nearest number of the element type, in every lane.
+    #[inline(always)]
+    fn num(x: f64) -> Self {
+        Self::splat(Self::Elem::from_f64(x))
+    }
+    #[inline(always)]
+    fn neg(self) -> Self {
+        self.xor(Self::num(-0.0))
+    }
+    /// `c - self * b`, rounded once.
+    #[inline(always)]
+    fn fnma(self, b: Self, c: Self) -> Self {
+        self.neg().fma(b, c)
+    }
+    /// `self * b - c`, rounded once.
+    #[inline(always)]
+    fn fms(self, b: Self, c: Self) -> Self {
+        self.fma(b, c.neg())
+    }
+    /// The sign bit alone.
+    #[inline(always)]
+    fn sign_bit(self) -> Self {
+        self.and(Self::num(-0.0))
+    }
+    #[inline(always)]
+    fn abs(self) -> Self {
+        self.xor(self.sign_bit())
+    }
+    /// `self` (which must not be negative) with the sign of `b`.
+    #[inline(always)]
+    fn with_sign_of(self, b: Self) -> Self {
+        self.or(b.sign_bit())
+    }
+    /// 2^self for whole numbers within the exponents of normal numbers.
+    ///
+    /// Adding 1.5 x 2^23 (2^52) puts a whole number into the low bits of the fraction; the bias is added with it.
+    #[inline(always)]
+    fn pow2(self) -> Self {
+        let magic = 1.5 * f64::from(Self::FRACTION_BITS).exp2() + Self::EXPONENT_BIAS;
+        self.add(Self::num(magic)).shl_fraction()
+    }
+    /// self * 2^n, rounded once, for whole n up to twice the exponents of normal numbers, and self near 1.
+    #[inline(always)]
+    fn mul_pow2(self, n: Self) -> Self {
+        // 2^n in two factors of which each is a normal number; the first product is exact.
+        let half = n.mul(Self::num(0.5)).round();
+        self.mul(half.pow2()).mul(n.sub(half).pow2())
+    }
+    /// For positive normal numbers: the fraction in [1, 2) and the exponent, so that `self = fraction * 2^exponent`.
+    #[inline(always)]
+    fn split_exponent(self) -> (Self, Self) {
+        let two_to_fraction = f64::from(Self::FRACTION_BITS).exp2();
+        let biased = self.shr_fraction().or(Self::num(two_to_fraction));
+        let exponent = biased.sub(Self::num(two_to_fraction + Self::EXPONENT_BIAS));
+        // x with its exponent field cleared and that of 1 put in: x ^ (exponent bits of x) ^ (bits of 1)
+        let exponent_bits = self.shr_fraction().shl_fraction();
+        (self.xor(exponent_bits).or(Self::num(1.0)), exponent)
+    }
+    /// The first `n` numbers at `from`, `fill` in the other lanes.
+    ///
+    /// # Safety
+    /// `from` is valid for reads of `n` elements, and `n` is at most [`Real::LANES`].
+    #[inline(always)]
+    unsafe fn load_first(from: *const Self::Elem, n: usize, fill: Self::Elem) -> Self {
+        let mut lanes = [fill; MAX_LANES];
+        // SAFETY: `n <= LANES <= MAX_LANES`, and the caller vouches for `from`.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), n);
+            Self::load(lanes.as_ptr())
+        }
+    }
+    /// The first `n` lanes to `to`.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of `n` elements, and `n` is at most [`Real::LANES`].
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut Self::Elem, n: usize) {
+        let lanes = self.to_lanes();
+        // SAFETY: `n <= LANES <= MAX_LANES`, and the caller vouches for `to`.
+        unsafe { std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, n) }
+    }
+    /// The first `n` numbers at `from` and zeros: a whole vector, or the tail of a slice.
+    ///
+    /// # Safety
+    /// As for [`Vector::load_first`].
+    #[inline(always)]
+    unsafe fn load_up_to(from: *const Self::Elem, n: usize) -> Self {
+        // SAFETY: the caller's word.
+        unsafe { if n == Self::Elem::LANES { Self::load(from) } else { Self::load_first(from, n, Self::Elem::ZERO) } }
+    }
+    /// The first `n` lanes to `to`: a whole vector, or the tail of a slice.
+    ///
+    /// # Safety
+    /// As for [`Vector::store_first`].
+    #[inline(always)]
+    unsafe fn store_up_to(self, to: *mut Self::Elem, n: usize) {
+        // SAFETY: the caller's word.
+        unsafe { if n == Self::Elem::LANES { self.store(to) } else { self.store_first(to, n) } }
+    }
+    /// True in the first `n` lanes.
+    #[inline(always)]
+    fn first_lanes(n: usize) -> Self::Mask {
+        let mut lanes = [Self::Elem::ZERO; MAX_LANES];
+        for lane in &mut lanes[..n] {
+            *lane = Self::Elem::ONE;
+        }
+        // SAFETY: the array has room for the lanes of any vector.
+        Self::zero().lt(unsafe { Self::load(lanes.as_ptr()) })
+    }
+    /// The lanes as an array; only the first [`Real::LANES`] mean anything.
+    #[inline(always)]
+    fn to_lanes(self) -> [Self::Elem; MAX_LANES] {
+        let mut lanes = [Self::Elem::ZERO; MAX_LANES];
+        // SAFETY: the array has room for the lanes of any vector.
+        unsafe { self.store(lanes.as_mut_ptr()) };
+        lanes
+    }
+    /// The sum of the lanes: halves added to halves, a fixed tree.
+    #[inline(always)]
+    fn sum_lanes(self) -> f64 {
+        let mut lanes = self.to_lanes().map(Real::to_f64);
+        let mut half = Self::Elem::LANES / 2;
+        while half > 0 {
+            for i in 0..half {
+                lanes[i] += lanes[i + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
+    }
+    /// The largest lane; NaN lanes may be lost.
+    #[inline(always)]
+    fn max_lane(self) -> Self::Elem {
+        let lanes = self.to_lanes();
+        let mut largest = lanes[0];
+        for &x in &lanes[1..Self::Elem::LANES] {
+            if x > largest {
+                largest = x;
+            }
+        }
+        largest
+    }
+}
+
+/// Lanes of the longest vector.
+pub(crate) const MAX_LANES: usize = 16;
+
+/// An inner loop: a struct of its arguments, whose `run` is compiled once for every instruction set.
+///
+/// `run`, and everything it calls that takes a [`Vector`], must be `#[inline(always)]`: the instructions of a set may
+/// only be inlined into a function that enables them, and [`run`] is where such functions are.
+pub trait Kernel<T: Real> {
+    type Output;
+    /// # Safety
+    /// As the implementor says; the safe entries of this crate check it.
+    unsafe fn run<V: Vector<Elem = T>>(self) -> Self::Output;
+}
+
+/// Runs a kernel with the instructions of `isa`.
+///
+/// # Safety
+/// As the kernel's `run` says.
+#[inline]
+pub unsafe fn run<T: Real, K: Kernel<T>>(isa: Isa, kernel: K) -> K::Output {
+    // SAFETY: an `Isa` exists only for a set that this processor has; the rest is the caller's word.
+    unsafe {
+        match isa.0 {
+            #[cfg(target_arch = "x86_64")]
+            Name::Avx512 => with_avx512(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Name::Avx2 => with_avx2(kernel),
+            Name::Scalar => kernel.run::<T::Scalar>(),
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+unsafe fn with_avx512<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
+    // SAFETY: the caller's word.
+    unsafe { kernel.run::<T::Avx512>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn with_avx2<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
+    // SAFETY: the caller's word.
+    unsafe { kernel.run::<T::Avx2>() }
+}

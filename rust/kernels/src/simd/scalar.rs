@@ -1,0 +1,131 @@
+//! Vectors as arrays, in plain Rust: the twin that the other sets are tested against.
+//!
+//! `mul_add` is exact on every machine; where the processor lacks the instruction it is a slow call.
+
+use super::Vector;
+
+macro_rules! scalar_vector {
+    ($vector:ident, $elem:ty, $lanes:literal, $bits:ty, $fraction:literal, $bias:literal) => {
+        #[doc = concat!("An array of ", $lanes, " numbers.")]
+        #[derive(Clone, Copy)]
+        pub struct $vector([$elem; $lanes]);
+
+        impl $vector {
+            #[inline(always)]
+            fn map2(self, b: Self, f: impl Fn($elem, $elem) -> $elem) -> Self {
+                $vector(std::array::from_fn(|i| f(self.0[i], b.0[i])))
+            }
+            #[inline(always)]
+            fn map_bits(self, b: Self, f: impl Fn($bits, $bits) -> $bits) -> Self {
+                self.map2(b, |x, y| <$elem>::from_bits(f(x.to_bits(), y.to_bits())))
+            }
+        }
+
+        impl Vector for $vector {
+            type Elem = $elem;
+            type Mask = [bool; $lanes];
+            const TILE_VECTORS: usize = 1;
+            const FRACTION_BITS: i32 = $fraction;
+            const EXPONENT_BIAS: f64 = $bias;
+
+            #[inline(always)]
+            fn splat(x: $elem) -> Self {
+                $vector([x; $lanes])
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const $elem) -> Self {
+                // SAFETY: the caller vouches for `from`; an array has the alignment of its element.
+                $vector(unsafe { from.cast::<[$elem; $lanes]>().read() })
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut $elem) {
+                // SAFETY: as in `load`.
+                unsafe { to.cast::<[$elem; $lanes]>().write(self.0) }
+            }
+            #[inline(always)]
+            fn add(self, b: Self) -> Self {
+                self.map2(b, |x, y| x + y)
+            }
+            #[inline(always)]
+            fn sub(self, b: Self) -> Self {
+                self.map2(b, |x, y| x - y)
+            }
+            #[inline(always)]
+            fn mul(self, b: Self) -> Self {
+                self.map2(b, |x, y| x * y)
+            }
+            #[inline(always)]
+            fn div(self, b: Self) -> Self {
+                self.map2(b, |x, y| x / y)
+            }
+            #[inline(always)]
+            fn fma(self, b: Self, c: Self) -> Self {
+                $vector(std::array::from_fn(|i| self.0[i].mul_add(b.0[i], c.0[i])))
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                $vector(self.0.map(<$elem>::sqrt))
+            }
+            #[inline(always)]
+            fn max(self, b: Self) -> Self {
+                self.map2(b, |x, y| if x > y { x } else { y })
+            }
+            #[inline(always)]
+            fn min(self, b: Self) -> Self {
+                self.map2(b, |x, y| if x < y { x } else { y })
+            }
+            #[inline(always)]
+            fn round(self) -> Self {
+                $vector(self.0.map(<$elem>::round_ties_even))
+            }
+            #[inline(always)]
+            fn lt(self, b: Self) -> Self::Mask {
+                std::array::from_fn(|i| self.0[i] < b.0[i])
+            }
+            #[inline(always)]
+            fn le(self, b: Self) -> Self::Mask {
+                std::array::from_fn(|i| self.0[i] <= b.0[i])
+            }
+            #[inline(always)]
+            fn not_nan(self) -> Self::Mask {
+                self.0.map(|x| !x.is_nan())
+            }
+            #[inline(always)]
+            fn select(mask: Self::Mask, yes: Self, no: Self) -> Self {
+                $vector(std::array::from_fn(|i| if mask[i] { yes.0[i] } else { no.0[i] }))
+            }
+            #[inline(always)]
+            fn and(self, b: Self) -> Self {
+                self.map_bits(b, |x, y| x & y)
+            }
+            #[inline(always)]
+            fn or(self, b: Self) -> Self {
+                self.map_bits(b, |x, y| x | y)
+            }
+            #[inline(always)]
+            fn xor(self, b: Self) -> Self {
+                self.map_bits(b, |x, y| x ^ y)
+            }
+            #[inline(always)]
+            fn shl_fraction(self) -> Self {
+                self.map_bits(self, |x, _| x << $fraction)
+            }
+            #[inline(always)]
+            fn shr_fraction(self) -> Self {
+                self.map_bits(self, |x, _| x >> $fraction)
+            }
+            #[inline(always)]
+            fn zip_low(self, b: Self) -> Self {
+                $vector(std::array::from_fn(|i| if i % 2 == 0 { self.0[i / 2] } else { b.0[i / 2] }))
+            }
+            #[inline(always)]
+            fn zip_high(self, b: Self) -> Self {
+                let half = $lanes / 2;
+                $vector(std::array::from_fn(|i| if i % 2 == 0 { self.0[half + i / 2] } else { b.0[half + i / 2] }))
+            }
+        }
+    };
+}
+
+scalar_vector!(F32x16, f32, 16, u32, 23, 127.0);
+scalar_vector!(F64x8, f64, 8, u64, 52, 1023.0);

@@ -1,0 +1,390 @@
+//! The one register tile: a broadcast operand times a contiguous operand, with what is fused before and after it.
+//!
+//! In: a block of `C = start + A B` as pointers and strides. Out: the block of C, and whether it is finite.
+//! It never splits the sum over the depth between threads: an element of C is a chain of fused multiply-adds in the order
+//! of k, in pieces of `KC` that are added up in order, whatever the tile, the block or the instruction set. That is why
+//! the bits are the same on every set and for any number of threads, and why the scalar twin is a plain triple loop.
+//! (In pieces, because the rounding error of a sum of n terms grows with n: a batch of 60000 rows in one chain of
+//! float32 would lose two digits, in pieces of 128 it does not.)
+//!
+//! All three products of a dense layer have this form (`dense.rs`): A is read one element at a time, so any two strides
+//! will do; B is read in vectors along its rows, or packed first where its rows are far apart or it comes transposed.
+
+use crate::Real;
+use crate::activation::{Activation, Curve, Visit};
+use crate::simd::{Kernel, MAX_LANES, Vector};
+use std::mem::MaybeUninit;
+
+/// Terms of a piece of a sum, and the depth of a packed panel. 128 x 64 float32 are 32 KiB: two thirds of a 48 KiB
+/// first-level cache. Another number gives other bits.
+pub(crate) const KC: usize = 128;
+/// Vectors side by side in the widest tile of any set.
+const MAX_VECTORS: usize = 4;
+
+/// Room for a packed panel, on the stack: on a cache line, because a vector across two lines costs two loads.
+#[repr(align(64))]
+struct Panel<T>(MaybeUninit<[[T; MAX_LANES]; KC * MAX_VECTORS]>);
+
+/// What C is before the products are added.
+#[derive(Clone, Copy)]
+pub enum Start<T> {
+    Zero,
+    /// Every row starts as this one: the bias.
+    Row(*const T),
+    /// C as it stands.
+    Accumulate,
+}
+
+/// How B lies in memory: `b[k * stride + j]`, or transposed, `b[j * stride + k]` with `columns` of j.
+#[derive(Clone, Copy)]
+pub enum Layout {
+    Rows,
+    Transposed { columns: usize },
+}
+
+/// What happens to a tile of C while it is in the first-level cache.
+#[derive(Clone, Copy)]
+pub enum Finish<T> {
+    Keep,
+    /// Tell whether the squares of all elements are finite, and so their sum in a norm, and a step along them.
+    Check,
+    /// `a = f(c)`; `a` may be C itself.
+    Activate {
+        activation: Activation,
+        a: *mut T,
+        stride: usize,
+    },
+    /// `c = c * f'(z)` given `a = f(z)`.
+    Slope {
+        activation: Activation,
+        a: *const T,
+        z: *const T,
+        stride: usize,
+    },
+}
+
+/// A block of C: `m` rows and `n` columns, `n` a multiple of the lanes.
+///
+/// A is (m, k) with any strides, B is (k, n), C is (m, n), all of them within their buffers with `n` rounded up.
+pub struct Block<T> {
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+    pub a: *const T,
+    /// Between rows of A, and between its columns.
+    pub a_strides: (usize, usize),
+    pub b: *const T,
+    pub b_stride: usize,
+    pub b_layout: Layout,
+    /// Copy each panel of B before it is used (a transposed B always is).
+    pub pack: bool,
+    pub c: *mut T,
+    pub c_stride: usize,
+    pub start: Start<T>,
+    pub finish: Finish<T>,
+}
+
+/// A tile's share of a block: rows x vectors are the const parameters of [`tile`].
+struct Tile<T> {
+    k: usize,
+    a: *const T,
+    a_strides: (usize, usize),
+    b: *const T,
+    b_stride: usize,
+    c: *mut T,
+    c_stride: usize,
+    /// What the accumulators start with; null is zero.
+    bias: *const T,
+    /// Whether C as it stands is added to the sum.
+    add: bool,
+    /// Every element is raised to at least this much: 0 is the rectifier, minus infinity nothing.
+    floor: T,
+}
+
+/// Computes one tile, and adds the square of every element to `squares`, if asked to `check`.
+///
+/// # Safety
+/// The pointers reach `MR` rows, `k` columns and `NV` vectors as the strides say.
+#[inline(always)]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "i and j are the row and the vector of the tile, in several arrays at once"
+)]
+unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(t: &Tile<V::Elem>, check: bool, squares: V) -> V {
+    let lanes = V::Elem::LANES;
+    // SAFETY: all offsets are within the tile that the caller vouches for.
+    unsafe {
+        let mut acc = [[V::zero(); NV]; MR];
+        if !t.bias.is_null() {
+            for j in 0..NV {
+                let bias = V::load(t.bias.add(j * lanes));
+                for i in 0..MR {
+                    acc[i][j] = bias;
+                }
+            }
+        }
+        let (mut a, mut b) = (t.a, t.b);
+        let (a_row, a_column) = t.a_strides;
+        for _ in 0..t.k {
+            let mut row = [V::zero(); NV];
+            for j in 0..NV {
+                row[j] = V::load(b.add(j * lanes));
+            }
+            for i in 0..MR {
+                let x = V::splat(*a.add(i * a_row));
+                for j in 0..NV {
+                    acc[i][j] = x.fma(row[j], acc[i][j]);
+                }
+            }
+            // One step past the end after the last turn, never read.
+            a = a.wrapping_add(a_column);
+            b = b.wrapping_add(t.b_stride);
+        }
+        let floor = V::splat(t.floor);
+        let mut squares = squares;
+        for i in 0..MR {
+            for j in 0..NV {
+                let c = t.c.add(i * t.c_stride + j * lanes);
+                let sum = if t.add { V::load(c).add(acc[i][j]) } else { acc[i][j] };
+                // `max` gives its second operand where either is NaN: a NaN passes.
+                floor.max(sum).store(c);
+                if check {
+                    squares = sum.fma(sum, squares);
+                }
+            }
+        }
+        squares
+    }
+}
+
+/// Copies `depth` rows and `NV` vectors of a B in rows into `panel`, one row after the other.
+#[inline(always)]
+unsafe fn pack_rows<V: Vector>(from: *const V::Elem, stride: usize, depth: usize, vectors: usize, panel: *mut V::Elem) {
+    let lanes = V::Elem::LANES;
+    for k in 0..depth {
+        for j in 0..vectors {
+            // SAFETY: the caller vouches for `depth` rows of `vectors` vectors on both sides.
+            unsafe { V::load(from.add(k * stride + j * lanes)).store(panel.add((k * vectors + j) * lanes)) }
+        }
+    }
+}
+
+/// The same from a transposed B: its row j becomes column j of the panel; columns from `columns` on are zero.
+///
+/// A square of lanes x lanes at a time, turned in registers.
+///
+/// # Safety
+/// Rows of B are padded: whole vectors can be read as far as `depth` rounded up.
+#[inline(always)]
+unsafe fn pack_transposed<V: Vector>(
+    from: *const V::Elem,
+    stride: usize,
+    depth: usize,
+    width: usize,
+    columns: usize,
+    panel: *mut V::Elem,
+) {
+    let lanes = V::Elem::LANES;
+    for j0 in (0..width).step_by(lanes) {
+        let there = lanes.min(columns.saturating_sub(j0));
+        for k0 in (0..depth).step_by(lanes) {
+            let mut square = [V::zero(); MAX_LANES];
+            for (j, row) in square.iter_mut().enumerate().take(there) {
+                // SAFETY: row j0 + j < columns exists, and is padded.
+                *row = unsafe { V::load(from.add((j0 + j) * stride + k0)) };
+            }
+            let square = transposed(square);
+            for (k, row) in square.iter().enumerate().take(lanes.min(depth - k0)) {
+                // SAFETY: the panel has `depth` rows of `width`.
+                unsafe { row.store(panel.add((k0 + k) * width + j0)) }
+            }
+        }
+    }
+}
+
+/// The first lanes x lanes of a square, transposed.
+///
+/// Rows i and i + half are interleaved into rows 2i and 2i + 1; after as many rounds as a lane's number has bits, every
+/// bit of the number has changed places between row and lane.
+#[inline(always)]
+fn transposed<V: Vector>(square: [V; MAX_LANES]) -> [V; MAX_LANES] {
+    let half = V::Elem::LANES / 2;
+    let mut square = square;
+    let mut round = 1;
+    while round < V::Elem::LANES {
+        let mut next = square;
+        for i in 0..half {
+            next[2 * i] = square[i].zip_low(square[i + half]);
+            next[2 * i + 1] = square[i].zip_high(square[i + half]);
+        }
+        square = next;
+        round *= 2;
+    }
+    square
+}
+
+/// `f` or `f'` over a tile, the choice decoded once.
+struct OverTile<T> {
+    rows: usize,
+    columns: usize,
+    c: *mut T,
+    c_stride: usize,
+    a: *mut T,
+    z: *const T,
+    stride: usize,
+    slope: bool,
+}
+
+struct FinishTile<'t, V: Vector>(&'t OverTile<V::Elem>, std::marker::PhantomData<V>);
+
+impl<V: Vector> Visit for FinishTile<'_, V> {
+    type Output = ();
+    #[inline(always)]
+    fn visit<C: Curve>(self, curve: C) {
+        let t = self.0;
+        for i in 0..t.rows {
+            for j in (0..t.columns).step_by(V::Elem::LANES) {
+                // SAFETY: the tile lies within its buffers, as the maker of `OverTile` vouched.
+                unsafe {
+                    let c = t.c.add(i * t.c_stride + j);
+                    let other = i * t.stride + j;
+                    if t.slope {
+                        let f = curve.slope(V::load(t.a.add(other)), V::load(t.z.add(other)));
+                        V::load(c).mul(f).store(c);
+                    } else {
+                        curve.value(V::load(c)).store(t.a.add(other));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<T: Real> Block<T> {
+    /// The rows of a panel, tile by tile.
+    #[inline(always)]
+    unsafe fn rows<V: Vector<Elem = T>, const MR: usize, const NV: usize>(
+        &self,
+        first: Tile<T>,
+        check: bool,
+        squares: &mut V,
+    ) {
+        let mut t = first;
+        let mut row = 0;
+        // SAFETY: rows 0..m of the panel lie within the block.
+        unsafe {
+            while row + MR <= self.m {
+                *squares = tile::<V, MR, NV>(&t, check, *squares);
+                self.step::<MR>(&mut t);
+                row += MR;
+            }
+            let left = self.m - row;
+            // The rest in one tile of its exact height, so that a short tile's rows keep their vectors busy together.
+            *squares = match left {
+                1 => tile::<V, 1, NV>(&t, check, *squares),
+                2 => tile::<V, 2, NV>(&t, check, *squares),
+                3 => tile::<V, 3, NV>(&t, check, *squares),
+                4 => tile::<V, 4, NV>(&t, check, *squares),
+                5 => tile::<V, 5, NV>(&t, check, *squares),
+                6 if MR > 6 => tile::<V, 6, NV>(&t, check, *squares),
+                7 if MR > 6 => tile::<V, 7, NV>(&t, check, *squares),
+                _ => *squares,
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn step<const MR: usize>(&self, t: &mut Tile<T>) {
+        t.a = t.a.wrapping_add(MR * self.a_strides.0);
+        t.c = t.c.wrapping_add(MR * self.c_stride);
+    }
+}
+
+impl<T: Real> Block<T> {
+    /// What follows the last product, over the columns `j0..j0 + columns`.
+    #[inline(always)]
+    unsafe fn finish_panel<V: Vector<Elem = T>>(&self, j0: usize, columns: usize) {
+        let (activation, a, z, stride, slope) = match self.finish {
+            Finish::Keep | Finish::Check => return,
+            Finish::Activate { activation, a, stride } => (activation, a, self.c.cast_const(), stride, false),
+            Finish::Slope { activation, a, z, stride } => (activation, a.cast_mut(), z, stride, true),
+        };
+        let (a, z) = (a.wrapping_add(j0), z.wrapping_add(j0));
+        let c = self.c.wrapping_add(j0);
+        let over = OverTile { rows: self.m, columns, c, c_stride: self.c_stride, a, z, stride, slope };
+        activation.with(FinishTile::<V>(&over, std::marker::PhantomData));
+    }
+}
+
+impl<T: Real> Kernel<T> for Block<T> {
+    /// What [`Finish::Check`] asks for; else true.
+    type Output = bool;
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) -> bool {
+        let lanes = T::LANES;
+        let mut panel = Panel::<T>(MaybeUninit::uninit());
+        let panel = panel.0.as_mut_ptr().cast::<T>();
+        let check = matches!(self.finish, Finish::Check);
+        let rectify = matches!(self.finish, Finish::Activate { activation: Activation::Relu, a, .. } if a == self.c);
+        let minus_infinity = T::from_f64(f64::NEG_INFINITY);
+        let mut squares = V::zero();
+        // A depth of zero still has to write the start value.
+        let mut k0 = 0;
+        loop {
+            let depth = KC.min(self.k - k0);
+            let last = k0 + depth == self.k;
+            for j0 in (0..self.n).step_by(V::TILE_VECTORS * lanes) {
+                let vectors = V::TILE_VECTORS.min((self.n - j0) / lanes);
+                // SAFETY: all offsets lie within the block, for which the caller vouches.
+                unsafe {
+                    let (b, b_stride) = match self.b_layout {
+                        Layout::Transposed { columns } => {
+                            let from = self.b.add(j0 * self.b_stride + k0);
+                            let columns = columns.saturating_sub(j0);
+                            pack_transposed::<V>(from, self.b_stride, depth, vectors * lanes, columns, panel);
+                            (panel.cast_const(), vectors * lanes)
+                        }
+                        Layout::Rows if self.pack => {
+                            pack_rows::<V>(self.b.add(k0 * self.b_stride + j0), self.b_stride, depth, vectors, panel);
+                            (panel.cast_const(), vectors * lanes)
+                        }
+                        Layout::Rows => (self.b.add(k0 * self.b_stride + j0), self.b_stride),
+                    };
+                    let first = Tile {
+                        k: depth,
+                        a: self.a.add(k0 * self.a_strides.1),
+                        a_strides: self.a_strides,
+                        b,
+                        b_stride,
+                        c: self.c.add(j0),
+                        c_stride: self.c_stride,
+                        bias: match self.start {
+                            Start::Row(row) if k0 == 0 => row.add(j0),
+                            _ => std::ptr::null(),
+                        },
+                        add: k0 > 0 || matches!(self.start, Start::Accumulate),
+                        floor: if last && rectify { T::ZERO } else { minus_infinity },
+                    };
+                    let check = check && last;
+                    match vectors {
+                        // Sets of 16 registers: 6 x 2 accumulators, a vector of B and an element of A.
+                        _ if V::TILE_VECTORS == 1 => self.rows::<V, 6, 1>(first, check, &mut squares),
+                        1 => self.rows::<V, 8, 1>(first, check, &mut squares),
+                        2 => self.rows::<V, 8, 2>(first, check, &mut squares),
+                        3 => self.rows::<V, 6, 3>(first, check, &mut squares),
+                        _ => self.rows::<V, 6, 4>(first, check, &mut squares),
+                    }
+                    if last && !rectify {
+                        self.finish_panel::<V>(j0, vectors * lanes);
+                    }
+                }
+            }
+            k0 += depth;
+            if last {
+                break;
+            }
+        }
+        squares.sum_lanes().is_finite()
+    }
+}

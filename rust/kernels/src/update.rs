@@ -1,0 +1,217 @@
+//! Optimizer steps on slices: parameters, their gradient and the optimizer's memory, one pass.
+//!
+//! In: slices of one length and the constants of a step. Out: the parameters and the memory after the step.
+//! They never see a layer: which slices are stepped, and with which rate, is the caller's decision.
+
+use crate::Real;
+use crate::dense::Shared;
+use crate::isa::Isa;
+use crate::pool::Team;
+use crate::simd::{Kernel, Vector, run};
+
+/// Stochastic gradient descent; t counts the steps, g is the gradient, p the parameter, v the velocity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Sgd {
+    /// p <- p - rate g
+    Plain,
+    /// v <- momentum v - rate g; p <- p + v
+    Momentum(f64),
+    /// v <- momentum v - rate g; p <- p + momentum v - rate g
+    Nesterov(f64),
+    /// v <- momentum v + (1 - momentum) g; p <- p - rate v
+    Dampened(f64),
+}
+
+/// The constants of one step of Adam: p <- p - size m / (sqrt(v) scale + epsilon).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Adam {
+    /// Decay of m, the mean of the gradients.
+    pub beta_1: f64,
+    /// Decay of v, the mean of their squares.
+    pub beta_2: f64,
+    /// The rate with its corrections of this step.
+    pub size: f64,
+    /// What the root is multiplied by before epsilon is added.
+    pub scale: f64,
+    /// Keeps the quotient finite.
+    pub epsilon: f64,
+}
+
+/// Elements that one thread steps at a time: 16 KiB of each slice.
+const CHUNK: usize = 4096;
+
+/// A loop over chunks of `n` elements on the team, `chunk(start, length)`.
+fn in_chunks(team: &Team, n: usize, nanoseconds: u64, chunk: impl Fn(usize, usize) + Sync) {
+    // A thread takes several chunks at once where there are many, so that it walks through memory.
+    let size = n.div_ceil(4 * team.threads()).next_multiple_of(CHUNK);
+    if team.threads() == 1 || n <= 2 * CHUNK {
+        return chunk(0, n);
+    }
+    team.run(n.div_ceil(size), nanoseconds, |i| chunk(i * size, size.min(n - i * size)));
+}
+
+struct SgdStep<T> {
+    rule: Sgd,
+    n: usize,
+    rate: f64,
+    p: *mut T,
+    g: *const T,
+    v: *mut T,
+}
+
+impl<T: Real> Kernel<T> for SgdStep<T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) {
+        let rate = V::num(self.rate);
+        for i in (0..self.n).step_by(T::LANES) {
+            let n = T::LANES.min(self.n - i);
+            // SAFETY: `i + n` is at most `self.n`, for which the caller vouches; v is there where the rule has momentum.
+            unsafe {
+                let (p, g) = (V::load_up_to(self.p.add(i), n), V::load_up_to(self.g.add(i), n));
+                match self.rule {
+                    Sgd::Plain => rate.fnma(g, p).store_up_to(self.p.add(i), n),
+                    Sgd::Momentum(m) => {
+                        let v = V::num(m).fma(V::load_up_to(self.v.add(i), n), rate.mul(g).neg());
+                        v.store_up_to(self.v.add(i), n);
+                        p.add(v).store_up_to(self.p.add(i), n);
+                    }
+                    Sgd::Nesterov(m) => {
+                        let step = rate.mul(g).neg();
+                        let v = V::num(m).fma(V::load_up_to(self.v.add(i), n), step);
+                        v.store_up_to(self.v.add(i), n);
+                        p.add(V::num(m).fma(v, step)).store_up_to(self.p.add(i), n);
+                    }
+                    Sgd::Dampened(m) => {
+                        let v = V::num(m).fma(V::load_up_to(self.v.add(i), n), V::num(1.0 - m).mul(g));
+                        v.store_up_to(self.v.add(i), n);
+                        rate.fnma(v, p).store_up_to(self.p.add(i), n);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One step of gradient descent; `velocity` is empty for [`Sgd::Plain`].
+///
+/// # Panics
+/// When the lengths differ.
+pub fn sgd<T: Real>(isa: Isa, team: &Team, rule: Sgd, rate: f64, p: &mut [T], g: &[T], velocity: &mut [T]) {
+    assert_eq!(p.len(), g.len(), "parameters and gradient");
+    assert!(rule == Sgd::Plain || velocity.len() == p.len(), "parameters and velocity");
+    let (n, p, v) = (p.len(), Shared(p.as_mut_ptr()), Shared(velocity.as_mut_ptr()));
+    let gradient = g;
+    in_chunks(team, n, n as u64 / 6, |start, n| {
+        let g = gradient[start..].as_ptr();
+        let (p, v) = (p.get().wrapping_add(start), v.get().wrapping_add(start));
+        // SAFETY: chunks lie within the slices and apart from each other.
+        unsafe { run(isa, SgdStep { rule, n, rate, p, g, v }) }
+    });
+}
+
+struct AdamStep<T> {
+    rule: Adam,
+    n: usize,
+    p: *mut T,
+    g: *const T,
+    m: *mut T,
+    v: *mut T,
+    largest: *mut T,
+}
+
+impl<T: Real> Kernel<T> for AdamStep<T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) {
+        let Adam { beta_1, beta_2, size, scale, epsilon } = self.rule;
+        let (b1, b2) = (V::num(beta_1), V::num(beta_2));
+        let (c1, c2) = (V::num(1.0 - beta_1), V::num(1.0 - beta_2));
+        let (size, scale, epsilon) = (V::num(size), V::num(scale), V::num(epsilon));
+        let amsgrad = !self.largest.is_null();
+        for i in (0..self.n).step_by(T::LANES) {
+            let n = T::LANES.min(self.n - i);
+            // SAFETY: `i + n` is at most `self.n`, for which the caller vouches.
+            unsafe {
+                let g = V::load_up_to(self.g.add(i), n);
+                let m = b1.fma(V::load_up_to(self.m.add(i), n), c1.mul(g));
+                let mut v = b2.fma(V::load_up_to(self.v.add(i), n), c2.mul(g.mul(g)));
+                m.store_up_to(self.m.add(i), n);
+                v.store_up_to(self.v.add(i), n);
+                if amsgrad {
+                    v = v.max(V::load_up_to(self.largest.add(i), n));
+                    v.store_up_to(self.largest.add(i), n);
+                }
+                let root = v.sqrt().fma(scale, epsilon);
+                let p = V::load_up_to(self.p.add(i), n);
+                p.sub(size.mul(m).div(root)).store_up_to(self.p.add(i), n);
+            }
+        }
+    }
+}
+
+/// One step of Adam; `largest` (the largest v so far) is empty unless AMSGrad is wanted.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn adam<T: Real>(
+    isa: Isa,
+    team: &Team,
+    rule: Adam,
+    p: &mut [T],
+    g: &[T],
+    m: &mut [T],
+    v: &mut [T],
+    largest: &mut [T],
+) {
+    let n = p.len();
+    assert!(g.len() == n && m.len() == n && v.len() == n, "parameters, gradient and moments");
+    assert!(largest.is_empty() || largest.len() == n, "parameters and largest moments");
+    let amsgrad = !largest.is_empty();
+    let (p, m, v) = (Shared(p.as_mut_ptr()), Shared(m.as_mut_ptr()), Shared(v.as_mut_ptr()));
+    let (largest, gradient) = (Shared(largest.as_mut_ptr()), g);
+    in_chunks(team, n, n as u64 / 2, |start, n| {
+        let at = |shared: Shared<T>| shared.get().wrapping_add(start);
+        let largest = if amsgrad { at(largest) } else { std::ptr::null_mut() };
+        let g = gradient[start..].as_ptr();
+        // SAFETY: chunks lie within the slices and apart from each other.
+        unsafe { run(isa, AdamStep { rule, n, p: at(p), g, m: at(m), v: at(v), largest }) }
+    });
+}
+
+struct Penalty<T> {
+    n: usize,
+    l1: f64,
+    l2: f64,
+    p: *const T,
+    g: *mut T,
+}
+
+impl<T: Real> Kernel<T> for Penalty<T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) {
+        let (l1, two_l2) = (V::num(self.l1), V::num(2.0 * self.l2));
+        for i in (0..self.n).step_by(T::LANES) {
+            let n = T::LANES.min(self.n - i);
+            // SAFETY: `i + n` is at most `self.n`, for which the caller vouches.
+            unsafe {
+                let p = V::load_up_to(self.p.add(i), n);
+                let g = V::load_up_to(self.g.add(i), n);
+                // |p|' is the sign of p, and 0 at 0.
+                let sign = V::select(p.abs().le(V::zero()), V::zero(), l1.with_sign_of(p));
+                two_l2.fma(p, g.add(sign)).store_up_to(self.g.add(i), n);
+            }
+        }
+    }
+}
+
+/// `g <- g + l1 sign(p) + 2 l2 p`: the gradient of the penalty `l1 sum |p| + l2 sum p^2`.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn add_penalty_gradient<T: Real>(isa: Isa, l1: f64, l2: f64, p: &[T], g: &mut [T]) {
+    assert_eq!(p.len(), g.len(), "parameters and gradient");
+    // SAFETY: the lengths are the same.
+    unsafe { run(isa, Penalty { n: p.len(), l1, l2, p: p.as_ptr(), g: g.as_mut_ptr() }) }
+}

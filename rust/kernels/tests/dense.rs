@@ -1,0 +1,233 @@
+//! The three products against their naive twins: the same bits, at every tail, on every set, for any team.
+
+use dnn_kernels::{
+    Activation, Below, Isa, Real, Team, View, ViewMut, column_sums, forward, input_gradient, padded, row_stride,
+    weight_gradient,
+};
+
+/// Terms of a piece of a sum, as in `tile.rs`: another number there is a change of results.
+const PIECE: usize = 128;
+/// Written behind every buffer; must still be there afterwards.
+const CANARY: f64 = -12345.0;
+
+fn fma<T: Real>(a: T, b: T, c: T) -> T {
+    let (x, y, z) = (a.to_f64(), b.to_f64(), c.to_f64());
+    if T::NAME == "float32" {
+        T::from_f64(f64::from((x as f32).mul_add(y as f32, z as f32)))
+    } else {
+        T::from_f64(x.mul_add(y, z))
+    }
+}
+
+fn add<T: Real>(a: T, b: T) -> T {
+    // The sum of two float32 in float64 is exact or rounds as it would in float32.
+    T::from_f64(a.to_f64() + b.to_f64())
+}
+
+/// A matrix with padded rows and canaries behind.
+#[derive(Clone)]
+struct Matrix<T: Real> {
+    data: Vec<T>,
+    rows: usize,
+    columns: usize,
+    stride: usize,
+}
+
+impl<T: Real> Matrix<T> {
+    /// Numbers of both signs and several magnitudes, zeros in the padding.
+    fn new(rows: usize, columns: usize, stride: usize, seed: u64) -> Self {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut m = Matrix { data: vec![T::ZERO; rows * stride], rows, columns, stride };
+        for i in 0..rows {
+            for j in 0..columns {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                m.data[i * stride + j] = T::from_f64(((state >> 33) as f64 / (1u64 << 30) as f64 - 1.0) * 1.7);
+            }
+        }
+        m.data.extend(std::iter::repeat_n(T::from_f64(CANARY), 3 * T::LANES));
+        m
+    }
+    fn padded(rows: usize, columns: usize, seed: u64) -> Self {
+        Self::new(rows, columns, row_stride::<T>(columns), seed)
+    }
+    fn at(&self, i: usize, j: usize) -> T {
+        self.data[i * self.stride + j]
+    }
+    fn view(&self) -> View<'_, T> {
+        View::new(&self.data[..self.rows * self.stride], self.rows, self.columns, self.stride)
+    }
+    fn view_mut(&mut self) -> ViewMut<'_, T> {
+        let end = self.rows * self.stride;
+        ViewMut::new(&mut self.data[..end], self.rows, self.columns, self.stride)
+    }
+    fn assert_canaries(&self) {
+        assert!(self.data[self.rows * self.stride..].iter().all(|x| x.to_f64() == CANARY));
+    }
+    fn assert_same(&self, other: &Self, what: &str) {
+        for i in 0..self.rows {
+            for j in 0..self.columns {
+                let (a, b) = (self.at(i, j), other.at(i, j));
+                assert!(a == b, "{what}: element ({i}, {j}) is {a}, its twin {b}");
+            }
+            for j in self.columns..padded::<T>(self.columns) {
+                assert!(self.at(i, j) == T::ZERO, "{what}: padding ({i}, {j}) is {}", self.at(i, j));
+            }
+        }
+        self.assert_canaries();
+    }
+}
+
+/// A chain over `terms` in pieces: the first starts with `first`, the others are added.
+fn chain<T: Real>(first: T, old: Option<T>, terms: &[(T, T)]) -> T {
+    let mut total = old;
+    let mut start = first;
+    let mut pieces = terms.chunks(PIECE);
+    let mut piece = pieces.next().unwrap_or(&[]);
+    loop {
+        let sum = piece.iter().fold(start, |sum, &(a, b)| fma(a, b, sum));
+        total = Some(total.map_or(sum, |total| add(total, sum)));
+        start = T::ZERO;
+        match pieces.next() {
+            Some(next) => piece = next,
+            None => return total.unwrap_or(T::ZERO),
+        }
+    }
+}
+
+fn naive<T: Real>(
+    m: usize,
+    n: usize,
+    k: usize,
+    a: impl Fn(usize, usize) -> T,
+    b: impl Fn(usize, usize) -> T,
+    start: impl Fn(usize) -> T,
+    old: Option<&Matrix<T>>,
+) -> Matrix<T> {
+    let mut c = Matrix::padded(m, n, 0);
+    for i in 0..m {
+        for j in 0..n {
+            let terms: Vec<(T, T)> = (0..k).map(|k| (a(i, k), b(k, j))).collect();
+            c.data[i * c.stride + j] = chain(start(j), old.map(|old| old.at(i, j)), &terms);
+        }
+    }
+    c
+}
+
+fn check_shape<T: Real>(rows: usize, n_in: usize, n_out: usize, threads: usize) {
+    let x = Matrix::<T>::new(rows, n_in, n_in + 3, 1);
+    let w = Matrix::<T>::padded(n_in, n_out, 2);
+    let bias = Matrix::<T>::padded(1, n_out, 3);
+    let delta = Matrix::<T>::padded(rows, n_out, 4);
+    let relu = |x: T| if T::ZERO > x { T::ZERO } else { x };
+    let mut below = Matrix::<T>::padded(rows, n_in, 5);
+    below.data.iter_mut().take(rows * below.stride).for_each(|x| *x = relu(*x));
+    let old = Matrix::<T>::padded(n_in, n_out, 6);
+
+    let mut z = naive(rows, n_out, n_in, |i, k| x.at(i, k), |k, j| w.at(k, j), |j| bias.at(0, j), None);
+    let linear = z.clone();
+    z.data.iter_mut().take(rows * z.stride).for_each(|x| *x = relu(*x));
+    let without_bias = naive(rows, n_out, n_in, |i, k| x.at(i, k), |k, j| w.at(k, j), |_| T::ZERO, None);
+    let mut dx = naive(rows, n_in, n_out, |i, k| delta.at(i, k), |k, j| w.at(j, k), |_| T::ZERO, None);
+    let dx_plain = dx.clone();
+    for i in 0..rows {
+        for j in 0..n_in {
+            if below.at(i, j) <= T::ZERO {
+                // 0 times the element, as the kernel has it: the sign of the zero is not looked at.
+                dx.data[i * dx.stride + j] = T::ZERO;
+            }
+        }
+    }
+    let dw = naive(n_in, n_out, rows, |i, k| x.at(k, i), |k, j| delta.at(k, j), |_| T::ZERO, None);
+    let dw_more = naive(n_in, n_out, rows, |i, k| x.at(k, i), |k, j| delta.at(k, j), |_| T::ZERO, Some(&old));
+
+    for isa in Isa::available() {
+        let team = Team::of(threads);
+        let what =
+            |name: &str| format!("{name} {} {isa:?} rows {rows} in {n_in} out {n_out} threads {threads}", T::NAME);
+        let mut a = Matrix::padded(rows, n_out, 7);
+        let row = &bias.data[..padded::<T>(n_out)];
+        forward(isa, &team, x.view(), w.view(), Some(row), Activation::Relu, None, a.view_mut());
+        a.assert_same(&z, &what("forward, rectified"));
+        let mut kept = Matrix::padded(rows, n_out, 7);
+        forward(isa, &team, x.view(), w.view(), Some(row), Activation::Relu, Some(kept.view_mut()), a.view_mut());
+        kept.assert_same(&linear, &what("z kept"));
+        a.assert_same(&z, &what("a beside z"));
+        forward(isa, &team, x.view(), w.view(), None, Activation::Identity, None, a.view_mut());
+        a.assert_same(&without_bias, &what("forward without bias"));
+
+        let mut out = Matrix::padded(rows, n_in, 8);
+        input_gradient(isa, &team, delta.view(), w.view(), None, out.view_mut());
+        out.assert_same(&dx_plain, &what("input gradient"));
+        let into = Below { activation: Activation::Relu, a: below.view(), z: below.view() };
+        input_gradient(isa, &team, delta.view(), w.view(), Some(into), out.view_mut());
+        out.assert_same(&dx, &what("input gradient with derivative"));
+
+        let mut gradient = Matrix::padded(n_in, n_out, 9);
+        assert!(weight_gradient(isa, &team, x.view(), delta.view(), false, gradient.view_mut()));
+        gradient.assert_same(&dw, &what("weight gradient"));
+        let mut gradient = old.clone();
+        assert!(weight_gradient(isa, &team, x.view(), delta.view(), true, gradient.view_mut()));
+        gradient.assert_same(&dw_more, &what("weight gradient, accumulated"));
+
+        let mut sums = vec![T::from_f64(CANARY); padded::<T>(n_out) + 1];
+        assert!(column_sums(isa, &team, delta.view(), false, &mut sums));
+        for j in 0..n_out {
+            let sum = (0..rows).fold(T::ZERO, |sum, i| add(sum, delta.at(i, j)));
+            assert!(sums[j] == sum, "{}", what("column sums"));
+        }
+        assert_eq!(sums[padded::<T>(n_out)].to_f64(), CANARY);
+    }
+}
+
+#[test]
+fn products_have_the_bits_of_their_twins_at_every_tail() {
+    for n in 1..=70 {
+        check_shape::<f32>(1 + n % 15, 1 + n % 5, n, 1);
+        check_shape::<f64>(1 + n % 15, 1 + n % 5, n, 1);
+    }
+    for rows in 1..=17 {
+        check_shape::<f32>(rows, 3, 33, 1);
+        check_shape::<f64>(rows, 3, 17, 1);
+    }
+    for n_in in (1..=40).chain([127, 128, 129, 256, 257]) {
+        check_shape::<f32>(7, n_in, 5, 1);
+        check_shape::<f64>(3, n_in, 9, 1);
+    }
+}
+
+#[test]
+fn products_have_the_bits_of_their_twins_when_packed_and_shared_out() {
+    for threads in 1..=3 {
+        check_shape::<f32>(65, 70, 340, threads);
+        check_shape::<f32>(40, 513, 130, threads);
+        check_shape::<f64>(33, 330, 65, threads);
+        check_shape::<f32>(300, 20, 64, threads);
+    }
+}
+
+#[test]
+fn a_gradient_whose_squares_are_not_finite_is_told() {
+    for isa in Isa::available() {
+        for (bad, at) in [(f32::NAN, 0), (f32::INFINITY, 40), (f32::MAX, 41), (1e20, 60)] {
+            let x = Matrix::<f32>::padded(9, 5, 1);
+            let mut delta = Matrix::<f32>::padded(9, 21, 2);
+            delta.data[at] = bad;
+            let mut x = x;
+            x.data[0] = 4.0;
+            x.data[x.stride] = 4.0;
+            let mut dw = Matrix::<f32>::padded(5, 21, 3);
+            assert!(!weight_gradient(isa, &Team::solo(), x.view(), delta.view(), false, dw.view_mut()));
+        }
+    }
+}
+
+#[test]
+fn a_nan_passes_the_rectifier() {
+    for isa in Isa::available() {
+        let mut x = Matrix::<f32>::padded(2, 3, 1);
+        x.data[1] = f32::NAN;
+        let (w, mut a) = (Matrix::<f32>::padded(3, 4, 2), Matrix::<f32>::padded(2, 4, 3));
+        forward(isa, &Team::solo(), x.view(), w.view(), None, Activation::Relu, None, a.view_mut());
+        assert!((0..4).all(|j| a.at(0, j).is_nan() && !a.at(1, j).is_nan()));
+    }
+}
