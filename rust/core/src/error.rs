@@ -1,0 +1,45 @@
+//! What can go wrong at the door. After `Plan::new` and the checks of `fit` nothing returns an error until the end.
+
+use std::fmt;
+
+/// A refusal, with a message for the caller: what was given, what is needed.
+#[derive(Debug)]
+pub enum Error {
+    /// Something given does not fit: a network, a loss, data, weights.
+    Invalid(String),
+    /// The memory can't be had; says for what, and how much.
+    Memory(String),
+    /// A file can't be read, written or understood.
+    File(std::io::Error),
+}
+
+impl Error {
+    /// An [`Error::Invalid`] of this message.
+    pub fn invalid(message: impl Into<String>) -> Error {
+        Error::Invalid(message.into())
+    }
+
+    /// An [`Error::Memory`]: `what` needs `count` numbers of `size` bytes.
+    pub fn memory(what: impl fmt::Display, count: Option<usize>, size: usize) -> Error {
+        let bytes = count.and_then(|count| count.checked_mul(size));
+        let bytes = bytes.map_or("more bytes than there are addresses".to_owned(), |b| format!("{b} bytes"));
+        Error::Memory(format!("{what} needs {bytes}, which this machine does not give"))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Invalid(message) | Error::Memory(message) => f.write_str(message),
+            Error::File(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Error {
+        Error::File(error)
+    }
+}

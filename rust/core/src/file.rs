@@ -1,0 +1,181 @@
+//! The model file: tensors in the safetensors layout, the rest as JSON in its header.
+//!
+//! In: a model and a text of the caller's. Out: bytes, the same for the same model. A file is written beside its place,
+//! flushed to disk and renamed, so that a crash leaves the old file or the new one, never half of one.
+
+use crate::error::Error;
+use crate::model::Model;
+use crate::optimizer::Optimizer;
+use crate::params::Params;
+use crate::plan::Plan;
+use crate::spec::{OptimizerSpec, Spec};
+use dnn_kernels::Real;
+use ndarray::ArrayD;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+/// Of the file, in its header. Another layout gets another number.
+const VERSION: u32 = 1;
+
+/// The header's entry "dnn".
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    version: u32,
+    spec: Spec,
+    n_inputs: usize,
+    optimizer: Option<OptimizerSpec>,
+    steps: u64,
+    epochs: u64,
+    extra: String,
+}
+
+/// The model, its optimizer and `extra` as bytes.
+///
+/// # Errors
+/// [`Error::Invalid`] where the header does not fit the layout.
+pub fn to_bytes<T: Real>(model: &Model<T>, extra: &str) -> Result<Vec<u8>, Error> {
+    let header = Header {
+        version: VERSION,
+        spec: model.spec.clone(),
+        n_inputs: model.plan.n_inputs,
+        optimizer: model.optimizer.as_ref().map(|optimizer| optimizer.spec),
+        steps: model.optimizer.as_ref().map_or(0, |optimizer| optimizer.steps),
+        epochs: model.epochs,
+        extra: extra.to_owned(),
+    };
+    let mut tensors = Vec::new();
+    for (prefix, params) in stores(model) {
+        for (name, array) in names(&model.plan, prefix).into_iter().zip(params.to_arrays(&model.plan)) {
+            let bytes: Vec<u8> = array.iter().flat_map(|&x| number_to_bytes(x)).collect();
+            tensors.push((name, array.shape().to_vec(), bytes));
+        }
+    }
+    let dtype = if T::NAME == "float32" { Dtype::F32 } else { Dtype::F64 };
+    let mut views = Vec::new();
+    for (name, shape, bytes) in &tensors {
+        let view = TensorView::new(dtype, shape.clone(), bytes).map_err(|error| Error::invalid(error.to_string()))?;
+        views.push((name, view));
+    }
+    let header = serde_json::to_string(&header).map_err(|error| Error::invalid(error.to_string()))?;
+    let info = HashMap::from([("dnn".to_owned(), header)]);
+    serialize(views, Some(info)).map_err(|error| Error::invalid(error.to_string()))
+}
+
+/// A model from [`to_bytes`], or `None` where it holds numbers of another type; and the text of the caller's.
+///
+/// # Errors
+/// [`Error::Invalid`] where the bytes are not those of a model: cut off, changed, or of another program.
+pub fn from_bytes<T: Real>(bytes: &[u8]) -> Result<Option<(Model<T>, String)>, Error> {
+    let broken = |what: String| Error::Invalid(format!("this is not a model file of dnn: {what}"));
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| broken(error.to_string()))?;
+    let header = metadata.metadata().as_ref().and_then(|info| info.get("dnn"));
+    let header = header.ok_or_else(|| broken("its header has no entry \"dnn\"".to_owned()))?;
+    let version = serde_json::from_str::<serde_json::Value>(header).ok().and_then(|header| header["version"].as_u64());
+    if version != Some(u64::from(VERSION)) {
+        return Err(broken(format!("it has version {version:?}, this program reads version {VERSION}")));
+    }
+    let header: Header = serde_json::from_str(header).map_err(|error| broken(error.to_string()))?;
+    let name = if header.spec.dtype == crate::spec::Dtype::Float32 { "float32" } else { "float64" };
+    if name != T::NAME {
+        return Ok(None);
+    }
+    let tensors = SafeTensors::deserialize(bytes).map_err(|error| broken(error.to_string()))?;
+    let plan = Plan::new::<T>(&header.spec, header.n_inputs)?;
+    let read = |prefix: &str| -> Result<Params<T>, Error> {
+        let mut arrays: Vec<ArrayD<T>> = Vec::new();
+        for name in names(&plan, prefix) {
+            let tensor = tensors.tensor(&name).map_err(|error| broken(error.to_string()))?;
+            let numbers = tensor.data().chunks_exact(size_of::<T>()).map(number_from_bytes).collect();
+            let array = ArrayD::from_shape_vec(tensor.shape().to_vec(), numbers);
+            arrays.push(array.map_err(|_| broken(format!("{name} does not hold {}", T::NAME)))?);
+        }
+        let views: Vec<_> = arrays.iter().map(|array| array.view()).collect();
+        let mut params = Params::zeroed(&plan)?;
+        params.set_arrays(&plan, &views)?;
+        Ok(params)
+    };
+    let params = read("")?;
+    let optimizer = match header.optimizer {
+        None => None,
+        Some(spec) => {
+            let mut optimizer = Optimizer::new(spec, &plan)?;
+            optimizer.steps = header.steps;
+            for (prefix, memory) in memories(&mut optimizer) {
+                if memory.is_some() {
+                    *memory = Some(read(prefix)?);
+                }
+            }
+            Some(optimizer)
+        }
+    };
+    Ok(Some((Model { spec: header.spec, plan, params, optimizer, epochs: header.epochs }, header.extra)))
+}
+
+/// Writes [`to_bytes`] to a file, all or nothing.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn save<T: Real>(model: &Model<T>, extra: &str, path: &Path) -> Result<(), Error> {
+    let bytes = to_bytes(model, extra)?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.tmp", std::process::id()));
+    let beside = Path::new(&beside);
+    let written = (|| {
+        let mut file = File::create(beside)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        drop(file);
+        std::fs::rename(beside, path)
+    })();
+    if written.is_err() {
+        // What could not be finished is of no use to anyone; that it may not be there at all is no second error.
+        let _gone = std::fs::remove_file(beside);
+    }
+    written.map_err(Error::File)
+}
+
+/// The parameters and the memories of the optimizer, with the prefix of their names.
+fn stores<T: Real>(model: &Model<T>) -> Vec<(&'static str, &Params<T>)> {
+    let mut stores = vec![("", &model.params)];
+    if let Some(optimizer) = &model.optimizer {
+        let memories = [("first.", &optimizer.first), ("second.", &optimizer.second), ("largest.", &optimizer.largest)];
+        stores.extend(memories.into_iter().filter_map(|(name, memory)| Some((name, memory.as_ref()?))));
+    }
+    stores
+}
+
+fn memories<T: Real>(optimizer: &mut Optimizer<T>) -> [(&'static str, &mut Option<Params<T>>); 3] {
+    [("first.", &mut optimizer.first), ("second.", &mut optimizer.second), ("largest.", &mut optimizer.largest)]
+}
+
+/// The names of the arrays of a store, in the order of [`Params::to_arrays`].
+fn names(plan: &Plan, prefix: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for (index, layer) in plan.layers.iter().enumerate() {
+        names.push(format!("{prefix}layer{}.weights", index + 1));
+        if layer.use_bias {
+            names.push(format!("{prefix}layer{}.bias", index + 1));
+        }
+    }
+    names
+}
+
+/// Little endian, as the layout wants. A float32 passes through float64 unchanged.
+fn number_to_bytes<T: Real>(x: T) -> Vec<u8> {
+    if T::NAME == "float32" { (x.to_f64() as f32).to_le_bytes().to_vec() } else { x.to_f64().to_le_bytes().to_vec() }
+}
+
+fn number_from_bytes<T: Real>(bytes: &[u8]) -> T {
+    let mut eight = [0u8; 8];
+    eight[..bytes.len()].copy_from_slice(bytes);
+    T::from_f64(if T::NAME == "float32" {
+        let [a, b, c, d, ..] = eight;
+        f64::from(f32::from_le_bytes([a, b, c, d]))
+    } else {
+        f64::from_le_bytes(eight)
+    })
+}

@@ -1,0 +1,46 @@
+//! Dense neural networks: plan, train, predict. Without Python, a clock or a printed line.
+//!
+//! The way of one call: [`Spec`] says what is wanted, [`Plan`] has checked it, [`fit`] trains a [`Model`] on [`Data`],
+//! [`History`] tells what was measured.
+
+#![forbid(unsafe_code)]
+
+mod backward;
+mod batches;
+mod data;
+mod error;
+mod file;
+mod forward;
+mod history;
+mod init;
+mod inspect;
+mod loss;
+mod metrics;
+mod model;
+mod optimizer;
+mod params;
+mod plan;
+mod predict;
+mod rng;
+mod spec;
+mod step;
+mod stopping;
+mod train;
+mod workspace;
+
+pub use data::{Data, Given, NonFinite, Rows, Targets};
+pub use dnn_kernels::{Isa, IsaError, Real, cpu_features};
+pub use error::Error;
+pub use file::{from_bytes, save, to_bytes};
+pub use history::{Epoch, History, Stopped};
+pub use inspect::{Activations, Gradients, gradients, input_gradients, numeric_gradients, trace};
+pub use model::Model;
+pub use optimizer::Optimizer;
+pub use params::Params;
+pub use plan::{Layer, Output, Plan};
+pub use predict::predict;
+pub use rng::{Purpose, shuffle, stream, uniform};
+pub use spec::{
+    ActivationSpec, BatchSize, Dtype, FitSpec, Initializer, LayerSpec, LossSpec, Metric, OptimizerSpec, Precision, Spec,
+};
+pub use train::{Flow, Observer, State, evaluate, fit, train_on_batch};

@@ -1,0 +1,58 @@
+//! A model: a plan, its parameters, and the memory of its optimizer.
+
+use crate::error::Error;
+use crate::init::initialize;
+use crate::optimizer::Optimizer;
+use crate::params::Params;
+use crate::plan::Plan;
+use crate::spec::{LossSpec, OptimizerSpec, Spec};
+use dnn_kernels::Real;
+
+/// Everything that training changes, and what it needs to know.
+#[derive(Debug)]
+pub struct Model<T: Real> {
+    /// What was asked for.
+    pub spec: Spec,
+    /// The same, checked.
+    pub plan: Plan,
+    /// Weights and biases.
+    pub params: Params<T>,
+    /// There once `compile` was called.
+    pub optimizer: Option<Optimizer<T>>,
+    /// Epochs begun in the life of the model: each has an order of the rows of its own.
+    pub epochs: u64,
+}
+
+impl<T: Real> Model<T> {
+    /// A model with its first weights.
+    ///
+    /// # Errors
+    /// As [`Plan::new`]; [`Error::Memory`].
+    pub fn new(spec: Spec, n_inputs: usize) -> Result<Model<T>, Error> {
+        let plan = Plan::new::<T>(&spec, n_inputs)?;
+        let params = initialize(&plan)?;
+        Ok(Model { spec, plan, params, optimizer: None, epochs: 0 })
+    }
+
+    /// Sets the loss and a new optimizer; the weights stay.
+    ///
+    /// # Errors
+    /// Where the loss does not fit the output, or a constant is out of range; the model is then as it was.
+    pub fn compile(&mut self, loss: LossSpec, optimizer: OptimizerSpec) -> Result<(), Error> {
+        let spec = Spec { loss: Some(loss), ..self.spec.clone() };
+        let plan = Plan::new::<T>(&spec, self.plan.n_inputs)?;
+        let optimizer = Optimizer::new(optimizer, &plan)?;
+        (self.spec, self.plan, self.optimizer) = (spec, plan, Some(optimizer));
+        Ok(())
+    }
+
+    /// The same model once more.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn duplicate(&self) -> Result<Model<T>, Error> {
+        let optimizer = self.optimizer.as_ref().map(Optimizer::duplicate).transpose()?;
+        let (spec, plan, params) = (self.spec.clone(), self.plan.clone(), self.params.duplicate()?);
+        Ok(Model { spec, plan, params, optimizer, epochs: self.epochs })
+    }
+}

@@ -1,0 +1,183 @@
+//! What was asked for, typed but unchecked: the wire form between Python, this crate and the model file.
+//!
+//! In: JSON. Out: structs. It never refuses a value that has the right type; `plan.rs` does.
+
+use serde::{Deserialize, Serialize};
+
+/// A network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// The type of every number of the network.
+    pub dtype: Dtype,
+    /// Which arithmetic may be used.
+    pub precision: Precision,
+    /// The instruction set to force, if any.
+    pub isa: Option<String>,
+    /// Of the initial weights and the shuffles.
+    pub seed: u64,
+    /// First hidden layer first.
+    pub layers: Vec<LayerSpec>,
+    /// Not needed to predict.
+    pub loss: Option<LossSpec>,
+}
+
+/// `"float32"` or `"float64"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Dtype {
+    Float32,
+    Float64,
+}
+
+/// Which arithmetic may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Fused multiply-add chains: the same bits on every instruction set.
+    Strict,
+    /// Anything as accurate as that, the same for any number of threads on one machine.
+    Highest,
+}
+
+/// A dense layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerSpec {
+    /// Number of outputs.
+    pub units: usize,
+    /// Applied to `x W + b`.
+    pub activation: ActivationSpec,
+    /// Whether there is a b.
+    pub use_bias: bool,
+    /// Of W.
+    pub weight_initializer: Initializer,
+    /// Of b.
+    pub bias_initializer: Initializer,
+    /// Factor of the sum of |W| in the loss.
+    pub l1: f64,
+    /// Factor of the sum of W^2 in the loss.
+    pub l2: f64,
+    /// Whether the layer (W and b) learns.
+    pub trainable: bool,
+    /// Whether b learns, where the layer does.
+    pub trainable_bias: bool,
+}
+
+/// An activation by name; `plan.rs` says what it means.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names of the field")]
+pub enum ActivationSpec {
+    Identity,
+    Sigmoid,
+    Tanh,
+    Relu,
+    LeakyRelu { slope: f64 },
+    Elu { alpha: f64 },
+    Selu,
+    Gelu,
+    GeluTanh,
+    Silu,
+    Softplus,
+    Softsign,
+    Softmax,
+}
+
+/// How the first weights are drawn; `init.rs` has the formulas.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names of the field")]
+pub enum Initializer {
+    GlorotUniform,
+    GlorotNormal,
+    HeUniform,
+    HeNormal,
+    LecunUniform,
+    LecunNormal,
+    Zeros,
+    Ones,
+    Constant { value: f64 },
+    Uniform { low: f64, high: f64 },
+    Normal { mean: f64, std: f64 },
+}
+
+/// A loss by name; `loss.rs` has the formulas.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names of the field")]
+pub enum LossSpec {
+    Mse,
+    HalfMse,
+    Sse,
+    Mae,
+    Huber { delta: f64 },
+    CrossEntropy,
+    BinaryCrossEntropy,
+    Hinge,
+    SquaredHinge,
+}
+
+/// An optimizer by name; `optimizer.rs` has the formulas.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names of the field")]
+pub enum OptimizerSpec {
+    Sgd { momentum: f64, nesterov: bool, dampened: bool },
+    Adam { beta_1: f64, beta_2: f64, epsilon: f64, amsgrad: bool, epsilon_hat: bool },
+}
+
+/// Rows of a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum BatchSize {
+    /// So many; the last batch of an epoch may be smaller.
+    Rows(usize),
+    /// `"full"`: all.
+    Named(String),
+}
+
+/// A measure of how well the outputs fit, beside the loss; `metrics.rs` has the formulas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names of the field")]
+pub enum Metric {
+    Accuracy,
+    Mae,
+    Mse,
+}
+
+/// A call of `fit`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FitSpec {
+    /// Rows of a step.
+    pub batch_size: BatchSize,
+    /// The number of the epoch before which training ends.
+    pub epochs: usize,
+    /// The number of the first epoch.
+    pub initial_epoch: usize,
+    /// Whether every epoch has its own order of the rows.
+    pub shuffle: bool,
+    /// Stop when the loss has not improved by more than this for `n_iter_no_change` epochs.
+    pub tol: Option<f64>,
+    /// See `tol`.
+    pub n_iter_no_change: usize,
+    /// Stop when the loss is at or below this.
+    pub stop_at_loss: Option<f64>,
+    /// Stop after so many seconds.
+    pub max_time: Option<f64>,
+    /// Stop when the validation loss has not improved by more than `min_delta` for so many epochs.
+    pub patience: Option<usize>,
+    /// See `patience`.
+    pub min_delta: f64,
+    /// Whether the weights of the best epoch by validation come back.
+    pub restore_best: bool,
+    /// What is measured beside the loss.
+    pub metrics: Vec<Metric>,
+    /// Threads to use, the caller included.
+    pub n_threads: usize,
+    /// The rate of every step; `None` where the observer knows it.
+    pub learning_rate: Option<f64>,
+}

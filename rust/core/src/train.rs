@@ -1,0 +1,333 @@
+//! Training: epochs of batches, each forward, loss, backward and one simultaneous update.
+//!
+//! In: a model, data, what was asked for. Out: the model after the last finished step, and what was measured.
+//! Nothing here returns an error or allocates between the first and the last step.
+
+use crate::batches::Batches;
+use crate::data::Data;
+use crate::error::Error;
+use crate::history::{Epoch, History, Stopped};
+use crate::metrics::Sums;
+use crate::model::Model;
+use crate::optimizer::Optimizer;
+use crate::params::Params;
+use crate::plan::Plan;
+use crate::spec::{BatchSize, FitSpec, Metric};
+use crate::step::{Outcome, Step, penalty};
+use crate::stopping::Stopping;
+use dnn_kernels::{Real, Team, sum_of_squares};
+
+/// Whether to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Flow {
+    Go,
+    Stop,
+}
+
+/// What training changes, lent to the observer, who may change it too.
+#[derive(Debug)]
+pub struct State<'a, T: Real> {
+    /// Weights and biases.
+    pub params: &'a mut Params<T>,
+    /// With its memory.
+    pub optimizer: &'a mut Optimizer<T>,
+    /// Epochs begun in the life of the model.
+    pub epochs: u64,
+}
+
+/// Who looks on while a model learns: the only way up from this crate. It has the clock.
+pub trait Observer<T: Real> {
+    /// Since the start of `fit`.
+    fn seconds(&mut self) -> f64;
+    /// Whether the user has asked to stop; called every millisecond or so.
+    fn interrupted(&mut self) -> bool;
+    /// Writes the rates of the coming steps, which are counted over the life of the optimizer.
+    fn rates(&mut self, first_step: u64, rates: &mut [f64]) -> Flow;
+    /// Before an epoch.
+    fn epoch_begin(&mut self, epoch: usize, state: State<T>) -> Flow;
+    /// After an epoch; `last` when training ends with it.
+    fn epoch_end(&mut self, epoch: &Epoch, last: bool, state: State<T>) -> Flow;
+    /// Before a step.
+    fn batch_begin(&mut self, batch: usize, state: State<T>) -> Flow;
+    /// After a step.
+    fn batch_end(&mut self, batch: usize, loss: f64, state: State<T>) -> Flow;
+}
+
+/// Multiply-adds between two questions to [`Observer::interrupted`]: below a millisecond on the sets with vectors.
+const WORK_PER_QUESTION: usize = 8 << 20;
+
+/// The largest rate. A step along a gradient whose squares are finite is then finite itself, in float32 as well.
+const MAX_RATE: f64 = 1e15;
+
+/// Trains a model.
+///
+/// # Errors
+/// Before the first step, with the model unchanged: [`Error::Invalid`], [`Error::Memory`].
+pub fn fit<T: Real>(
+    model: &mut Model<T>,
+    data: &Data<T>,
+    validation: Option<&Data<T>>,
+    spec: &FitSpec,
+    observer: &mut dyn Observer<T>,
+) -> Result<History, Error> {
+    let Model { plan, params, optimizer, epochs: epochs_begun, .. } = model;
+    let (Some(optimizer), Some(loss)) = (optimizer, plan.loss) else {
+        return Err(Error::invalid("the model has no loss and optimizer yet: call compile"));
+    };
+    let batch_size = check(spec, data.rows())?;
+    let mut sums = Sums::new(&spec.metrics, loss, plan.last())?;
+    let mut val_sums = sums.clone();
+    let mut batches = Batches::new(data.rows(), batch_size)?;
+    let mut step = Step::new(plan, data, batch_size)?;
+    let mut val_step = validation.map(|data| Evaluation::new(plan, data)).transpose()?;
+    let mut best = validation.filter(|_| spec.restore_best).map(|_| params.duplicate()).transpose()?;
+    let mut best_so_far: Option<(f64, usize)> = None;
+    let mut rates = vec![spec.learning_rate.unwrap_or(0.0); batches.count()];
+    let mut history = History {
+        epochs: Vec::with_capacity((spec.epochs - spec.initial_epoch).min(1 << 16)),
+        metrics: spec.metrics.clone(),
+        stopped: Stopped::Epochs,
+        message: String::new(),
+        steps: 0,
+        best_epoch: None,
+    };
+    let mut stopping = Stopping::new();
+    let mut work_since_question = 0;
+    let team = Team::of(spec.n_threads);
+
+    // What an observer is lent; a macro, because each loan has to end before the next line.
+    macro_rules! state {
+        () => {
+            State { params: &mut *params, optimizer: &mut *optimizer, epochs: *epochs_begun }
+        };
+    }
+    let mut ended: Option<(Stopped, String)> = None;
+    'epochs: for number in spec.initial_epoch..spec.epochs {
+        if spec.shuffle {
+            batches.shuffle(plan.seed, *epochs_begun);
+        }
+        *epochs_begun += 1;
+        if spec.learning_rate.is_none() {
+            if observer.rates(optimizer.steps, &mut rates) == Flow::Stop {
+                ended = Some(by_callback(number));
+                break;
+            }
+            if let Some(&rate) = rates.iter().find(|rate| check_rate(**rate).is_err()) {
+                ended = Some((Stopped::Diverged, format!("the schedule gave the rate {rate} in epoch {}", number + 1)));
+                break;
+            }
+        }
+        if observer.epoch_begin(number, state!()) == Flow::Stop {
+            ended = Some(by_callback(number));
+            break;
+        }
+        sums.clear();
+        let (mut total, mut total_weight) = (0.0, 0.0);
+        for (batch, &rate) in rates.iter().enumerate() {
+            let rows = batches.rows(batch);
+            if observer.batch_begin(batch, state!()) == Flow::Stop {
+                ended = Some(by_callback(number));
+                break 'epochs;
+            }
+            let mut go_on = || {
+                work_since_question += plan.work(rows.len().min(crate::batches::BLOCK_ROWS));
+                work_since_question < WORK_PER_QUESTION || {
+                    work_since_question = 0;
+                    !observer.interrupted()
+                }
+            };
+            let outcome = if go_on() {
+                step.loss_and_gradient(plan, &team, params, data, rows, Some(&mut sums), go_on, |_, _, _| {})
+            } else {
+                Outcome::Stopped
+            };
+            let (loss, weight, penalty) = match outcome {
+                Outcome::Done { loss, weight, penalty } => (loss, weight, penalty),
+                Outcome::Diverged(what) => {
+                    ended = Some((Stopped::Diverged, diverged(&what, number, batch, rate)));
+                    break 'epochs;
+                }
+                Outcome::Stopped => {
+                    let message = format!("interrupted in epoch {} before step {}", number + 1, batch + 1);
+                    ended = Some((Stopped::Interrupted, message));
+                    break 'epochs;
+                }
+            };
+            // A batch whose rows all weigh nothing teaches nothing.
+            if weight > 0.0 {
+                optimizer.step(plan, &team, rate, params, &step.gradient);
+            }
+            history.steps += 1;
+            (total, total_weight) = (total + loss + penalty * weight, total_weight + weight);
+            let mean = if weight > 0.0 { loss / weight + penalty } else { 0.0 };
+            if observer.batch_end(batch, mean, state!()) == Flow::Stop {
+                ended = Some(by_callback(number));
+                break 'epochs;
+            }
+        }
+        let mut epoch = Epoch {
+            epoch: number,
+            loss: total / total_weight,
+            metrics: sums.means(total_weight),
+            rate: rates[batches.count() - 1],
+            grad_norm: sum_of_squares(&step.gradient).sqrt(),
+            ..Epoch::default()
+        };
+        if let (Some(data), Some(evaluation)) = (validation, &mut val_step) {
+            let loss = evaluation.loss(plan, &team, params, data, &mut val_sums);
+            (epoch.val_loss, epoch.val_metrics) = (Some(loss.0), loss.1);
+            if let Some(best) = &mut best
+                && best_so_far.is_none_or(|(lowest, _)| loss.0 < lowest)
+            {
+                best.copy_from_slice(params);
+                best_so_far = Some((loss.0, number));
+            }
+        }
+        epoch.seconds = observer.seconds();
+        ended = stopping.reached(spec, &epoch);
+        let last = ended.is_some() || number + 1 == spec.epochs;
+        let flow = observer.epoch_end(&epoch, last, state!());
+        history.epochs.push(epoch);
+        if flow == Flow::Stop && ended.is_none() {
+            ended = Some(by_callback(number));
+        }
+        if ended.is_some() {
+            break;
+        }
+    }
+    (history.stopped, history.message) =
+        ended.unwrap_or_else(|| (Stopped::Epochs, format!("all {} epochs are done", spec.epochs)));
+    let as_planned = !matches!(history.stopped, Stopped::Diverged | Stopped::Interrupted);
+    if let (true, Some(best), Some((_, number))) = (as_planned, best, best_so_far) {
+        params.copy_from_slice(&best);
+        history.best_epoch = Some(number);
+    }
+    Ok(history)
+}
+
+/// Checks the numbers of a call of `fit`; returns the batch size in rows.
+fn check(spec: &FitSpec, rows: usize) -> Result<usize, Error> {
+    let batch_size = match &spec.batch_size {
+        BatchSize::Rows(0) => return Err(Error::invalid("batch_size must be at least 1, got 0")),
+        BatchSize::Rows(size) => (*size).min(rows),
+        BatchSize::Named(name) if name == "full" => rows,
+        BatchSize::Named(name) => {
+            return Err(Error::Invalid(format!("batch_size must be a whole number or 'full', got {name:?}")));
+        }
+    };
+    if spec.epochs <= spec.initial_epoch {
+        let (epochs, first) = (spec.epochs, spec.initial_epoch);
+        return Err(Error::Invalid(format!(
+            "epochs must be above initial_epoch, got epochs={epochs}, initial_epoch={first}"
+        )));
+    }
+    if spec.n_iter_no_change == 0 || spec.patience == Some(0) {
+        return Err(Error::invalid("n_iter_no_change and patience must be at least 1, got 0"));
+    }
+    let numbers = [("tol", spec.tol), ("max_time", spec.max_time), ("min_delta", Some(spec.min_delta))];
+    for (name, value) in numbers {
+        if let Some(value) = value.filter(|&value| !(value >= 0.0 && value.is_finite())) {
+            return Err(Error::Invalid(format!("{name} must be 0 or more, got {value}")));
+        }
+    }
+    spec.learning_rate.map_or(Ok(()), check_rate)?;
+    Ok(batch_size)
+}
+
+fn check_rate(rate: f64) -> Result<(), Error> {
+    if (0.0..=MAX_RATE).contains(&rate) {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!("learning_rate must be from 0 to {MAX_RATE:e}, got {rate}")))
+}
+
+fn by_callback(epoch: usize) -> (Stopped, String) {
+    (Stopped::Callback, format!("a callback stopped training in epoch {}", epoch + 1))
+}
+
+fn diverged(what: &str, epoch: usize, batch: usize, rate: f64) -> String {
+    let (epoch, step) = (epoch + 1, batch + 1);
+    format!(
+        "training diverged: {what} in epoch {epoch}, step {step}; the weights are those before that step. \
+         Try a learning rate below {rate}, inputs scaled to mean 0 and variance 1, or another initializer"
+    )
+}
+
+/// Room to evaluate data, allocated once.
+#[derive(Debug)]
+pub struct Evaluation<T: Real> {
+    step: Step<T>,
+    rows: Vec<u32>,
+}
+
+impl<T: Real> Evaluation<T> {
+    /// Room for this data.
+    ///
+    /// # Errors
+    /// [`Error::Memory`]; [`Error::Invalid`] for more than 2^32 rows.
+    pub fn new(plan: &Plan, data: &Data<T>) -> Result<Evaluation<T>, Error> {
+        let rows = Batches::new(data.rows(), data.rows())?.rows(0).to_vec();
+        Ok(Evaluation { step: Step::new(plan, data, data.rows())?, rows })
+    }
+
+    /// Mean loss, with the penalty of the weights, and metrics.
+    pub fn loss(
+        &mut self,
+        plan: &Plan,
+        team: &Team,
+        params: &Params<T>,
+        data: &Data<T>,
+        sums: &mut Sums,
+    ) -> (f64, Vec<f64>) {
+        sums.clear();
+        let (loss, weight) = self.step.loss(plan, team, params, data, &self.rows, Some(sums));
+        (loss / weight + penalty(plan, params), sums.means(weight))
+    }
+}
+
+/// Mean loss and metrics of a model on data.
+///
+/// # Errors
+/// [`Error::Memory`]; [`Error::Invalid`] for a metric that does not fit.
+pub fn evaluate<T: Real>(
+    model: &Model<T>,
+    data: &Data<T>,
+    metrics: &[Metric],
+    threads: usize,
+) -> Result<(f64, Vec<f64>), Error> {
+    let plan = &model.plan;
+    let loss = plan.loss.ok_or_else(|| Error::invalid("the model has no loss yet: call compile"))?;
+    let mut sums = Sums::new(metrics, loss, plan.last())?;
+    Ok(Evaluation::new(plan, data)?.loss(plan, &Team::of(threads), &model.params, data, &mut sums))
+}
+
+/// One step on all rows of `data`: the loss and the metrics before its update.
+///
+/// # Errors
+/// [`Error::Invalid`] where the step would diverge (the model is then as it was); [`Error::Memory`].
+pub fn train_on_batch<T: Real>(
+    model: &mut Model<T>,
+    data: &Data<T>,
+    rate: f64,
+    metrics: &[Metric],
+    threads: usize,
+) -> Result<(f64, Vec<f64>), Error> {
+    let Model { plan, params, optimizer, .. } = model;
+    let (Some(optimizer), Some(loss)) = (optimizer, plan.loss) else {
+        return Err(Error::invalid("the model has no loss and optimizer yet: call compile"));
+    };
+    check_rate(rate)?;
+    let mut sums = Sums::new(metrics, loss, plan.last())?;
+    let rows = Batches::new(data.rows(), data.rows())?.rows(0).to_vec();
+    let mut step = Step::new(plan, data, data.rows())?;
+    let team = Team::of(threads);
+    match step.loss_and_gradient(plan, &team, params, data, &rows, Some(&mut sums), || true, |_, _, _| {}) {
+        Outcome::Done { loss, weight, penalty } => {
+            optimizer.step(plan, &team, rate, params, &step.gradient);
+            Ok((loss / weight + penalty, sums.means(weight)))
+        }
+        Outcome::Diverged(what) => Err(Error::Invalid(diverged(&what, 0, 0, rate))),
+        Outcome::Stopped => unreachable!("nobody asked to stop"),
+    }
+}
