@@ -1,0 +1,57 @@
+"""Dense neural networks on the CPU: defined in Python, trained in Rust, with the speed of the machine.
+
+>>> import dnn
+>>> model = dnn.Sequential([dnn.Dense(16, "relu"), dnn.Dense(3, "softmax")])
+"""
+
+from dnn._activations import ELU, LeakyReLU
+from dnn._callbacks import Callback, EarlyStopping, LambdaCallback
+from dnn._core import version as __version__
+from dnn._history import DivergenceWarning, History
+from dnn._initializers import Constant, Normal, Uniform
+from dnn._layers import Dense, Input
+from dnn._losses import (
+    MAE,
+    MSE,
+    SSE,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    HalfMSE,
+    Hinge,
+    Huber,
+    SquaredHinge,
+)
+from dnn._model import Sequential, load
+from dnn._optimizers import SGD, Adam
+from dnn._threads import get_num_threads, set_num_threads
+
+__all__ = [
+    "ELU",
+    "MAE",
+    "MSE",
+    "SGD",
+    "SSE",
+    "Adam",
+    "BinaryCrossEntropy",
+    "Callback",
+    "Constant",
+    "CrossEntropy",
+    "Dense",
+    "DivergenceWarning",
+    "EarlyStopping",
+    "HalfMSE",
+    "Hinge",
+    "History",
+    "Huber",
+    "Input",
+    "LambdaCallback",
+    "LeakyReLU",
+    "Normal",
+    "Sequential",
+    "SquaredHinge",
+    "Uniform",
+    "__version__",
+    "get_num_threads",
+    "load",
+    "set_num_threads",
+]

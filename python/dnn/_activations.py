@@ -1,0 +1,128 @@
+"""Activations: the names users write, and those that have a parameter of their own as dataclasses.
+
+A name or an instance comes in, the canonical name or instance goes out. No formula is computed here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dnn import _checks
+
+# Names without parameters, as the extension spells them.
+NAMES = (
+    "identity",
+    "sigmoid",
+    "tanh",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "gelu",
+    "gelu_tanh",
+    "silu",
+    "softplus",
+    "softsign",
+    "softmax",
+)
+ALIASES = {"linear": "identity", "logistic": "sigmoid", "swish": "silu"}
+
+# Their derivative is zero wherever it exists, so gradient descent has nothing to go by.
+STEPS = ("step", "heaviside", "sign", "binary_step", "threshold")
+
+
+class Activation:
+    """Base of the activations that have parameters."""
+
+    name: ClassVar[str]
+
+
+@dataclass(frozen=True)
+class LeakyReLU(Activation):
+    """Rectifier that lets a little through on the negative side: a = z for z > 0, slope * z otherwise.
+
+    Parameters
+    ----------
+    slope : float, default 0.01
+        Factor on the negative side, at least 0 and below 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `slope` is not such a number.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> dnn.Dense(16, dnn.LeakyReLU(0.2)).activation
+    LeakyReLU(slope=0.2)
+    """
+
+    name: ClassVar[str] = "leaky_relu"
+    slope: float = 0.01
+
+    def __post_init__(self) -> None:
+        _checks.number(self.slope, "slope", at_least=0.0, below=1.0)
+
+
+@dataclass(frozen=True)
+class ELU(Activation):
+    """Exponential linear unit: a = z for z > 0, alpha * (exp(z) - 1) otherwise.
+
+    Parameters
+    ----------
+    alpha : float, default 1.0
+        Minus the value that is approached for very negative z, above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `alpha` is not a finite number above 0.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> dnn.Dense(16, dnn.ELU(alpha=0.5)).activation
+    ELU(alpha=0.5)
+    """
+
+    name: ClassVar[str] = "elu"
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        _checks.number(self.alpha, "alpha", above=0.0)
+
+
+WITH_PARAMETERS: dict[str, type[Activation]] = {"leaky_relu": LeakyReLU, "elu": ELU}
+
+
+def resolve(activation: object) -> str | Activation:
+    """The canonical name, or the instance, that `activation` (None, a name or an instance) stands for."""
+    if activation is None:
+        return "identity"
+    if isinstance(activation, Activation):
+        return activation
+    if isinstance(activation, type) and issubclass(activation, Activation):
+        raise TypeError(
+            f"activation is the class {activation.__name__}; make one of it: {activation.__name__}()"
+        )
+    if not isinstance(activation, str):
+        raise TypeError(
+            "activation must be a name or one of LeakyReLU(...), ELU(...), got "
+            f"{_checks.shown(activation)}; names: {', '.join(NAMES)}"
+        )
+    if activation.lower() in STEPS:
+        raise ValueError(
+            f"activation {activation!r} can't be trained: its derivative is zero almost everywhere, so "
+            "gradient descent learns nothing; use 'sigmoid' (a smooth step from 0 to 1), 'tanh' (from -1 "
+            "to 1) or 'relu'"
+        )
+    name = _checks.name_in(activation, "activation", NAMES, ALIASES)
+    return WITH_PARAMETERS[name]() if name in WITH_PARAMETERS else name
+
+
+def name_of(activation: object) -> str:
+    """The canonical name of what `activation` stands for, without its parameters."""
+    resolved = resolve(activation)
+    return resolved if isinstance(resolved, str) else resolved.name

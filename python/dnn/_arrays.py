@@ -1,0 +1,243 @@
+"""Users' arrays: whatever has numbers comes in; checked arrays, and rows for the extension, go out.
+
+The only place that touches what users pass in. Never writes to it, and never copies more than a block at a
+time.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from dnn import _checks
+from dnn._core import Rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+    Check = Callable[[Array, int], None]
+
+# Rows are converted in blocks of about this size: they stay in the cache between conversion and copy, and a
+# table on disk never has to fit in memory twice.
+BLOCK_BYTES = 1 << 20
+
+_WRONG_KINDS = {
+    "c": (
+        "has complex numbers ({dtype}), which a network can't take",
+        "pass the parts as columns: np.column_stack([{name}.real, {name}.imag])",
+    ),
+    "O": ("is an array of Python objects, {content}", "convert it first: np.asarray({name}, dtype=float)"),
+    "S": ("has strings", "a network takes numbers: encode them first"),
+    "U": ("has strings", "a network takes numbers: encode them first"),
+    "T": ("has strings", "a network takes numbers: encode them first"),
+    "M": ("has dates ({dtype})", "turn them into numbers, for example days since a first day"),
+    "m": ("has durations ({dtype})", "turn them into numbers: {name} / np.timedelta64(1, 's')"),
+    "V": ("has records or a foreign type ({dtype})", "pass a plain table of numbers"),
+}
+
+
+def numeric(value: Any, name: str) -> Array:
+    """`value` as an array of booleans, integers or real numbers. An ndarray is not copied."""
+    if value is None or isinstance(value, (str, bytes, dict, set, frozenset)):
+        raise TypeError(f"{name} must be an array of numbers, got {_checks.shown(value)}")
+    masked = sys.modules.get("numpy.ma")  # if it was never imported, nobody has a masked array
+    if masked is not None and isinstance(value, masked.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array, whose mask would be lost; fill it in ({name}.filled(0.0)) or leave "
+            "out its masked rows"
+        )
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        raise TypeError(f"{name} is a sparse matrix; pass {name}.toarray()")
+    try:
+        array: Array = np.asarray(value)
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise ValueError(f"{name} can't be read as an array: {error}") from error
+        raise ValueError(
+            f"{name} is ragged: its rows have different lengths; give each row the same"
+        ) from None
+    if array.dtype.kind not in "biuf":
+        _refuse_kind(array, value, name)
+    return array
+
+
+def _refuse_kind(array: Array, value: Any, name: str) -> NoReturn:
+    problem, cure = _WRONG_KINDS.get(array.dtype.kind, ("has the type {dtype}", "pass numbers"))
+    content = "which may hold anything"
+    if array.dtype.kind == "O" and array.ndim == 0:
+        raise TypeError(
+            f"{name} must be an array of numbers, got {_checks.shown(value)} ({type(value).__name__})"
+        )
+    if array.dtype.kind == "O":
+        odd = next((item for item in array.flat if not isinstance(item, (int, float, np.number))), None)
+        if odd is not None or any(item is None for item in array.flat):
+            content = f"among them {_checks.shown(odd)} ({type(odd).__name__})"
+    problem = problem.format(dtype=array.dtype, name=name, content=content)
+    raise TypeError(f"{name} {problem}; {cure.format(name=name)}")
+
+
+def table(value: Any, name: str, n_columns: int | None = None) -> Array:
+    """`value` as an array of (rows, columns), neither of them zero; `n_columns` if it is known."""
+    array = numeric(value, name)
+    if array.ndim == 1:
+        raise ValueError(
+            f"{name} is 1-D with shape {array.shape}, but needs (rows, columns); one row is "
+            f"{name}.reshape(1, -1), one column {name}.reshape(-1, 1)"
+        )
+    if array.ndim != 2:
+        flat = f"; flatten each row with {name}.reshape(len({name}), -1)" if array.ndim > 2 else ""
+        raise ValueError(
+            f"{name} is {array.ndim}-D with shape {array.shape}, but needs two dimensions (rows, "
+            f"columns){flat}"
+        )
+    if array.shape[0] == 0:
+        raise ValueError(f"{name} has no rows (shape {array.shape}); at least one is needed")
+    if array.shape[1] == 0:
+        raise ValueError(f"{name} has no columns (shape {array.shape}); at least one is needed")
+    if n_columns is not None and array.shape[1] != n_columns:
+        raise ValueError(f"{name} has {array.shape[1]} columns, but the network takes {n_columns} inputs")
+    return array
+
+
+def rows(
+    array: Array, name: str, dtype: str, picked: NDArray[np.int64] | None = None, check: Check | None = None
+) -> Rows:
+    """A copy of `array` (rows, columns), or of its rows `picked`, as `dtype`.
+
+    `check(block, start)` sees each converted block and may refuse it. NaN, infinity and overflow are refused.
+    """
+    n_rows, n_columns = len(array) if picked is None else len(picked), array.shape[1]
+    copy = Rows(n_rows, n_columns, dtype)
+    count, first = 0, (0, 0)
+    for start, block in _blocks(array, dtype, picked):
+        report = copy.fill(start, block)
+        if report is None:
+            if check is not None:
+                check(block, start)
+            continue
+        if count == 0:
+            first = report[1:]
+        count += report[0]
+    if count:
+        row = first[0] if picked is None else int(picked[first[0]])
+        _refuse_non_finite(array, name, dtype, count, (row, first[1]))
+    return copy
+
+
+def _blocks(array: Array, dtype: str, picked: NDArray[np.int64] | None = None) -> Iterator[tuple[int, Array]]:
+    """The rows of `array` as C-contiguous blocks of `dtype`, each with the number of its first row."""
+    n_rows = len(array) if picked is None else len(picked)
+    step = _rows_in_block(array.shape[1], dtype)
+    # An overflow shows as an infinity in the block, and is refused by name; a warning would say less.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, n_rows, step):
+            part = array[start : start + step] if picked is None else array[picked[start : start + step]]
+            yield start, np.require(part, dtype, ["C", "A"])
+
+
+def _refuse_non_finite(array: Array, name: str, dtype: str, count: int, first: tuple[int, ...]) -> NoReturn:
+    value = array[first]
+    place = f"row {first[0]}, column {first[1]}" if len(first) == 2 else f"position {first[0]}"
+    many = f"{count} values, the first" if count > 1 else "1 value,"
+    if np.isfinite(value):
+        cure = "scale it, or use dtype='float64'" if dtype == "float32" else "scale it"
+        raise ValueError(f"{name} overflows {dtype} in {many} {value!s} at {place}; {cure}")
+    raise ValueError(
+        f"{name} has NaN or infinity in {many} {value!s} at {place}; remove or replace what isn't finite"
+    )
+
+
+def contiguous(array: Array, name: str, dtype: str) -> Array:
+    """`array` (rows, columns) as C-contiguous `dtype`: itself if it is that already, a copy otherwise.
+
+    NaN, infinity and overflow are refused.
+    """
+    ready = array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
+    whole = array if ready else np.empty(array.shape, dtype)
+    if not ready:
+        for start, block in _blocks(array, dtype):
+            whole[start : start + len(block)] = block
+    count, first = 0, (0, 0)
+    step = _rows_in_block(array.shape[1], dtype)
+    for start in range(0, len(whole), step):
+        finite = np.isfinite(whole[start : start + step])
+        if not finite.all():
+            bad = np.argwhere(~finite)
+            if count == 0:
+                first = (start + int(bad[0, 0]), int(bad[0, 1]))
+            count += len(bad)
+    if count:
+        _refuse_non_finite(array, name, dtype, count, first)
+    return whole
+
+
+def _rows_in_block(n_columns: int, dtype: str) -> int:
+    return max(1, BLOCK_BYTES // (n_columns * np.dtype(dtype).itemsize))
+
+
+def exact(value: Any, name: str, shape: tuple[int, ...], dtype: str) -> Array:
+    """`value` as a new finite array of `dtype` with exactly this `shape` (1-D or 2-D). For weights."""
+    array = numeric(value, name)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}, but needs {shape}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        copy = np.array(array, dtype=dtype, order="C")
+    bad = np.argwhere(~np.isfinite(copy))
+    if len(bad):
+        _refuse_non_finite(array, name, dtype, len(bad), tuple(int(at) for at in bad[0]))
+    return copy
+
+
+def row_weights(
+    value: Any, name: str, n_rows: int, picked: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
+    """`value` as a new array of one weight for each of `n_rows` rows (of which `picked` are kept)."""
+    array = numeric(value, name)
+    if array.shape != (n_rows,):
+        raise ValueError(
+            f"{name} has shape {array.shape}, but needs ({n_rows},): one weight for each row of x"
+        )
+    weights = exact(array, name, (n_rows,), "float64")
+    negative = np.flatnonzero(weights < 0)
+    if len(negative):
+        at = int(negative[0])
+        raise ValueError(
+            f"{name} has {len(negative)} negative weight{'s' if len(negative) > 1 else ''}, the first "
+            f"{weights[at]:g} at row {at}; weights are 0 or more"
+        )
+    if picked is not None:
+        weights = weights[picked]
+    if not np.any(weights):
+        which = "" if picked is None else " of one side of the validation split"
+        raise ValueError(
+            f"{name} is zero for all rows{which}, so there is nothing to learn from; give some a weight"
+        )
+    return weights
+
+
+def output(out: Any, shape: tuple[int, int], dtype: str, x: Array) -> Array:
+    """A new array for predictions, or the user's `out` when it can take them as it is."""
+    if out is None:
+        return np.empty(shape, dtype)
+    if not isinstance(out, np.ndarray):
+        raise TypeError(
+            f"out must be a NumPy array of shape {shape} and dtype {dtype}, got {type(out).__name__}"
+        )
+    need = f"but predictions need {shape} and {dtype}"
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(f"out has shape {out.shape} and dtype {out.dtype}, {need}")
+    if not (out.flags.c_contiguous and out.flags.aligned):
+        raise ValueError(
+            "out isn't C-contiguous, so predictions can't be written straight into it; pass a whole array"
+        )
+    if not out.flags.writeable:
+        raise ValueError("out is read-only; pass an array that can be written")
+    if np.may_share_memory(out, x):
+        raise ValueError(
+            "out shares memory with x, which would be overwritten while it is read; pass another array"
+        )
+    return out

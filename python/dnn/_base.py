@@ -1,0 +1,418 @@
+"""Model: layers, seed and weights, and how they are built, read, set, copied and saved.
+
+Neither trains nor predicts. Everything is checked before anything changes, so that a refused call leaves the
+model as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from dnn import (
+    _activations,
+    _checks,
+    _core,
+    _data,
+    _layers,
+    _losses,
+    _optimizers,
+    _spec,
+    _training,
+    _weights,
+)
+from dnn._core import Network
+from dnn._summary import Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from dnn._data import Data
+    from dnn._history import History
+    from dnn._layers import Dense, Input
+    from dnn._losses import Loss
+    from dnn._optimizers import Optimizer
+
+DTYPES = ("float32", "float64")
+PRECISIONS = ("highest", "strict")
+
+
+class Model:
+    """Base of `Sequential`: what it is made of, and its weights."""
+
+    def __init__(
+        self,
+        layers: Sequence[Input | Dense],
+        *,
+        seed: int | None = None,
+        dtype: str = "float32",
+        precision: str = "highest",
+        isa: str | None = None,
+    ) -> None:
+        n_inputs, dense = _layers.checked(layers)
+        self._layers = dense
+        # 63 bits, so that a seed is an integer in every file format.
+        drawn = int.from_bytes(os.urandom(8), "little") >> 1
+        self._seed = drawn if seed is None else _checks.integer(seed, "seed", 0)
+        self._dtype = _dtype(dtype)
+        self._precision = _choice(precision, "precision", PRECISIONS)
+        self._isa = None if isa is None else _choice(isa, "isa", _core.available_isas())
+        self._optimizer = _optimizers.resolve("adam")
+        self._loss: Loss | None = None
+        self._metrics: tuple[str, ...] = ()
+        # The loss and optimizer that the network was compiled with, on the wire.
+        self._compiled: tuple[str, str] | None = None
+        self._network = None if n_inputs is None else self._new_network(n_inputs)
+        self.history: History | None = None
+        self.stop_training = False
+
+    # What was said
+
+    @property
+    def layers(self) -> tuple[Dense, ...]:
+        """The layers, first to last."""
+        return self._layers
+
+    @property
+    def seed(self) -> int:
+        """The seed of initial weights, shuffling and splits; drawn afresh if none was given."""
+        return self._seed
+
+    @property
+    def dtype(self) -> str:
+        """float32 or float64: the type of weights and predictions."""
+        return self._dtype
+
+    @property
+    def precision(self) -> str:
+        """How exact: highest or strict."""
+        return self._precision
+
+    @property
+    def isa(self) -> str:
+        """The instruction set in use: scalar, avx2 or avx512."""
+        if self._network is not None:
+            return self._network.isa
+        return self._isa or _core.default_isa()
+
+    @property
+    def n_inputs(self) -> int | None:
+        """Columns of x; None until the first `fit` or `set_weights`, without `Input(n)`."""
+        return None if self._network is None else self._network.n_inputs
+
+    @property
+    def n_outputs(self) -> int:
+        """Units of the last layer."""
+        return int(self._layers[-1].units)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights and biases. RuntimeError while the number of inputs isn't known."""
+        return self._built().n_parameters
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer of the last `compile` or `fit`; Adam at first."""
+        return self._optimizer
+
+    @property
+    def loss(self) -> Loss:
+        """The loss of the last `compile` or `fit`; at first what fits the output."""
+        return self._loss or _losses.resolve(None, self._output)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics of the last `compile` or `fit`."""
+        return self._metrics
+
+    @property
+    def _output(self) -> str:
+        return _activations.name_of(self._layers[-1].activation)
+
+    def summary(self) -> Summary:
+        """A table of the layers, with the number of parameters.
+
+        Returns
+        -------
+        Summary
+            Its `str` and `repr` are the table; a notebook shows it as one.
+
+        Examples
+        --------
+        >>> import dnn
+        >>> dnn.Sequential([dnn.Input(2), dnn.Dense(16, "relu"), dnn.Dense(1)]).summary()
+        layer    output shape  activation  parameters  trainable
+        --------------------------------------------------------
+        Input    (rows, 2)                          0
+        Dense 1  (rows, 16)    relu                48  yes
+        Dense 2  (rows, 1)     identity            17  yes
+        --------------------------------------------------------
+        65 parameters, 65 of them trainable
+        """
+        return Summary(self._layers, self.n_inputs)
+
+    def __repr__(self) -> str:
+        widths = "-".join(str(layer.units) for layer in self._layers)
+        inputs = "?" if self.n_inputs is None else self.n_inputs
+        return f"<{type(self).__name__} {inputs}-{widths}, {self._dtype}, seed {self._seed}>"
+
+    # Loss and optimizer
+
+    def compile(
+        self, optimizer: str | Optimizer = "adam", loss: str | Loss | None = None, metrics: Sequence[str] = ()
+    ) -> None:
+        """Choose optimizer, loss and metrics. Weights stay; momentum and its like start anew.
+
+        Optional: `fit` takes the same arguments, and there are defaults.
+
+        Parameters
+        ----------
+        optimizer : str, SGD or Adam, default "adam"
+            "sgd" and "adam" have the default settings of `SGD` and `Adam`.
+        loss : str or a loss such as Huber(delta=1.0), optional
+            mse, half_mse, sse, mae, huber, cross_entropy, binary_cross_entropy, hinge or squared_hinge. None
+            is cross_entropy for a softmax output, binary_cross_entropy for sigmoid and mse otherwise.
+        metrics : list of str, default ()
+            What else is measured: accuracy, mae, mse.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a name is unknown, or the loss does not fit the activation of the last layer.
+
+        Examples
+        --------
+        >>> import dnn
+        >>> model = dnn.Sequential([dnn.Dense(16, "relu"), dnn.Dense(3, "softmax")])
+        >>> model.compile(dnn.SGD(0.1, momentum=0.9), metrics=["accuracy"])
+        >>> model.loss
+        CrossEntropy()
+        """
+        chosen = _losses.resolve(loss, self._output)
+        resolved = (chosen, _optimizers.resolve(optimizer), _training.metrics(metrics, chosen, self._output))
+        if self._network is not None:
+            self._compiled = None  # the same choice again still starts momentum anew
+            self._compile_network(self._network, *resolved[:2])
+        self._loss, self._optimizer, self._metrics = resolved
+
+    def _compile_network(self, network: Network, loss: Loss, optimizer: Optimizer) -> None:
+        """Compile `network`, unless it already is with these: its optimizer's state would be lost."""
+        wire = (_spec.loss(loss), _spec.optimizer(optimizer))
+        if network is not self._network or wire != self._compiled:
+            network.compile(*wire)
+            self._compiled = wire
+
+    def _measurable(self, x: Any, y: Any, sample_weight: Any) -> tuple[Network, Data]:
+        """The network, compiled, and the data of a call that needs a loss but doesn't train."""
+        network = self._built()
+        data = _data.source(
+            x, y, sample_weight, n_inputs=network.n_inputs, n_outputs=self.n_outputs, loss=self.loss
+        ).copy(self._dtype)
+        self._compile_network(network, self.loss, self._optimizer)
+        return network, data
+
+    # Weights
+
+    def _new_network(self, n_inputs: int) -> Network:
+        """A network of these layers with initial weights; the model itself is left alone."""
+        spec = _spec.network(
+            self._layers, seed=self._seed, dtype=self._dtype, precision=self._precision, isa=self._isa
+        )
+        network = Network(spec, n_inputs)
+        if _weights.has_arrays(self._layers):
+            network.set_weights(_weights.initial(self._layers, n_inputs, network.weights(), self._dtype))
+        return network
+
+    def _built(self) -> Network:
+        """The network. RuntimeError if there is none yet."""
+        if self._network is None:
+            raise RuntimeError(
+                "the model has no weights yet, since the number of inputs isn't known: fit it, call "
+                "set_weights, or put Input(n) in front of its layers"
+            )
+        return self._network
+
+    def get_weights(self) -> list[NDArray[Any]]:
+        """Copies of all weights: W (n_in, units), then b (units,) where there is a bias, for each layer.
+
+        Returns
+        -------
+        list of ndarray
+
+        Raises
+        ------
+        RuntimeError
+            If the number of inputs is not known yet.
+
+        Examples
+        --------
+        >>> import dnn
+        >>> model = dnn.Sequential([dnn.Input(2), dnn.Dense(3)])
+        >>> [array.shape for array in model.get_weights()]
+        [(2, 3), (3,)]
+        """
+        return self._built().weights()
+
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
+        """Set all weights; all or, if one is refused, none. State of the optimizer stays.
+
+        Parameters
+        ----------
+        weights : list of arrays
+            In the order and shapes of `get_weights`. Before the first fit the first one tells the number of
+            inputs.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array is missing, has the wrong shape, or has values that are not finite.
+
+        Examples
+        --------
+        >>> import dnn
+        >>> model = dnn.Sequential([dnn.Dense(1)])
+        >>> model.set_weights([[[2.0], [3.0]], [0.5]])
+        >>> model.predict([[1.0, 1.0]])
+        array([[5.5]], dtype=float32)
+        """
+        arrays = _weights.checked(weights, self._layers, self.n_inputs, self._dtype)
+        network = self._network or self._new_network(len(arrays[0]))
+        network.set_weights(arrays)
+        self._network = network
+
+    @property
+    def flat_parameters(self) -> NDArray[Any]:
+        """All parameters as one vector: the arrays of `get_weights`, row by row; set it to change them."""
+        return np.concatenate([array.reshape(-1) for array in self.get_weights()])
+
+    @flat_parameters.setter
+    def flat_parameters(self, values: ArrayLike) -> None:
+        network = self._built()
+        expected = _weights.slots(self._layers, network.n_inputs)
+        network.set_weights(_weights.unflattened(values, expected, self._dtype))
+
+    # Copies and files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a file: layers, weights, loss, optimizer and its state.
+
+        The file is complete or not there at all: it is written beside its place and then moved. Arrays given
+        as initializers are not kept, as the weights are.
+
+        Parameters
+        ----------
+        path : str or path
+            Where to. A file that is there is replaced.
+
+        Raises
+        ------
+        RuntimeError
+            If the model has no weights yet.
+        OSError
+            If the file can't be written.
+
+        Examples
+        --------
+        >>> import dnn, os, tempfile
+        >>> model = dnn.Sequential([dnn.Input(2), dnn.Dense(1)])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "model.dnn")
+        ...     model.save(path)
+        ...     same = dnn.load(path)
+        >>> bool((same.flat_parameters == model.flat_parameters).all())
+        True
+        """
+        network = self._built()
+        described = _spec.Described(
+            layers=self._layers,
+            seed=self._seed,
+            dtype=self._dtype,
+            precision=self._precision,
+            isa=self._isa,
+            loss=self._loss,
+            optimizer=self._optimizer,
+            metrics=self._metrics,
+            is_compiled=self._compiled is not None,
+        )
+        steps = network.steps if callable(self._optimizer.learning_rate) else 0
+        network.save(_path(path), _spec.to_file(described, steps))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a model that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or path
+            The file.
+
+        Returns
+        -------
+        Sequential
+
+        Raises
+        ------
+        OSError
+            If the file can't be read.
+        ValueError
+            If it is not a model file, or damaged.
+        """
+        with open(_path(path), "rb") as file:
+            data = file.read()
+        try:
+            network, extra = Network.from_bytes(data)
+            return cls._revived(network, _spec.from_file(extra))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{os.fspath(path)!r} is not a model file that can be read: {error}") from error
+
+    @classmethod
+    def _revived(cls, network: Network, said: _spec.Described) -> Self:
+        """The model that a file describes, around its network; ValueError where the two don't agree."""
+        model = cls.__new__(cls)
+        Model.__init__(
+            model, said.layers, seed=said.seed, dtype=said.dtype, precision=said.precision, isa=said.isa
+        )
+        n_parameters = sum(slot.size for slot in _weights.slots(said.layers, network.n_inputs))
+        described = (model.dtype, model.n_outputs, n_parameters)
+        if (network.dtype, network.n_outputs, network.n_parameters) != described:
+            raise ValueError("its description does not fit its weights")
+        loss = _losses.resolve(said.loss, model._output)
+        model._loss = None if said.loss is None else loss
+        model._optimizer = said.optimizer
+        model._metrics = _training.metrics(said.metrics, loss, model._output)
+        model._compiled = (_spec.loss(loss), _spec.optimizer(said.optimizer)) if said.is_compiled else None
+        model._network = network
+        return model
+
+    def __getstate__(self) -> dict[str, Any]:
+        network = None if self._network is None else self._network.to_bytes("")
+        return {**self.__dict__, "_network": network}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if state["_network"] is not None:
+            self._network, _ = Network.from_bytes(state["_network"])
+
+
+def _path(path: Any) -> str:
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be a string or path, got {_checks.shown(path)} ({type(path).__name__})")
+    return os.fsdecode(path)
+
+
+def _dtype(dtype: Any) -> str:
+    if isinstance(dtype, (type, np.dtype)):
+        with contextlib.suppress(TypeError):  # a class that is no dtype is shown as it was given
+            dtype = np.dtype(dtype).name
+    return _choice(dtype, "dtype", DTYPES)
+
+
+def _choice(value: Any, name: str, known: Sequence[str]) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {', '.join(map(repr, known))}, got {_checks.shown(value)}")
+    return _checks.name_in(value, name, known)

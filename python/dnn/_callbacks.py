@@ -1,0 +1,195 @@
+"""Callbacks: users' code that runs while a model trains.
+
+A callback may look at the model, change its weights and stop it. It costs only what it overrides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any
+
+from dnn import _checks
+
+if TYPE_CHECKING:
+    from dnn._model import Sequential
+
+Logs = dict[str, float]
+
+
+class Callback:
+    """Base of callbacks: override what you need; return True, or set `self.model.stop_training`, to stop.
+
+    Attributes
+    ----------
+    model : Sequential
+        The model that trains; set before `on_train_begin`.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> class Print(dnn.Callback):
+    ...     def on_epoch_end(self, epoch, logs):
+    ...         print(epoch, sorted(logs)[:2])
+    >>> model = dnn.Sequential([dnn.Dense(1)], seed=1)
+    >>> history = model.fit([[0.0], [1.0]], [1.0, 3.0], epochs=2, callbacks=[Print()], verbose=0)
+    0 ['grad_norm', 'loss']
+    1 ['grad_norm', 'loss']
+    """
+
+    model: Sequential
+
+    def on_train_begin(self, logs: Logs) -> bool | None:
+        """Before the first epoch; `logs` is empty."""
+
+    def on_train_end(self, logs: Logs) -> bool | None:
+        """After the last epoch; `logs` has what it measured."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs) -> bool | None:
+        """Before epoch number `epoch`; `logs` is empty."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> bool | None:
+        """After epoch number `epoch`; `logs` has what it measured: loss, metrics, val_loss, rate, ..."""
+
+    def on_train_batch_begin(self, batch: int, logs: Logs) -> bool | None:
+        """Before batch number `batch` of an epoch; `logs` is empty."""
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> bool | None:
+        """After batch number `batch` of an epoch; `logs` has its loss."""
+
+
+METHODS = (
+    "on_train_begin",
+    "on_train_end",
+    "on_epoch_begin",
+    "on_epoch_end",
+    "on_train_batch_begin",
+    "on_train_batch_end",
+)
+
+
+class LambdaCallback(Callback):
+    """A callback made of functions.
+
+    Parameters
+    ----------
+    on_train_begin, on_train_end : callable (logs), optional
+    on_epoch_begin, on_epoch_end : callable (epoch, logs), optional
+    on_train_batch_begin, on_train_batch_end : callable (batch, logs), optional
+        Called as the methods of `Callback` are. A function that returns True stops training.
+
+    Raises
+    ------
+    TypeError
+        If one is given that can't be called.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> losses = []
+    >>> note = dnn.LambdaCallback(on_epoch_end=lambda epoch, logs: losses.append(logs["loss"]))
+    >>> model = dnn.Sequential([dnn.Dense(1)], seed=1)
+    >>> history = model.fit([[0.0], [1.0]], [1.0, 3.0], epochs=3, callbacks=[note], verbose=0)
+    >>> losses == history.history["loss"]
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        on_train_begin: Callable[[Logs], Any] | None = None,
+        on_train_end: Callable[[Logs], Any] | None = None,
+        on_epoch_begin: Callable[[int, Logs], Any] | None = None,
+        on_epoch_end: Callable[[int, Logs], Any] | None = None,
+        on_train_batch_begin: Callable[[int, Logs], Any] | None = None,
+        on_train_batch_end: Callable[[int, Logs], Any] | None = None,
+    ) -> None:
+        given = (
+            on_train_begin,
+            on_train_end,
+            on_epoch_begin,
+            on_epoch_end,
+            on_train_batch_begin,
+            on_train_batch_end,
+        )
+        for name, function in zip(METHODS, given, strict=True):
+            if function is not None and not callable(function):
+                raise TypeError(f"{name} must be a function, got {_checks.shown(function)}")
+            if function is not None:
+                setattr(self, name, function)
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop when the validation loss gets no better, and take the best weights. For `fit(early_stopping=...)`.
+
+    Parameters
+    ----------
+    patience : int or None, default 10
+        Epochs without a better validation loss before training stops; None never stops.
+    min_delta : float, default 0.0
+        How much lower than the best a validation loss must be to count as better, 0 or more.
+    restore_best : bool, default True
+        Whether the weights of the best epoch come back at the end.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or is out of range.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> dnn.EarlyStopping(5)
+    EarlyStopping(patience=5, min_delta=0.0, restore_best=True)
+    """
+
+    patience: int | None = 10
+    _: KW_ONLY
+    min_delta: float = 0.0
+    restore_best: bool = True
+
+    def __post_init__(self) -> None:
+        if self.patience is not None:
+            _checks.integer(self.patience, "patience", 1)
+        _checks.number(self.min_delta, "min_delta", at_least=0.0)
+        _checks.boolean(self.restore_best, "restore_best")
+
+
+def checked(callbacks: Any) -> list[Callback]:
+    """`callbacks` as a list of `Callback`; a function is called as f(epoch, logs) when an epoch ends."""
+    if isinstance(callbacks, Callback) or callable(callbacks):
+        raise TypeError("callbacks must be a list; write callbacks=[...] around it")
+    found = []
+    for position, callback in enumerate(_checks.sequence(callbacks, "callbacks", "callbacks=[f]")):
+        if isinstance(callback, type) and issubclass(callback, (Callback, EarlyStopping)):
+            raise TypeError(
+                f"callbacks[{position}] is the class {callback.__name__}; make one of it: "
+                f"{callback.__name__}()"
+            )
+        if isinstance(callback, EarlyStopping):
+            raise TypeError(
+                f"callbacks[{position}] is an EarlyStopping; pass it as fit(..., early_stopping=...)"
+            )
+        if isinstance(callback, Callback):
+            found.append(callback)
+        elif callable(callback):
+            found.append(LambdaCallback(on_epoch_end=callback))
+        else:
+            raise TypeError(
+                f"callbacks[{position}] must be a Callback or a function (epoch, logs), got "
+                f"{_checks.shown(callback)}"
+            )
+    return found
+
+
+def overriding(callbacks: list[Callback], *names: str) -> list[Callback]:
+    """Those of `callbacks` that do something in one of the methods `names`."""
+    return [
+        callback
+        for callback in callbacks
+        if any(
+            name in vars(callback) or getattr(type(callback), name) is not getattr(Callback, name)
+            for name in names
+        )
+    ]

@@ -1,0 +1,148 @@
+"""History: what each epoch of a fit measured, and why it ended.
+
+Matplotlib is imported when a plot is asked for, never before.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class DivergenceWarning(UserWarning):
+    """Training ran into a loss or gradient that is not finite, and stopped with the last finite weights."""
+
+
+# Shown beside the losses and metrics only when asked for: they have another scale.
+_NOT_PLOTTED = ("rate", "grad_norm", "seconds")
+
+
+class History:
+    """What a `fit` returns.
+
+    Attributes
+    ----------
+    history : dict of str to list of float
+        One list for each of loss, val_loss (with validation), the metrics and their val_ twins, rate (the
+        last learning rate of the epoch), grad_norm and seconds; one value for each epoch. The loss of a step
+        is the one before its update.
+    epochs : list of int
+        Numbers of the epochs, from `initial_epoch` on.
+    stopped_because : str
+        "epochs", "tol", "stop_at_loss", "early_stopping", "max_time", "callback", "interrupted" or
+        "diverged".
+    message : str
+        The same as a sentence, with numbers.
+    best_epoch : int or None
+        The epoch whose weights came back: that of the lowest validation loss. None without validation.
+    """
+
+    def __init__(
+        self,
+        history: dict[str, list[float]],
+        *,
+        epochs: list[int],
+        stopped_because: str,
+        message: str,
+        best_epoch: int | None = None,
+    ) -> None:
+        self.history = history
+        self.epochs = epochs
+        self.stopped_because = stopped_because
+        self.message = message
+        self.best_epoch = best_epoch
+
+    def __repr__(self) -> str:
+        n = len(self.epochs)
+        last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self._measured().items())
+        return f"<History of {n} epoch{'' if n == 1 else 's'}{': ' if last else ''}{last}; {self.message}>"
+
+    def _measured(self) -> dict[str, list[float]]:
+        return {name: values for name, values in self.history.items() if name not in _NOT_PLOTTED and values}
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        head = "".join(
+            f"<th>{title}</th>" for title in ("", "first", "last", "lowest", "highest", "last epochs")
+        )
+        body = ""
+        for name, values in self.history.items():
+            if not values:
+                continue
+            finite = [value for value in values if math.isfinite(value)] or [math.nan]
+            cells = [values[0], values[-1], min(finite), max(finite)]
+            numbers = "".join(f"<td>{value:.4g}</td>" for value in cells)
+            body += f"<tr><th>{escape(name)}</th>{numbers}<td>{_sparkline(values)}</td></tr>"
+        n = len(self.epochs)
+        title = f"{n} epoch{'' if n == 1 else 's'}; {escape(self.message)}"
+        return f"<table><caption>{title}</caption><tr>{head}</tr>{body}</table>"
+
+    def plot(self, *names: str, ax: Axes | None = None) -> Axes:
+        """Draw the course of the losses and metrics over the epochs. Needs matplotlib.
+
+        Parameters
+        ----------
+        *names : str
+            Keys of `history`; none draws all losses and metrics.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            `ax.figure.savefig("curves.png")` writes it to a file.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If a name is not in `history`.
+
+        Examples
+        --------
+        >>> import dnn
+        >>> model = dnn.Sequential([dnn.Dense(1)], seed=1)
+        >>> history = model.fit([[0.0], [1.0]], [1.0, 3.0], epochs=5, optimizer="sgd", verbose=0)
+        >>> history.plot("loss").get_xlabel()  # doctest: +SKIP
+        'epoch'
+        """
+        from dnn import _checks
+
+        for name in names:
+            _checks.name_in(name, "curve", self.history)
+        if ax is None:
+            try:
+                import matplotlib.pyplot as plt
+            except ImportError as error:
+                raise ImportError("History.plot needs matplotlib: pip install matplotlib") from error
+            _, ax = plt.subplots()
+        curves: dict[str, Any] = {name: self.history[name] for name in names} or self._measured()
+        for name, values in curves.items():
+            # A validation curve has the colour of its twin, dashed.
+            twin = list(curves).index(name[4:]) if name.startswith("val_") and name[4:] in curves else None
+            at = list(curves).index(name) if twin is None else twin
+            ax.plot(self.epochs, values, f"C{at % 10}", linestyle="-" if twin is None else "--", label=name)
+        if self.best_epoch is not None:
+            ax.axvline(self.best_epoch, color="0.6", linewidth=1, label="best epoch")
+        ax.set_xlabel("epoch")
+        ax.legend()
+        return ax
+
+
+def _sparkline(values: list[float], width: int = 120, height: int = 20) -> str:
+    """The last 200 `values` as a small line in SVG."""
+    shown = [value for value in values[-200:] if math.isfinite(value)]
+    if len(shown) < 2:
+        return ""
+    low, span = min(shown), (max(shown) - min(shown)) or 1.0
+    points = " ".join(
+        f"{width * at / (len(shown) - 1):.1f},{height - 1 - (height - 2) * (value - low) / span:.1f}"
+        for at, value in enumerate(shown)
+    )
+    line = f'<polyline points="{points}" fill="none" stroke="currentColor"/>'
+    return f'<svg width="{width}" height="{height}">{line}</svg>'

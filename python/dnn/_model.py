@@ -1,0 +1,445 @@
+"""Sequential: a network from top to bottom, trained, evaluated and asked.
+
+Users' arguments come in and are checked; the extension computes. No formula stands here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dnn import _arrays, _callbacks, _data, _losses, _optimizers, _progress, _spec, _threads, _training
+from dnn._history import DivergenceWarning, History
+from dnn._inspection import Inspectable
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from dnn._callbacks import Callback, EarlyStopping
+    from dnn._losses import Loss
+    from dnn._optimizers import Optimizer
+
+
+class Sequential(Inspectable):
+    """A dense network: layers one after the other.
+
+    Parameters
+    ----------
+    layers : list of Dense
+        First to last; the last one is the output. An `Input(n)` may stand in front.
+    seed : int, optional
+        0 or more: the source of all that is random. The same seed gives the same bits, for any number of
+        threads. None draws one, which `model.seed` tells.
+    dtype : {"float32", "float64"}, default "float32"
+        Type of weights, and of all computation.
+    precision : {"highest", "strict"}, default "highest"
+        "strict" gives the same bits on all instruction sets.
+    isa : {"scalar", "avx2", "avx512"}, optional
+        Instruction set. None takes DNN_ISA, or the fastest this machine has.
+
+    Attributes
+    ----------
+    history : History or None
+        Of the last `fit`.
+    stop_training : bool
+        A callback sets it to True to stop.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the layers don't make a network, or an argument is refused.
+    MemoryError
+        If a layer is too large for memory.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> model = dnn.Sequential([dnn.Dense(8, "tanh"), dnn.Dense(1, "sigmoid")], seed=1)
+    >>> history = model.fit(x, y, batch_size="full", epochs=500, optimizer=dnn.Adam(0.05), verbose=0)
+    >>> model.predict_classes(x)
+    array([0, 1, 1, 0])
+    """
+
+    def fit(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        batch_size: int | str = 32,
+        epochs: int = 1,
+        *,
+        validation_split: float = 0.0,
+        validation_data: tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
+        sample_weight: ArrayLike | None = None,
+        shuffle: bool = True,
+        callbacks: Sequence[Callback | Callable[[int, dict[str, float]], Any]] = (),
+        verbose: int | str = "auto",
+        tol: float | None = None,
+        n_iter_no_change: int = 10,
+        stop_at_loss: float | None = None,
+        early_stopping: bool | int | EarlyStopping | None = None,
+        max_time: float | None = None,
+        initial_epoch: int = 0,
+        loss: str | Loss | None = None,
+        optimizer: str | Optimizer | None = None,
+        metrics: Sequence[str] | None = None,
+        n_threads: int | None = None,
+    ) -> History:
+        """Train on rows x and their targets y.
+
+        A second fit goes on where the first one ended, with the state of its optimizer. Ctrl-C stops after
+        the step at hand and raises KeyboardInterrupt; weights and `history` are there, and a fit can go on.
+
+        Parameters
+        ----------
+        x : array (rows, n_inputs)
+            Numbers of any type and layout, also a DataFrame or a memory map. Copied, never written.
+        y : array
+            (rows, n_outputs), or (rows,) for one output. For cross_entropy integer labels (rows,) from 0, or
+            probabilities (rows, classes); for hinge losses -1 and 1.
+        batch_size : int or "full", default 32
+            Rows for each step; "full" takes all of them (gradient descent), 1 is stochastic gradient descent.
+        epochs : int, default 1
+            Passes over the data, counted from 0; with `initial_epoch` the number of the last one, plus one.
+        validation_split : float, default 0.0
+            Share of the rows kept for validation, at least 0 and below 1. Drawn by seed; in proportion to the
+            classes.
+        validation_data : (x, y) or (x, y, sample_weight), optional
+            Rows for validation instead.
+        sample_weight : array (rows,), optional
+            Weight of each row in loss and metrics, 0 or more. A weight of 2 is as good as the row twice.
+        shuffle : bool, default True
+            Whether rows come in a new order in every epoch.
+        callbacks : list of Callback or callable, default ()
+            A plain function is called as f(epoch, logs) at the end of each epoch.
+        verbose : {"auto", 0, 1, 2}, default "auto"
+            0 is silent, 1 a bar, 2 a line for each epoch; on standard error. "auto" is a bar on terminals and
+            in notebooks and silent elsewhere.
+        tol : float, optional
+            Stop when the training loss has not become lower than its lowest by more than `tol` for
+            `n_iter_no_change` epochs in a row; 0 or more.
+        n_iter_no_change : int, default 10
+            Epochs that `tol` waits.
+        stop_at_loss : float, optional
+            Stop after an epoch whose training loss is at most this.
+        early_stopping : bool, int or EarlyStopping, optional
+            Stop when the validation loss gets no better: after 10 epochs (True), after so many, or as
+            `EarlyStopping` says. With validation the best epoch's weights come back in any case, unless this
+            is False.
+        max_time : float, optional
+            Stop after so many seconds, above 0.
+        initial_epoch : int, default 0
+            Number of the first epoch, to go on with a training.
+        loss, optimizer, metrics : optional
+            As for `compile`; None keeps what is there. State of the optimizer is kept if only its rate
+            changes.
+        n_threads : int, optional
+            At most so many threads, from 1. None: see `set_num_threads`. Results don't depend on it.
+
+        Returns
+        -------
+        History
+            What each epoch measured, and why training ended.
+
+        Warns
+        -----
+        DivergenceWarning
+            If loss or gradients stopped being finite; the weights are the last finite ones.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is refused; the model is then as before.
+        MemoryError
+            If data or network are too large for memory.
+
+        Examples
+        --------
+        >>> import dnn
+        >>> model = dnn.Sequential([dnn.Dense(1)], seed=1)
+        >>> x, y = [[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]
+        >>> history = model.fit(x, y, epochs=500, optimizer=dnn.SGD(0.1), verbose=0)
+        >>> model.get_weights()[0].round(3).tolist()
+        [[2.0]]
+        """
+        options = _training.options(
+            batch_size=batch_size,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            shuffle=shuffle,
+            tol=tol,
+            n_iter_no_change=n_iter_no_change,
+            stop_at_loss=stop_at_loss,
+            max_time=max_time,
+            n_threads=n_threads,
+        )
+        stopping = _training.early_stopping(
+            early_stopping, validation_data is not None or bool(validation_split)
+        )
+        chosen_loss = self.loss if loss is None else _losses.resolve(loss, self._output)
+        chosen_optimizer = self._optimizer if optimizer is None else _optimizers.resolve(optimizer)
+        wanted = self._metrics if metrics is None else metrics
+        chosen_metrics = _training.metrics(wanted, chosen_loss, self._output)
+        listeners, level = _callbacks.checked(callbacks), _progress.level(verbose)
+        source = _data.source(
+            x, y, sample_weight, n_inputs=self.n_inputs, n_outputs=self.n_outputs, loss=chosen_loss
+        )
+        training, validation = _data.divided(
+            source,
+            validation_split,
+            validation_data,
+            n_outputs=self.n_outputs,
+            dtype=self._dtype,
+            seed=self._seed,
+        )
+        network = self._network or self._new_network(source.n_inputs)
+        self._compile_network(network, chosen_loss, chosen_optimizer)
+        # All that was given is checked: from here on the model may change.
+        self._network = network
+        self._loss, self._optimizer, self._metrics = chosen_loss, chosen_optimizer, chosen_metrics
+
+        hook = _training.Hook(
+            self,
+            listeners,
+            chosen_optimizer.learning_rate,
+            level,
+            options["initial_epoch"],
+            options["epochs"],
+        )
+        wire = _spec.options(
+            {
+                **options,
+                **hook.options,
+                "patience": None if stopping.patience is None else int(stopping.patience),
+                "min_delta": float(stopping.min_delta),
+                "restore_best": bool(stopping.restore_best),
+                "metrics": list(chosen_metrics),
+            }
+        )
+        self.stop_training = False
+        try:
+            if hook.train_begin():
+                measured = _NOT_BEGUN
+            else:
+                measured = network.fit(*training, validation, wire, hook if hook.is_needed else None)
+        finally:
+            hook.close()
+        self.history = History(
+            dict(measured["history"]),
+            epochs=list(measured["epochs"]),
+            stopped_because=measured["stopped_because"],
+            message=measured["message"],
+            best_epoch=measured["best_epoch"],
+        )
+        if self.history.stopped_because == "interrupted":
+            raise KeyboardInterrupt(self.history.message)
+        if self.history.stopped_because == "diverged":
+            warnings.warn(self.history.message, DivergenceWarning, stacklevel=2)
+        hook.train_end({name: values[-1] for name, values in self.history.history.items() if values})
+        return self.history
+
+    def train_on_batch(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        n_threads: int | None = None,
+    ) -> dict[str, float]:
+        """One step on these rows as one batch.
+
+        Parameters
+        ----------
+        x, y, sample_weight, n_threads
+            As for `fit`.
+
+        Returns
+        -------
+        dict of str to float
+            "loss" and the metrics, before the update.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is refused, or loss or gradients are not finite; the model is then as before.
+
+        Examples
+        --------
+        >>> import dnn
+        >>> model = dnn.Sequential([dnn.Dense(1)])
+        >>> model.set_weights([[[2.0]], [0.0]])
+        >>> model.compile(dnn.SGD(0.5))
+        >>> model.train_on_batch([[1.0]], [5.0])
+        {'loss': 9.0}
+        >>> model.predict([[1.0]])
+        array([[8.]], dtype=float32)
+        """
+        threads = _threads.count(n_threads)
+        source = _data.source(
+            x, y, sample_weight, n_inputs=self.n_inputs, n_outputs=self.n_outputs, loss=self.loss
+        )
+        data = source.copy(self._dtype)
+        network = self._network or self._new_network(source.n_inputs)
+        self._compile_network(network, self.loss, self._optimizer)
+        self._network = network
+        rate = self._optimizer.learning_rate
+        if not isinstance(rate, float):
+            (rate,) = _optimizers.rates_of(rate, network.steps, 1)
+        return network.train_on_batch(*data, rate, _spec.metrics(self._metrics), threads)
+
+    def evaluate(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        n_threads: int | None = None,
+    ) -> dict[str, float]:
+        """Loss and metrics on these rows, without training.
+
+        Parameters
+        ----------
+        x, y, sample_weight, n_threads
+            As for `fit`.
+
+        Returns
+        -------
+        dict of str to float
+            "loss" and the metrics.
+
+        Raises
+        ------
+        RuntimeError
+            If the model has no weights yet.
+        TypeError, ValueError
+            If an argument is refused.
+
+        Examples
+        --------
+        >>> import dnn
+        >>> model = dnn.Sequential([dnn.Dense(1)])
+        >>> model.set_weights([[[2.0]], [0.0]])
+        >>> model.evaluate([[1.0], [2.0]], [2.0, 5.0])
+        {'loss': 0.5}
+        """
+        network, data = self._measurable(x, y, sample_weight)
+        return network.evaluate(*data, _spec.metrics(self._metrics), _threads.count(n_threads))
+
+    def predict(
+        self, x: ArrayLike, *, out: NDArray[Any] | None = None, n_threads: int | None = None
+    ) -> NDArray[Any]:
+        """The outputs for the rows of x. Those of a row don't depend on the rows beside it.
+
+        Parameters
+        ----------
+        x : array (rows, n_inputs)
+            Of any type and layout; C-contiguous rows of the model's dtype are read as they are, without a
+            copy.
+        out : ndarray (rows, n_outputs), optional
+            Where to write them: C-contiguous, of the model's dtype, apart from x.
+        n_threads : int, optional
+            At most so many threads.
+
+        Returns
+        -------
+        ndarray of shape (rows, n_outputs)
+            `out`, if given.
+
+        Raises
+        ------
+        RuntimeError
+            If the model has no weights yet.
+        TypeError, ValueError
+            If x or out is refused; out is then as before.
+
+        Examples
+        --------
+        >>> import dnn
+        >>> model = dnn.Sequential([dnn.Dense(1)])
+        >>> model.set_weights([[[2.0]], [0.5]])
+        >>> model.predict([[1.0], [2.0]])
+        array([[2.5],
+               [4.5]], dtype=float32)
+        """
+        network = self._built()
+        table = _arrays.table(x, "x", network.n_inputs)
+        out = _arrays.output(out, (len(table), network.n_outputs), self._dtype, table)
+        threads = _threads.count(n_threads)
+        network.predict(_arrays.contiguous(table, "x", self._dtype), out, threads)
+        return out
+
+    def predict_classes(self, x: ArrayLike, *, n_threads: int | None = None) -> NDArray[np.int64]:
+        """The class of each row of x: that of the largest output; of one output, which side it is on.
+
+        Parameters
+        ----------
+        x, n_threads
+            As for `predict`.
+
+        Returns
+        -------
+        ndarray of int64, shape (rows,)
+            The number of the largest output. For one sigmoid output 1 where it is above 0.5, else 0; for one
+            output with a hinge loss 1 where it is above 0, else -1.
+
+        Raises
+        ------
+        ValueError
+            If the model has one output that tells no class.
+
+        Examples
+        --------
+        >>> import dnn
+        >>> model = dnn.Sequential([dnn.Dense(2, "softmax")])
+        >>> model.set_weights([[[1.0, -1.0]], [0.0, 0.0]])
+        >>> model.predict_classes([[3.0], [-3.0]])
+        array([0, 1])
+        """
+        is_hinge = self.loss.name in ("hinge", "squared_hinge")
+        if self.n_outputs == 1 and self._output != "sigmoid" and not is_hinge:
+            raise ValueError(
+                "predict_classes needs several outputs, one sigmoid output, or a hinge loss, but the model "
+                f"has one {self._output!r} output and loss {self.loss.name!r}; use predict"
+            )
+        outputs = self.predict(x, n_threads=n_threads)
+        if self.n_outputs > 1:
+            return np.asarray(np.argmax(outputs, axis=1), dtype=np.int64)
+        if is_hinge:
+            return np.asarray(np.where(outputs[:, 0] > 0, 1, -1), dtype=np.int64)
+        return np.asarray(outputs[:, 0] > 0.5, dtype=np.int64)
+
+
+_NOT_BEGUN: dict[str, Any] = {
+    "history": {},
+    "epochs": [],
+    "stopped_because": "callback",
+    "message": "stopped by a callback before the first epoch",
+    "best_epoch": None,
+}
+
+
+def load(path: str | os.PathLike[str]) -> Sequential:
+    """Read a model that `Sequential.save` wrote; the same as `Sequential.load`.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+
+    Returns
+    -------
+    Sequential
+
+    Raises
+    ------
+    OSError
+        If the file can't be read.
+    ValueError
+        If it is not a model file, or damaged.
+    """
+    return Sequential.load(path)

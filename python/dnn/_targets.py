@@ -1,0 +1,199 @@
+"""Targets: what y may look like for each loss. A user's y comes in, labels or rows for the extension go out.
+
+Nothing is ever broadcast: y has one row for each row of x, and one column for each output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from dnn import _arrays
+from dnn._core import Rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dnn._losses import Loss
+
+# How far the probabilities of a row may be from 1 in sum: room for float16 and for rounded tables.
+_SUM_TOLERANCE = 1e-3
+
+
+class Targets(NamedTuple):
+    """y with its shape checked: `values` is (rows,) int64 labels, or (rows, outputs) of the user's type."""
+
+    values: NDArray[Any]
+    loss: Loss
+    name: str
+
+    @property
+    def are_labels(self) -> bool:
+        return self.values.ndim == 1
+
+
+def read(value: Any, name: str, n_rows: int, loss: Loss, n_outputs: int, x_name: str = "x") -> Targets:
+    """`value` as the targets of `n_rows` rows, for a network with `n_outputs` outputs."""
+    if _has_strings(value):
+        raise TypeError(
+            f"{name} has strings; labels are numbers 0, 1, ...: classes, {name} = np.unique({name}, "
+            "return_inverse=True)"
+        )
+    array = _arrays.numeric(value, name)
+    if array.ndim not in (1, 2):
+        raise ValueError(
+            f"{name} is {array.ndim}-D with shape {array.shape}, but needs (rows,) or (rows, outputs)"
+        )
+    if len(array) != n_rows:
+        raise ValueError(
+            f"{x_name} has {n_rows} rows, but {name} has {len(array)}; they must be the same rows"
+        )
+    if loss.name == "cross_entropy" and (array.ndim == 1 or array.shape[1] == 1):
+        return Targets(_labels(array.reshape(-1), name, n_outputs), loss, name)
+    if array.ndim == 1 and n_outputs == 1:
+        array = array.reshape(-1, 1)
+    if array.shape != (n_rows, n_outputs):
+        _refuse_shape(array, name, loss, n_outputs)
+    return Targets(array, loss, name)
+
+
+def copy(targets: Targets, dtype: str, picked: NDArray[np.int64] | None = None) -> Rows | NDArray[np.int64]:
+    """The targets, or those of the rows `picked`, in memory of our own."""
+    if targets.are_labels:
+        labels: NDArray[np.int64] = targets.values.copy() if picked is None else targets.values[picked]
+        return labels
+    check = _CHECKS.get(targets.loss.name)
+    if check is None:
+        return _arrays.rows(targets.values, targets.name, dtype, picked)
+
+    def check_block(block: NDArray[Any], start: int) -> None:
+        found = check(block)
+        if found is not None:
+            row, problem = found
+            row = start + row if picked is None else int(picked[start + row])
+            raise ValueError(f"{targets.name} at row {row} {problem}")
+
+    return _arrays.rows(targets.values, targets.name, dtype, picked, check_block)
+
+
+def classes(targets: Targets) -> NDArray[np.int64] | None:
+    """The class of each row where the loss is one of classes, to split the rows evenly; None otherwise."""
+    values = targets.values
+    if targets.are_labels:
+        return values
+    if targets.loss.name == "cross_entropy":
+        return np.asarray(np.argmax(values, axis=1), dtype=np.int64)
+    if targets.loss.name in ("binary_cross_entropy", "hinge", "squared_hinge") and values.shape[1] == 1:
+        middle = 0.5 if targets.loss.name == "binary_cross_entropy" else 0.0
+        return np.asarray(values[:, 0] > middle, dtype=np.int64)
+    return None
+
+
+def _has_strings(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(isinstance(item, str) for item in value)
+    dtype = getattr(value, "dtype", None)
+    if getattr(dtype, "kind", None) == "O":
+        flat = np.asarray(value).reshape(-1)
+        return len(flat) > 0 and isinstance(flat[0], str)
+    return getattr(dtype, "kind", None) in ("U", "S", "T")
+
+
+def _labels(array: NDArray[Any], name: str, n_classes: int) -> NDArray[np.int64]:
+    """`array` (rows,) as labels 0 to n_classes - 1, in memory of our own."""
+    if array.dtype.kind == "f":
+        whole = np.isfinite(array) & (array == np.floor(array))
+        if not np.all(whole):
+            bad = np.flatnonzero(~whole)
+            raise ValueError(
+                f"{name} has {len(bad)} label{'s' if len(bad) > 1 else ''} that "
+                f"{'are' if len(bad) > 1 else 'is'} not a whole number, the first {array[bad[0]]!s} at row "
+                f"{bad[0]}; labels are 0, 1, ...; for numbers to approximate use another output than "
+                "softmax, with loss='mse'"
+            )
+    low, high = int(array.min()), int(array.max())
+    if low < 0:
+        at = int(np.flatnonzero(array < 0)[0])
+        raise ValueError(
+            f"{name} has label {int(array[at])} at row {at}; labels count from 0 to {n_classes - 1}: "
+            f"classes, {name} = np.unique({name}, return_inverse=True)"
+        )
+    if high >= n_classes:
+        cure = (
+            f"give it {high + 1}"
+            if high - low >= n_classes
+            else f"give it {high + 1}, or count from 0 ({name} - {low})"
+        )
+        if high - low > 10 * n_classes:
+            cure = f"number the classes from 0: classes, {name} = np.unique({name}, return_inverse=True)"
+        raise ValueError(
+            f"{name} has labels {low}..{high}, but the last layer has {n_classes} outputs; {cure}; if these "
+            "are numbers to approximate, use an output without softmax and loss='mse'"
+        )
+    return array.astype(np.int64)
+
+
+def _refuse_shape(array: NDArray[Any], name: str, loss: Loss, n_outputs: int) -> None:
+    outputs = f"{n_outputs} output{'s' if n_outputs > 1 else ''}"
+    given = f"{name} has shape {array.shape}, but the last layer has {outputs}"
+    need = f"({len(array)}, {n_outputs})"
+    if loss.name == "cross_entropy":
+        raise ValueError(f"{given}; pass labels of shape ({len(array)},) or probabilities of shape {need}")
+    if array.ndim == 1 and array.dtype.kind in "iub":
+        raise ValueError(
+            f"{given}, and loss {loss.name!r} needs {need}; for class labels give the last layer "
+            f"activation='softmax' and {int(array.max()) + 1} units, with loss='cross_entropy'"
+        )
+    width = 1 if array.ndim == 1 else array.shape[1]
+    raise ValueError(
+        f"{given}; give the last layer {width} unit{'s' if width > 1 else ''}, or pass {name} as {need}"
+    )
+
+
+def _probabilities(block: NDArray[Any]) -> tuple[int, str] | None:
+    sums = block.sum(axis=1, dtype=np.float64)
+    bad = np.flatnonzero((np.abs(sums - 1.0) > _SUM_TOLERANCE) | (block.min(axis=1) < 0))
+    if not len(bad):
+        return None
+    row = int(bad[0])
+    return row, (
+        f"has {_row(block[row])}, which isn't a distribution: loss 'cross_entropy' needs probabilities, 0 "
+        "or more, that sum to 1; for several yes-or-no answers per row use activation='sigmoid' and "
+        "loss='binary_cross_entropy'"
+    )
+
+
+def _zero_to_one(block: NDArray[Any]) -> tuple[int, str] | None:
+    bad = np.argwhere((block < 0) | (block > 1))
+    if not len(bad):
+        return None
+    value = block[tuple(bad[0])]
+    return int(bad[0, 0]), (
+        f"has {value:g}, but loss 'binary_cross_entropy' needs targets from 0 to 1; for targets -1 and 1 "
+        "use (y + 1) / 2, for numbers to approximate an identity output with loss='mse'"
+    )
+
+
+def _plus_or_minus_one(block: NDArray[Any]) -> tuple[int, str] | None:
+    bad = np.argwhere(np.abs(block) != 1)
+    if not len(bad):
+        return None
+    value = block[tuple(bad[0])]
+    return int(
+        bad[0, 0]
+    ), f"has {value:g}, but hinge losses need targets -1 and 1; for 0 and 1 pass 2 * y - 1"
+
+
+def _row(values: NDArray[Any]) -> str:
+    text = ", ".join(f"{value:g}" for value in values[:4])
+    return f"[{text}{', ...' if len(values) > 4 else ''}]"
+
+
+_CHECKS: dict[str, Callable[[NDArray[Any]], tuple[int, str] | None]] = {
+    "cross_entropy": _probabilities,
+    "binary_cross_entropy": _zero_to_one,
+    "hinge": _plus_or_minus_one,
+    "squared_hinge": _plus_or_minus_one,
+}

@@ -1,0 +1,177 @@
+"""Training: the options of a fit, and what the extension calls back while it runs.
+
+Hyper-parameters and callbacks come in; the options on the wire and the hook go out. Trains nothing itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dnn import _callbacks, _checks, _optimizers, _progress, _threads
+from dnn._callbacks import Callback, EarlyStopping
+
+if TYPE_CHECKING:
+    from dnn._losses import Loss
+    from dnn._model import Sequential
+    from dnn._optimizers import Rate
+
+METRICS = ("accuracy", "mae", "mse")
+_HINGES = ("hinge", "squared_hinge")
+_METRIC_HINTS = {"acc": "write 'accuracy'"}
+
+
+def metrics(given: Any, loss: Loss, output: str) -> tuple[str, ...]:
+    """`given`, a list of names, as names of metrics that go with `loss` and the activation of the last layer."""
+    names = _checks.sequence(given, "metrics", "metrics=['accuracy']")
+    for position, name in enumerate(names):
+        if not isinstance(name, str):
+            raise TypeError(
+                f"metrics[{position}] must be a name, got {_checks.shown(name)}; known: {', '.join(METRICS)}"
+            )
+        _checks.name_in(name, "metric", METRICS, hints=_METRIC_HINTS)
+        if name == "accuracy" and output not in ("softmax", "sigmoid") and loss.name not in _HINGES:
+            raise ValueError(
+                f"metric 'accuracy' counts right classes, but the last layer's activation is {output!r} and the "
+                f"loss {loss.name!r}; use 'mae' or 'mse', or give the last layer 'softmax' or 'sigmoid'"
+            )
+        if name != "accuracy" and loss.name in ("cross_entropy", "binary_cross_entropy"):
+            raise ValueError(
+                f"metric {name!r} is for regression, but the loss is {loss.name!r}; use 'accuracy'"
+            )
+    if len(set(names)) < len(names):
+        raise ValueError(f"metrics names one twice: {names}")
+    return tuple(names)
+
+
+def early_stopping(given: Any, has_validation: bool) -> EarlyStopping:
+    """What `early_stopping` says: None keeps the best weights without stopping, False does neither."""
+    if given is None or given is False:
+        return EarlyStopping(None, restore_best=has_validation and given is None)
+    if not has_validation:
+        raise ValueError(
+            "early_stopping watches the validation loss, but there is no validation; pass "
+            "validation_split=0.1 or validation_data=(x, y), or watch the training loss with tol="
+        )
+    if given is True:
+        return EarlyStopping()
+    if isinstance(given, EarlyStopping):
+        return given
+    if isinstance(given, type):
+        raise TypeError(f"early_stopping is the class {given.__name__}; make one of it: {given.__name__}()")
+    return EarlyStopping(_checks.integer(given, "early_stopping", 1))
+
+
+def options(
+    *,
+    batch_size: Any,
+    epochs: Any,
+    initial_epoch: Any,
+    shuffle: Any,
+    tol: Any,
+    n_iter_no_change: Any,
+    stop_at_loss: Any,
+    max_time: Any,
+    n_threads: Any,
+) -> dict[str, Any]:
+    """The hyper-parameters of a fit, checked, under the names they have on the wire."""
+    if isinstance(batch_size, str):
+        if batch_size != "full":
+            raise ValueError(f"batch_size must be a whole number from 1, or 'full', got {batch_size!r}")
+    else:
+        batch_size = _checks.integer(batch_size, "batch_size", 1)
+    epochs = _checks.integer(epochs, "epochs", 1)
+    initial_epoch = _checks.integer(initial_epoch, "initial_epoch", 0)
+    if initial_epoch >= epochs:
+        raise ValueError(
+            f"initial_epoch is {initial_epoch}, but epochs is {epochs}; epochs is the number of the last "
+            f"one, so {initial_epoch + epochs} would train {epochs} more"
+        )
+    return {
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "initial_epoch": initial_epoch,
+        "shuffle": _checks.boolean(shuffle, "shuffle"),
+        "tol": None if tol is None else _checks.number(tol, "tol", at_least=0.0),
+        "n_iter_no_change": _checks.integer(n_iter_no_change, "n_iter_no_change", 1),
+        "stop_at_loss": None if stop_at_loss is None else _checks.number(stop_at_loss, "stop_at_loss"),
+        "max_time": None if max_time is None else _checks.number(max_time, "max_time", above=0.0),
+        "n_threads": _threads.count(n_threads),
+    }
+
+
+class Hook:
+    """What the extension calls during one fit, and no more often than needed: rates, callbacks, progress."""
+
+    def __init__(
+        self, model: Sequential, callbacks: list[Callback], rate: Rate, verbose: int, first: int, epochs: int
+    ) -> None:
+        self._model = model
+        self._callbacks = callbacks
+        self._rate = rate
+        self._display: _progress.Bar | _progress.Lines | None = None
+        if verbose:
+            self._display = _progress.Bar(first, epochs) if verbose == 1 else _progress.Lines(epochs)
+        self._at_epoch_begin = _callbacks.overriding(callbacks, "on_epoch_begin")
+        self._at_epoch_end = _callbacks.overriding(callbacks, "on_epoch_end")
+        self._at_batch_begin = _callbacks.overriding(callbacks, "on_train_batch_begin")
+        self._at_batch_end = _callbacks.overriding(callbacks, "on_train_batch_end")
+        every_epoch = verbose == 2 or bool(self._at_epoch_end)
+        self.options = {
+            "learning_rate": rate if isinstance(rate, float) else None,
+            "epoch_hook": 0.0 if every_epoch else _progress.INTERVAL if verbose else None,
+            "epoch_begin_hook": bool(self._at_epoch_begin),
+            "batch_hook": bool(self._at_batch_begin or self._at_batch_end),
+        }
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether the extension has anything to call."""
+        asked = self.options
+        return (
+            asked["learning_rate"] is None
+            or asked["epoch_hook"] is not None
+            or asked["epoch_begin_hook"] is True
+            or asked["batch_hook"] is True
+        )
+
+    def rates(self, step: int, n: int, /) -> list[float]:
+        return _optimizers.rates_of(self._rate, step, n)
+
+    def train_begin(self) -> bool:
+        """Introduce the model to its callbacks; True if one wants no training at all."""
+        for callback in self._callbacks:
+            callback.model = self._model
+        return self._tell(self._callbacks, "on_train_begin", {})
+
+    def train_end(self, logs: dict[str, float]) -> None:
+        self._tell(self._callbacks, "on_train_end", dict(logs))
+
+    def epoch_begin(self, epoch: int, /) -> bool:
+        return self._tell(self._at_epoch_begin, "on_epoch_begin", epoch, {})
+
+    def epoch_end(self, epoch: int, logs: dict[str, float], /) -> bool:
+        if self._display is not None:
+            self._display.update(epoch, logs)
+        return self._tell(self._at_epoch_end, "on_epoch_end", epoch, logs)
+
+    def batch_begin(self, batch: int, /) -> bool:
+        return self._tell(self._at_batch_begin, "on_train_batch_begin", batch, {})
+
+    def batch_end(self, batch: int, logs: dict[str, float], /) -> bool:
+        return self._tell(self._at_batch_end, "on_train_batch_end", batch, logs)
+
+    def close(self) -> None:
+        """Leave the display in order, whatever has happened."""
+        if self._display is not None:
+            self._display.close()
+
+    def _tell(self, callbacks: list[Callback], method: str, *arguments: Any) -> bool:
+        """Call `method` of all callbacks; True if any of them wants training to stop."""
+        for callback in callbacks:
+            answer = getattr(callback, method)(*arguments)
+            # Other values than a bool are results by chance, of a lambda for instance.
+            if isinstance(answer, (bool, np.bool_)) and answer:
+                self._model.stop_training = True
+        return self._model.stop_training

@@ -1,0 +1,50 @@
+//! The extension module `dnn._core`: converts, detaches from the interpreter, calls, maps the error.
+//!
+//! No formula, no loop over numbers, no default value: those are above and below. `python/dnn/_core.pyi` has the types.
+
+mod convert;
+mod network;
+mod observer;
+mod rows;
+
+use dnn_core::{Isa, Purpose};
+use numpy::{IntoPyArray, PyArray1};
+use pyo3::prelude::*;
+
+/// The instruction sets of this machine, fastest first.
+#[pyfunction]
+fn available_isas() -> Vec<&'static str> {
+    Isa::available().into_iter().map(Isa::name).collect()
+}
+
+/// The instruction set that is used when nobody asks; `DNN_ISA` is obeyed.
+#[pyfunction]
+fn default_isa() -> PyResult<&'static str> {
+    Isa::preferred().map(Isa::name).map_err(convert::isa_error)
+}
+
+/// The features of this processor that matter here.
+#[pyfunction]
+fn cpu_features() -> Vec<&'static str> {
+    dnn_core::cpu_features()
+}
+
+/// A permutation of `range(n)` that depends on the seed alone.
+#[pyfunction]
+fn shuffled(py: Python<'_>, n: u32, seed: u64) -> Bound<'_, PyArray1<i64>> {
+    let mut order: Vec<u32> = (0..n).collect();
+    dnn_core::shuffle(&mut order, &mut dnn_core::stream(seed, Purpose::Split, 0));
+    let order: Vec<i64> = order.into_iter().map(i64::from).collect();
+    order.into_pyarray(py)
+}
+
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("version", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<rows::Rows>()?;
+    module.add_class::<network::Network>()?;
+    module.add_function(wrap_pyfunction!(available_isas, module)?)?;
+    module.add_function(wrap_pyfunction!(default_isa, module)?)?;
+    module.add_function(wrap_pyfunction!(cpu_features, module)?)?;
+    module.add_function(wrap_pyfunction!(shuffled, module)?)
+}

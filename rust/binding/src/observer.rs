@@ -1,0 +1,177 @@
+//! The observer of a `fit`: the clock, Ctrl-C, and the hook that Python gave.
+
+use crate::network::Shared;
+use crate::rows::Typed;
+use dnn_core::{Epoch, Flow, Metric, Observer, State};
+use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::time::{Duration, Instant};
+
+/// Between two looks for Ctrl-C, which need the interpreter.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Which hooks Python wants.
+pub struct Wanted {
+    /// Seconds between two calls of `epoch_end`.
+    pub epoch: Option<f64>,
+    pub epoch_begin: bool,
+    pub batch: bool,
+    pub rates: bool,
+}
+
+pub struct Watch<'a, T: Typed> {
+    shared: &'a Shared<T>,
+    hook: Option<Py<PyAny>>,
+    wanted: Wanted,
+    metrics: Vec<Metric>,
+    started: Instant,
+    looked: Instant,
+    /// Signals reach the main thread only.
+    is_main: bool,
+    epoch_called: Option<f64>,
+    /// What a hook or a signal handler raised.
+    pub raised: Option<PyErr>,
+}
+
+/// The name of a metric in a history.
+pub fn metric_name(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Accuracy => "accuracy",
+        Metric::Mae => "mae",
+        Metric::Mse => "mse",
+    }
+}
+
+impl<'a, T: Typed> Watch<'a, T> {
+    pub fn new(
+        shared: &'a Shared<T>,
+        hook: Option<Py<PyAny>>,
+        wanted: Wanted,
+        metrics: Vec<Metric>,
+        is_main: bool,
+    ) -> Self {
+        let now = Instant::now();
+        Watch { shared, hook, wanted, metrics, started: now, looked: now, is_main, epoch_called: None, raised: None }
+    }
+
+    /// Calls a hook with the interpreter; the network is then what training has made of it so far.
+    fn call(
+        &mut self,
+        mut state: Option<State<'_, T>>,
+        call: impl for<'py> FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
+    ) -> Flow {
+        let Some(hook) = &self.hook else { return Flow::Go };
+        if let Some(state) = &mut state {
+            self.shared.exchange(state, true);
+        }
+        let asked = Python::attach(|py| call(hook.bind(py))?.is_truthy());
+        if let Some(state) = &mut state {
+            self.shared.exchange(state, false);
+        }
+        match asked {
+            Ok(false) => Flow::Go,
+            Ok(true) => Flow::Stop,
+            Err(error) => {
+                self.raised = Some(error);
+                Flow::Stop
+            }
+        }
+    }
+}
+
+/// What an epoch measured, as Python sees it.
+fn logs<'py>(py: Python<'py>, epoch: &Epoch, metrics: &[Metric]) -> PyResult<Bound<'py, PyDict>> {
+    let logs = PyDict::new(py);
+    logs.set_item("loss", epoch.loss)?;
+    for (metric, value) in metrics.iter().zip(&epoch.metrics) {
+        logs.set_item(metric_name(*metric), value)?;
+    }
+    if let Some(loss) = epoch.val_loss {
+        logs.set_item("val_loss", loss)?;
+        for (metric, value) in metrics.iter().zip(&epoch.val_metrics) {
+            logs.set_item(format!("val_{}", metric_name(*metric)), value)?;
+        }
+    }
+    logs.set_item("rate", epoch.rate)?;
+    logs.set_item("grad_norm", epoch.grad_norm)?;
+    logs.set_item("seconds", epoch.seconds)?;
+    Ok(logs)
+}
+
+impl<T: Typed> Observer<T> for Watch<'_, T> {
+    fn seconds(&mut self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    fn interrupted(&mut self) -> bool {
+        if !self.is_main || self.looked.elapsed() < LOOK {
+            return false;
+        }
+        self.looked = Instant::now();
+        match Python::attach(|py| py.check_signals()) {
+            Ok(()) => false,
+            Err(error) => {
+                // Ctrl-C is told by the history; what another handler raised is raised again.
+                if !Python::attach(|py| error.is_instance_of::<PyKeyboardInterrupt>(py)) {
+                    self.raised = Some(error);
+                }
+                true
+            }
+        }
+    }
+
+    fn rates(&mut self, first_step: u64, rates: &mut [f64]) -> Flow {
+        if !self.wanted.rates {
+            return Flow::Go;
+        }
+        let mut given = Vec::new();
+        let flow = self.call(None, |hook| {
+            given = hook.call_method1("rates", (first_step, rates.len()))?.extract()?;
+            Ok(hook.py().None().into_bound(hook.py()))
+        });
+        for (rate, given) in rates.iter_mut().zip(given) {
+            *rate = given;
+        }
+        flow
+    }
+
+    fn epoch_begin(&mut self, epoch: usize, state: State<'_, T>) -> Flow {
+        if !self.wanted.epoch_begin {
+            return Flow::Go;
+        }
+        self.call(Some(state), |hook| hook.call_method1("epoch_begin", (epoch,)))
+    }
+
+    fn epoch_end(&mut self, epoch: &Epoch, last: bool, state: State<'_, T>) -> Flow {
+        let due = match (self.wanted.epoch, self.epoch_called) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(seconds), Some(called)) => last || epoch.seconds - called >= seconds,
+        };
+        if !due {
+            return Flow::Go;
+        }
+        self.epoch_called = Some(epoch.seconds);
+        let metrics = self.metrics.clone();
+        self.call(Some(state), |hook| hook.call_method1("epoch_end", (epoch.epoch, logs(hook.py(), epoch, &metrics)?)))
+    }
+
+    fn batch_begin(&mut self, batch: usize, state: State<'_, T>) -> Flow {
+        if !self.wanted.batch {
+            return Flow::Go;
+        }
+        self.call(Some(state), |hook| hook.call_method1("batch_begin", (batch,)))
+    }
+
+    fn batch_end(&mut self, batch: usize, loss: f64, state: State<'_, T>) -> Flow {
+        if !self.wanted.batch {
+            return Flow::Go;
+        }
+        self.call(Some(state), |hook| {
+            let logs = PyDict::new(hook.py());
+            logs.set_item("loss", loss)?;
+            hook.call_method1("batch_end", (batch, logs))
+        })
+    }
+}
