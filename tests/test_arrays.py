@@ -1,0 +1,140 @@
+"""Users' arrays: any type and layout is taken as it is, and never written; predictions go to their place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dnn
+import numpy as np
+from models import Table, model_of, same
+from numpy.typing import NDArray
+
+# Arrays as they come
+
+
+def forms(x: NDArray[np.float32], folder: Path) -> dict[str, Any]:
+    """The same numbers in many types and layouts. `x` holds small whole numbers, exact in all of them."""
+    wide = np.zeros((2 * len(x), 2 * x.shape[1]), np.float32)
+    wide[::2, 1::2] = x
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    np.save(folder / "x.npy", x)
+    swapped = x.astype(x.dtype.newbyteorder())
+    unaligned = np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(x.shape)
+    return {
+        "float16": x.astype(np.float16),
+        "float64": x.astype(np.float64),
+        "longdouble": x.astype(np.longdouble),
+        "int8": x.astype(np.int8),
+        "int64": x.astype(np.int64),
+        "uint16": (x + 8).astype(np.uint16) - np.float32(8),
+        "strided": wide[::2, 1::2],
+        "reversed": x[::-1].copy()[::-1],
+        "column-major": np.asfortranarray(x),
+        "read-only": frozen,
+        "memory map": np.load(folder / "x.npy", mmap_mode="r"),
+        "other byte order": swapped,
+        "unaligned": unaligned,
+        "list": x.tolist(),
+        "tuple of rows": tuple(map(tuple, x.tolist())),
+        "matrix": np.array(x).view(np.matrix),
+        "object with __array__": Frame(x),
+    }
+
+
+class Frame:
+    """What a DataFrame is to NumPy."""
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self._values = values
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self._values if dtype is None else self._values.astype(dtype)
+
+
+def test_arrays_of_any_type_and_layout_are_taken_and_never_written(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    x = rng.integers(-8, 8, size=(40, 3)).astype(np.float32)
+    y = x[:, :1] - x[:, 1:2]
+    reference = model_of(dnn.Dense(4, "tanh"), dnn.Dense(1))
+    reference.fit(x, y, epochs=2, sample_weight=np.arange(40) + 1)
+    predicted = reference.predict(x)
+    for name, form in forms(x, tmp_path).items():
+        before = np.array(form, copy=True)
+        model = model_of(dnn.Dense(4, "tanh"), dnn.Dense(1))
+        model.fit(form, y.astype(np.float16), epochs=2, sample_weight=list(range(1, 41)))
+        assert same(model, reference), name
+        assert np.array_equal(model.predict(form), predicted), name
+        assert np.array_equal(np.asarray(form), before), name
+
+
+def test_tables_larger_than_a_block_arrive_whole() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(70_001, 5))  # 2.7 MiB: three blocks, the last one short
+    model = model_of(dnn.Input(5), dnn.Dense(2, "tanh"))
+    assert np.array_equal(model.predict(x), model.predict(x.astype(np.float32)))
+    assert np.array_equal(model.forward(np.asfortranarray(x))[-1].a[-3:], model.predict(x[-3:]))
+
+
+def test_large_finite_values_are_not_taken_for_infinite() -> None:
+    x = np.full((100, 3), 3e38, np.float32)  # their sum overflows, they do not
+    model = model_of(dnn.Input(3), dnn.Dense(1, "tanh"))
+    assert np.all(np.isfinite(model.predict(x)))
+
+
+def test_initial_weights_may_change_after_the_layer_is_made() -> None:
+    start = np.ones((3, 1))
+    layer = dnn.Dense(1, weight_initializer=start)
+    start[:] = 9.0
+    model = model_of(dnn.Input(3), layer)
+    assert np.all(model.get_weights()[0] == 1.0)
+    assert layer == dnn.Dense(1, weight_initializer=np.ones((3, 1)))
+
+
+def test_bool_labels_and_whole_floats_are_labels(classes: Table) -> None:
+    x, labels = classes
+    models = [model_of(dnn.Dense(2, "softmax")) for _ in range(5)]
+    two = (labels > 0).astype(int)
+    given = [two, two.astype(bool), two.astype(np.float64), two[:, None], np.eye(2)[two]]
+    for model, y in zip(models, given, strict=True):
+        model.fit(x, y, epochs=2)
+    assert all(same(model, models[0]) for model in models[1:4])
+    for one, other in zip(models[0].get_weights(), models[4].get_weights(), strict=True):
+        # One-hot rows go another way through the loss: equal up to rounding of float32.
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+# Predict
+
+
+def test_predict_writes_into_out_and_returns_it() -> None:
+    model = model_of(dnn.Input(3), dnn.Dense(2, "tanh"))
+    x = np.random.default_rng(1).normal(size=(6, 3))
+    out = np.empty((6, 2), np.float32)
+    assert model.predict(x, out=out) is out
+    assert np.array_equal(out, model.predict(x))
+
+
+def test_prediction_of_a_row_does_not_depend_on_its_company() -> None:
+    model = model_of(dnn.Input(3), dnn.Dense(33, "gelu"), dnn.Dense(2, "softmax"))
+    x = np.random.default_rng(1).normal(size=(67, 3)).astype(np.float32)
+    whole = model.predict(x)
+    assert all(np.array_equal(model.predict(x[i : i + 1])[0], whole[i]) for i in range(67))
+
+
+def test_predict_classes_of_every_kind_of_output() -> None:
+    x = np.array([[2.0], [-2.0]])
+    softmax, sigmoid, hinge = (
+        model_of(dnn.Dense(2, "softmax")),
+        model_of(dnn.Dense(1, "sigmoid")),
+        model_of(dnn.Dense(1)),
+    )
+    softmax.set_weights([[[1.0, -1.0]], [0.0, 0.0]])
+    for model in (sigmoid, hinge):
+        model.set_weights([[[1.0]], [0.0]])
+    hinge.compile(loss="hinge")
+    for model, expected in ((softmax, [0, 1]), (sigmoid, [1, 0]), (hinge, [1, -1])):
+        found = model.predict_classes(x)
+        assert found.dtype == np.int64
+        assert found.tolist() == expected

@@ -1,0 +1,427 @@
+"""Fit from outside: steps, history, stopping, validation, callbacks, progress."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import dnn
+import numpy as np
+import pytest
+from models import Table, model_of, same
+from numpy.typing import NDArray
+
+# Steps
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [dnn.SGD(0.1), dnn.SGD(0.1, momentum=0.9, nesterov=True), dnn.Adam(0.01), dnn.SGD([0.1, 0.2, 0.3])],
+)
+def test_train_on_batch_equals_a_fit_of_one_step(optimizer: Any, regression: Table) -> None:
+    x, y = regression
+    weight = np.arange(60) + 1.0
+    by_fit, by_batch = (
+        model_of(dnn.Dense(4, "tanh"), dnn.Dense(1)),
+        model_of(dnn.Dense(4, "tanh"), dnn.Dense(1)),
+    )
+    for model in (by_fit, by_batch):
+        model.compile(optimizer, metrics=["mae"])
+    for _ in range(4):
+        history = by_fit.fit(x, y, "full", sample_weight=weight)
+        logs = by_batch.train_on_batch(x, y, sample_weight=weight)
+        assert logs == {"loss": history.history["loss"][0], "mae": history.history["mae"][0]}
+    assert same(by_fit, by_batch)
+
+
+def test_rates_of_a_sequence_and_a_callable_are_those_of_the_steps(regression: Table) -> None:
+    x, y = regression
+    rates = [0.1, 0.05, 0.2, 0.01]
+    models = [model_of(dnn.Dense(1)) for _ in range(2)]
+    asked: list[int] = []
+
+    def rate(step: int) -> float:
+        asked.append(step)
+        return rates[min(step, 3)]
+
+    histories = [
+        model.fit(x, y, 20, 2, optimizer=dnn.SGD(given))  # three steps in each epoch
+        for model, given in zip(models, [rates, rate], strict=True)
+    ]
+    assert same(*models)
+    assert asked == [0, 1, 2, 3, 4, 5]
+    assert [history.history["rate"] for history in histories] == [[0.2, 0.01]] * 2
+
+
+def test_loss_of_gradient_descent_is_the_one_before_the_update() -> None:
+    model = model_of(dnn.Dense(1), dtype="float64")
+    model.set_weights([[[2.0]], [0.0]])
+    history = model.fit([[1.0]], [5.0], epochs=2, optimizer=dnn.SGD(0.5))
+    # loss (2 - 5)^2 = 9; both gradients are -6, so w = 5 and b = 3; then (8 - 5)^2 = 9 again
+    assert history.history["loss"] == [9.0, 9.0]
+
+
+def test_a_row_of_weight_two_counts_twice(regression: Table) -> None:
+    x, y = (a.astype(np.float64) for a in regression)
+    weight = np.ones(60)
+    weight[:10] = 2.0
+    weighted, repeated = (model_of(dnn.Dense(3, "tanh"), dnn.Dense(1), dtype="float64") for _ in range(2))
+    weighted.fit(x, y, "full", 5, sample_weight=weight)
+    repeated.fit(np.vstack([x, x[:10]]), np.vstack([y, y[:10]]), "full", 5)
+    # The same sums in another order.
+    np.testing.assert_allclose(weighted.flat_parameters, repeated.flat_parameters, rtol=1e-10)
+
+
+# History
+
+
+def test_history_has_a_value_for_each_epoch(classifier: dnn.Sequential, classes: Table) -> None:
+    x, y = classes
+    history = classifier.fit(x, y, epochs=4, metrics=["accuracy"], validation_data=(x, y))
+    names = ["loss", "accuracy", "val_loss", "val_accuracy", "rate", "grad_norm", "seconds"]
+    assert sorted(history.history) == sorted(names)
+    assert all(len(values) == 4 for values in history.history.values())
+    assert history.epochs == [0, 1, 2, 3]
+    assert history.stopped_because == "epochs"
+    assert classifier.history is history
+    assert "4 epochs" in repr(history)
+    assert "val_accuracy" in history._repr_html_()
+
+
+def test_history_plots(classifier: dnn.Sequential, classes: Table, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="plots are an extra")
+    history = classifier.fit(*classes, epochs=4, validation_split=0.2)
+    axes = history.plot()
+    assert [line.get_label() for line in axes.get_lines()] == ["loss", "val_loss", "best epoch"]
+    axes.figure.savefig(tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+    assert history.plot("rate", ax=axes) is axes
+    with pytest.raises(ValueError, match="unknown curve 'val_los'; did you mean 'val_loss'"):
+        history.plot("val_los")
+
+
+def test_evaluate_gives_what_history_measured(classifier: dnn.Sequential, classes: Table) -> None:
+    x, y = classes
+    history = classifier.fit(
+        x, y, epochs=2, metrics=["accuracy"], validation_data=(x, y), early_stopping=False
+    )
+    assert classifier.evaluate(x, y) == {
+        "loss": history.history["val_loss"][-1],
+        "accuracy": history.history["val_accuracy"][-1],
+    }
+    right = np.mean(classifier.predict_classes(x) == y)
+    assert classifier.evaluate(x, y)["accuracy"] == pytest.approx(right)
+
+
+def test_divergence_warns_names_the_place_and_keeps_finite_weights(regression: Table) -> None:
+    x, y = regression
+    model = model_of(dnn.Dense(8), dnn.Dense(1))
+    with pytest.warns(dnn.DivergenceWarning, match="epoch.*step"):
+        history = model.fit(x, y, epochs=500, optimizer=dnn.SGD(1e3))
+    assert history.stopped_because == "diverged"
+    assert np.all(np.isfinite(model.flat_parameters))
+
+
+# Stopping
+
+
+def test_tol_of_one_epoch_is_the_tolerance_of_the_article(regression: Table) -> None:
+    history = model_of(dnn.Dense(1)).fit(
+        *regression, batch_size="full", epochs=10_000, optimizer=dnn.SGD(0.1), tol=1e-5, n_iter_no_change=1
+    )
+    losses = np.array(history.history["loss"])
+    assert history.stopped_because == "tol"
+    gains = losses[:-1] - losses[1:]
+    assert np.all(gains[:-1] > 1e-5)
+    assert gains[-1] <= 1e-5
+
+
+def test_tol_waits_for_as_many_epochs_as_asked() -> None:
+    model = model_of(dnn.Dense(1, trainable=False))
+    history = model.fit([[1.0]], [2.0], epochs=50, tol=0.0, n_iter_no_change=3)
+    assert history.epochs == [0, 1, 2, 3]  # the first sets the mark, three do not pass it
+    assert history.stopped_because == "tol"
+
+
+def test_stop_at_loss_stops_at_the_first_epoch_that_reaches_it(regression: Table) -> None:
+    history = model_of(dnn.Dense(8, "tanh"), dnn.Dense(1)).fit(*regression, epochs=1000, stop_at_loss=0.1)
+    losses = history.history["loss"]
+    assert history.stopped_because == "stop_at_loss"
+    assert losses[-1] <= 0.1 < min(losses[:-1])
+
+
+def test_max_time_stops(regression: Table) -> None:
+    history = model_of(dnn.Dense(1)).fit(*regression, epochs=10**9, max_time=0.05)
+    assert history.stopped_because == "max_time"
+
+
+def test_early_stopping_restores_the_best_epoch(regression: Table) -> None:
+    x, y = regression
+    rng = np.random.default_rng(0)
+    noisy = y[:20] + rng.normal(size=(20, 1))  # few rows and much noise: it is soon learnt by heart
+    weights: list[list[NDArray[Any]]] = []
+    model = model_of(dnn.Dense(64, "tanh"), dnn.Dense(1))
+    history = model.fit(
+        x[:20],
+        noisy,
+        epochs=2000,
+        optimizer=dnn.Adam(0.01),
+        validation_data=(x[20:], y[20:]),
+        early_stopping=dnn.EarlyStopping(5),
+        callbacks=[lambda epoch, logs: weights.append(model.get_weights())],
+    )
+    losses = history.history["val_loss"]
+    assert history.stopped_because == "early_stopping"
+    assert history.best_epoch == int(np.argmin(losses)) == len(losses) - 6
+    assert all(
+        np.array_equal(a, b) for a, b in zip(model.get_weights(), weights[history.best_epoch], strict=True)
+    )
+    assert model.evaluate(x[20:], y[20:])["loss"] == min(losses)
+
+
+def test_best_epoch_comes_back_with_validation_unless_refused(regression: Table) -> None:
+    x, y = regression
+    wild = dnn.SGD([0.05] * 4 + [0.9] * 100)  # good steps at first, then too large ones
+    kept, last = model_of(dnn.Dense(1)), model_of(dnn.Dense(1))
+    history = kept.fit(x, y, "full", 8, optimizer=wild, validation_data=(x, y))
+    other = last.fit(x, y, "full", 8, optimizer=wild, validation_data=(x, y), early_stopping=False)
+    losses = history.history["val_loss"]
+    assert other.history["val_loss"] == losses
+    assert losses[-1] > min(losses)
+    assert kept.evaluate(x, y)["loss"] == min(losses)
+    assert last.evaluate(x, y)["loss"] == losses[-1]
+    assert last.history is not None
+    assert last.history.best_epoch is None
+
+
+# Validation split
+
+
+def test_validation_split_is_shuffled_stratified_and_seeded() -> None:
+    from dnn._data import split
+
+    labels = np.repeat([0, 1, 2], [50, 30, 10])  # sorted: unshuffled ends would miss classes
+    training, validation = split(90, 0.2, labels, seed=5)
+    assert np.bincount(labels[validation]).tolist() == [10, 6, 2]
+    assert sorted([*training, *validation]) == list(range(90))
+    assert np.array_equal(split(90, 0.2, labels, seed=5)[1], validation)
+    assert not np.array_equal(split(90, 0.2, labels, seed=6)[1], validation)
+    plain = split(90, 0.2, None, seed=5)[1]
+    assert len(plain) == 18
+    assert plain.tolist() != list(range(72, 90))
+
+
+@pytest.mark.parametrize("fraction", [0.001, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("n_rows", [2, 3, 10, 101])
+def test_validation_split_leaves_rows_on_both_sides(n_rows: int, fraction: float) -> None:
+    from dnn._data import split
+
+    classes = np.arange(n_rows) % 3
+    for of in (None, classes):
+        training, validation = split(n_rows, fraction, of, seed=1)
+        assert len(training) > 0
+        assert len(validation) == min(max(1, round(n_rows * fraction)), n_rows - 1)
+        assert sorted([*training, *validation]) == list(range(n_rows))
+
+
+def test_validation_split_equals_the_same_rows_given(regression: Table) -> None:
+    from dnn._data import split
+
+    x, y = regression
+    weight = np.arange(60) + 1.0
+    model, twin = model_of(dnn.Dense(1), seed=5), model_of(dnn.Dense(1), seed=5)
+    training, validation = split(60, 0.25, None, seed=5)
+    model.fit(x, y, epochs=3, validation_split=0.25, sample_weight=weight)
+    twin.fit(
+        x[training], y[training], epochs=3, sample_weight=weight[training],
+        validation_data=(x[validation], y[validation], weight[validation]),
+    )  # fmt: skip
+    assert same(model, twin)
+    assert model.history is not None
+    assert twin.history is not None
+    assert model.history.history["val_loss"] == twin.history.history["val_loss"]
+
+
+# Callbacks
+
+
+class Recorder(dnn.Callback):
+    """Notes every call."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int, list[str]]] = []
+
+    def on_train_begin(self, logs: dict[str, float]) -> None:
+        self.calls.append(("train begin", 0, list(logs)))
+
+    def on_train_end(self, logs: dict[str, float]) -> None:
+        self.calls.append(("train end", 0, sorted(logs)))
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float]) -> None:
+        self.calls.append(("epoch begin", epoch, list(logs)))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        self.calls.append(("epoch end", epoch, sorted(logs)))
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float]) -> None:
+        self.calls.append(("batch begin", batch, list(logs)))
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        self.calls.append(("batch end", batch, list(logs)))
+
+
+def test_callbacks_are_called_in_order(regression: Table) -> None:
+    recorder = Recorder()
+    model = model_of(dnn.Dense(1))
+    model.fit(*regression, batch_size=30, epochs=2, callbacks=[recorder])
+    batches = [("batch begin", 0), ("batch end", 0), ("batch begin", 1), ("batch end", 1)]
+    expected = [
+        ("train begin", 0),
+        ("epoch begin", 0), *batches, ("epoch end", 0),
+        ("epoch begin", 1), *batches, ("epoch end", 1),
+        ("train end", 0),
+    ]  # fmt: skip
+    assert [call[:2] for call in recorder.calls] == expected
+    measured = {name: logs for name, _, logs in recorder.calls}
+    assert measured["batch end"] == ["loss"]
+    assert measured["epoch end"] == measured["train end"] == ["grad_norm", "loss", "rate", "seconds"]
+    assert recorder.model is model
+
+
+def test_callbacks_do_not_change_the_bits(regression: Table) -> None:
+    watched, alone = (
+        model_of(dnn.Dense(4, "tanh"), dnn.Dense(1)),
+        model_of(dnn.Dense(4, "tanh"), dnn.Dense(1)),
+    )
+    watched.fit(*regression, batch_size=7, epochs=3, callbacks=[Recorder()], verbose=2)
+    alone.fit(*regression, batch_size=7, epochs=3)
+    assert same(watched, alone)
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_batch_begin", "on_train_batch_end"],
+)
+@pytest.mark.parametrize("by_return", [True, False])
+def test_every_callback_can_stop(method: str, by_return: bool, regression: Table) -> None:
+    model = model_of(dnn.Dense(1))
+
+    def stop(*arguments: Any) -> bool:
+        if not by_return:
+            model.stop_training = True
+        return by_return
+
+    history = model.fit(*regression, epochs=5, callbacks=[dnn.LambdaCallback(**{method: stop})])
+    assert history.stopped_because == "callback"
+    assert len(history.epochs) == (1 if method == "on_epoch_end" else 0)
+    again = model.fit(*regression, epochs=5)
+    assert len(again.epochs) == 5, "stopping once is not stopping forever"
+
+
+def test_a_plain_function_is_called_at_epoch_ends(regression: Table) -> None:
+    seen: list[tuple[int, float]] = []
+    history = model_of(dnn.Dense(1)).fit(
+        *regression, epochs=3, callbacks=[lambda epoch, logs: seen.append((epoch, logs["loss"]))]
+    )
+    assert seen == list(enumerate(history.history["loss"]))
+
+
+def test_the_model_can_be_used_and_changed_while_it_trains(regression: Table) -> None:
+    x, y = regression
+    model = model_of(dnn.Dense(1))
+    predictions = []
+
+    def use(epoch: int, logs: dict[str, float]) -> None:
+        predictions.append(model.predict(x))
+        assert model.evaluate(x, y)["loss"] >= 0.0
+        pickle.dumps(model)
+        if epoch == 1:
+            model.set_weights([np.zeros((3, 1)), np.zeros(1)])
+
+    history = model.fit(x, y, "full", 4, callbacks=[use])
+    assert not np.array_equal(predictions[0], predictions[1])
+    # The weights that were set are those of the next step: its loss is that of predicting 0.
+    assert history.history["loss"][2] == pytest.approx(float(np.mean(y.astype(np.float64) ** 2)), rel=1e-6)
+
+
+def test_an_exception_in_a_callback_arrives_and_training_can_go_on(regression: Table) -> None:
+    model = model_of(dnn.Dense(1))
+
+    def fail(epoch: int, logs: dict[str, float]) -> None:
+        if epoch == 2:
+            raise LookupError("out of paper")
+
+    with pytest.raises(LookupError, match="out of paper"):
+        model.fit(*regression, epochs=5, callbacks=[fail])
+    assert np.all(np.isfinite(model.flat_parameters))
+    assert model.fit(*regression, epochs=2).stopped_because == "epochs"
+
+
+def test_two_fits_at_once_are_refused(regression: Table) -> None:
+    model = model_of(dnn.Dense(1))
+    found: list[Exception] = []
+
+    def nested(epoch: int, logs: dict[str, float]) -> None:
+        try:
+            model.fit(*regression)
+        except Exception as error:
+            found.append(error)
+
+    model.fit(*regression, callbacks=[nested])
+    assert [type(error) for error in found] == [RuntimeError]
+
+
+# Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def printed(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, data: Table, **arguments: Any) -> str:
+    monkeypatch.setattr(sys, "stderr", stream)
+    model_of(dnn.Dense(1)).fit(*data, **arguments)
+    monkeypatch.undo()
+    return stream.getvalue()
+
+
+def test_verbose_auto_is_a_bar_on_a_terminal_and_silent_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, regression: Table
+) -> None:
+    text = printed(monkeypatch, Terminal(), regression, epochs=3)
+    assert text.startswith("\repoch ")
+    assert text.endswith("\n")
+    assert "epoch 3/3 [####################]" in text
+    assert printed(monkeypatch, io.StringIO(), regression, epochs=3) == ""
+    assert printed(monkeypatch, Terminal(), regression, epochs=3, verbose=0) == ""
+
+
+def test_verbose_2_is_a_line_for_each_epoch(monkeypatch: pytest.MonkeyPatch, regression: Table) -> None:
+    lines = printed(monkeypatch, io.StringIO(), regression, epochs=3, verbose=2).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert all("loss" in line for line in lines)
+
+
+def test_the_bar_draws_rarely_however_fast_epochs_are(
+    monkeypatch: pytest.MonkeyPatch, regression: Table
+) -> None:
+    text = printed(
+        monkeypatch, Terminal(), regression, epochs=2000, verbose=1, callbacks=[lambda epoch, logs: None]
+    )
+    seconds = 60.0  # no machine takes longer for 2000 tiny epochs, nor draws more than ten times a second
+    assert 1 <= text.count("\r") <= 10 * seconds
+    assert text.count("\r") < 2000
+    assert "epoch 2000/2000" in text
+
+
+def test_a_closed_stream_does_not_end_training(monkeypatch: pytest.MonkeyPatch, regression: Table) -> None:
+    stream = Terminal()
+    stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    history = model_of(dnn.Dense(1)).fit(*regression, epochs=2, verbose=2)
+    monkeypatch.undo()
+    assert len(history.epochs) == 2
