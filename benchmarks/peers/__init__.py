@@ -1,0 +1,62 @@
+"""The systems that are timed: one file each, all with the face of `peers.base.Peer`.
+
+A peer's module is imported only in the process that times it, so that no system pays for another's threads.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+
+from .base import Peer
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a peer is found: the name in tables, the packages it needs, its module and class here."""
+
+    label: str
+    needs: str
+    module: str
+    attribute: str
+
+    def missing(self) -> str | None:
+        """Why it can't run here, or None."""
+        try:
+            return None if importlib.util.find_spec(self.needs) else f"{self.needs} is not installed"
+        except ImportError as error:
+            return str(error)
+
+    def load(self) -> type[Peer]:
+        return getattr(importlib.import_module(f"{__name__}.{self.module}"), self.attribute)
+
+
+ENTRIES = {
+    "dnn": Entry("dnn", "dnn._core", "dnn_peer", "Dnn"),
+    "numpy": Entry("NumPy", "numpy", "numpy_peer", "Numpy"),
+    "sklearn": Entry("scikit-learn", "sklearn", "sklearn_peer", "ScikitLearn"),
+    "torch": Entry("PyTorch", "torch", "torch_peer", "PyTorch"),
+    "jax": Entry("JAX", "jax", "jax_peer", "Jax"),
+    "torch-bf16": Entry("PyTorch bf16", "torch", "torch_peer", "PyTorchBf16"),
+}
+DEFAULT = ("numpy", "sklearn", "torch", "jax")
+BLAS = (
+    "OMP",
+    "OPENBLAS",
+    "MKL",
+    "BLIS",
+    "VECLIB_MAXIMUM",
+)  # who takes a number of threads from the environment
+
+
+def environment(name: str, threads: int) -> dict[str, str]:
+    """Tell the variables a peer's process must be born with, to use this many threads."""
+    if name == "dnn":
+        return {}
+    variables = {f"{library}_NUM_THREADS": str(threads) for library in BLAS}
+    if name == "jax":
+        variables["JAX_PLATFORMS"] = "cpu"
+        if threads == 1:
+            variables["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+    return variables

@@ -1,0 +1,47 @@
+"""dnn: the library of this repository, through its public API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import dnn
+import numpy as np
+
+from ..workloads import Workload
+from .base import Array, Peer
+
+
+class Dnn(Peer):
+    def __init__(self, workload: Workload, x: Array, y: Array, threads: int):
+        self.workload, self.x, self.y, self.threads = workload, x, y, threads
+        layers = [dnn.Dense(m, f) for m, f in zip(workload.widths[1:], workload.activations, strict=True)]
+        self.model = dnn.Sequential([dnn.Input(workload.widths[0]), *layers], dtype="float32", seed=0)
+        self.initial = workload.weights()
+
+    @staticmethod
+    def versions() -> dict[str, str]:
+        return {"dnn": dnn.__version__, "numpy": np.__version__}
+
+    def reset(self) -> None:
+        w = self.workload
+        optimizer = (dnn.SGD if w.optimizer == "sgd" else dnn.Adam)(w.learning_rate)
+        self.model.compile(optimizer=optimizer, loss=w.loss)
+        self.model.set_weights(self.initial)
+
+    def fit(self) -> list[float]:
+        w = self.workload
+        history = self.model.fit(
+            self.x,
+            self.y,
+            batch_size=w.batch_size,
+            epochs=w.epochs,
+            shuffle=w.shuffle,
+            verbose=0,
+            n_threads=self.threads,
+        )
+        return [float(loss) for loss in history.history["loss"]]
+
+    def predictor(self, x: Array) -> Callable[[], Any]:
+        out = np.empty((len(x), self.workload.widths[-1]), np.float32)
+        return lambda: self.model.predict(x, out=out, n_threads=self.threads)

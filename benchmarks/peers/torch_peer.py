@@ -1,0 +1,91 @@
+"""PyTorch, eager: fused optimizer, gradients set to None, data in tensors, losses summed in a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import torch  # type: ignore[import-not-found,unused-ignore]
+from torch import nn  # type: ignore[import-not-found,unused-ignore]
+
+from ..workloads import Workload
+from .base import Array, Peer
+
+ACTIVATIONS = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}
+GATHER_UP_TO = (
+    2**20
+)  # elements of x: smaller tables are put in order once an epoch, larger ones batch by batch
+
+
+class PyTorch(Peer):
+    precision = "highest"
+
+    def __init__(self, workload: Workload, x: Array, y: Array, threads: int):
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(self.precision)
+        self.workload = workload
+        self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
+        layers: list[Any] = []
+        for n, m in pairwise(workload.widths):
+            layers += [nn.Linear(n, m), ACTIVATIONS[workload.hidden]()]
+        self.model = nn.Sequential(*layers[:-1])  # softmax is part of the loss
+        self.loss = nn.CrossEntropyLoss() if workload.loss == "cross_entropy" else nn.MSELoss()
+        self.initial = [torch.from_numpy(w.T.copy()) for w in workload.weights()]
+
+    @staticmethod
+    def versions() -> dict[str, str]:
+        return {"torch": torch.__version__, "torch isa": torch.backends.cpu.get_cpu_capability()}
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        for mine, given in zip(self.model.parameters(), self.initial, strict=True):
+            mine.copy_(given)
+        optimizer = torch.optim.SGD if self.workload.optimizer == "sgd" else torch.optim.Adam
+        self.optimizer = optimizer(self.model.parameters(), lr=self.workload.learning_rate, fused=True)
+
+    def fit(self) -> list[float]:
+        w, x, y, model, loss_of, optimizer = (
+            self.workload,
+            self.x,
+            self.y,
+            self.model,
+            self.loss,
+            self.optimizer,
+        )
+        losses = []
+        for _ in range(w.epochs):
+            if not w.shuffle:
+                batches = zip(x.split(w.batch_size), y.split(w.batch_size), strict=True)
+            elif x.numel() <= GATHER_UP_TO:
+                order = torch.randperm(w.rows)
+                batches = zip(x[order].split(w.batch_size), y[order].split(w.batch_size), strict=True)
+            else:
+                order = torch.randperm(w.rows)
+                batches = ((x[rows], y[rows]) for rows in order.split(w.batch_size))  # type: ignore
+            total = torch.zeros(())
+            for xb, yb in batches:
+                optimizer.zero_grad(set_to_none=True)
+                loss = loss_of(model(xb), yb)
+                loss.backward()
+                optimizer.step()
+                total.add_(loss.detach(), alpha=len(xb))
+            losses.append(total.item() / w.rows)
+        return losses
+
+    def predictor(self, x: Array) -> Callable[[], Any]:
+        rows, model = torch.from_numpy(x), self.model
+        if self.workload.output == "softmax":
+            model = nn.Sequential(*model, nn.Softmax(dim=1))
+
+        def predict() -> Any:
+            with torch.inference_mode():
+                return model(rows)
+
+        return predict
+
+
+class PyTorchBf16(PyTorch):
+    """The same with products in bf16 where the CPU has them."""
+
+    precision = "medium"
