@@ -4,6 +4,7 @@
 
 mod activation;
 mod buffer;
+mod ceiling;
 mod dense;
 mod isa;
 mod math;
@@ -15,6 +16,7 @@ mod update;
 
 pub use activation::{Activation, activate, activate_in_place, multiply_slope};
 pub use buffer::{Buffer, padded, row_stride};
+pub use ceiling::ceiling;
 pub use dense::{Below, View, ViewMut, column_sums, forward, input_gradient, weight_gradient};
 pub use isa::{Isa, IsaError, cpu_features};
 pub use math::{Elementary, evaluate};

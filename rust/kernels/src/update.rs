@@ -37,6 +37,14 @@ pub struct Adam {
     pub epsilon: f64,
 }
 
+/// What an optimizer remembers is set to 0 when it falls below this: the moment of a parameter whose gradient has become
+/// 0 decays for ever, and arithmetic on subnormal numbers takes a hundred times as long (measured: a network with dead
+/// rectifiers fell from 320 to 550 us a step after 800 steps of Adam). A step so small moves nothing: it is divided by
+/// epsilon at most, and 1e-30 of a float32 parameter is less than its rounding.
+fn forgotten<T: Real>() -> f64 {
+    if T::NAME == "float32" { 1e-30 } else { 1e-290 }
+}
+
 /// Elements that one thread steps at a time: 16 KiB of each slice.
 const CHUNK: usize = 4096;
 
@@ -64,6 +72,7 @@ impl<T: Real> Kernel<T> for SgdStep<T> {
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(self) {
         let rate = V::num(self.rate);
+        let forgotten = V::num(forgotten::<T>());
         for i in (0..self.n).step_by(T::LANES) {
             let n = T::LANES.min(self.n - i);
             // SAFETY: `i + n` is at most `self.n`, for which the caller vouches; v is there where the rule has momentum.
@@ -72,18 +81,19 @@ impl<T: Real> Kernel<T> for SgdStep<T> {
                 match self.rule {
                     Sgd::Plain => rate.fnma(g, p).store_up_to(self.p.add(i), n),
                     Sgd::Momentum(m) => {
-                        let v = V::num(m).fma(V::load_up_to(self.v.add(i), n), rate.mul(g).neg());
+                        let v = V::num(m).fma(V::load_up_to(self.v.add(i), n), rate.mul(g).neg()).flushed(forgotten);
                         v.store_up_to(self.v.add(i), n);
                         p.add(v).store_up_to(self.p.add(i), n);
                     }
                     Sgd::Nesterov(m) => {
                         let step = rate.mul(g).neg();
-                        let v = V::num(m).fma(V::load_up_to(self.v.add(i), n), step);
+                        let v = V::num(m).fma(V::load_up_to(self.v.add(i), n), step).flushed(forgotten);
                         v.store_up_to(self.v.add(i), n);
                         p.add(V::num(m).fma(v, step)).store_up_to(self.p.add(i), n);
                     }
                     Sgd::Dampened(m) => {
-                        let v = V::num(m).fma(V::load_up_to(self.v.add(i), n), V::num(1.0 - m).mul(g));
+                        let v =
+                            V::num(m).fma(V::load_up_to(self.v.add(i), n), V::num(1.0 - m).mul(g)).flushed(forgotten);
                         v.store_up_to(self.v.add(i), n);
                         rate.fnma(v, p).store_up_to(self.p.add(i), n);
                     }
@@ -129,13 +139,16 @@ impl<T: Real> Kernel<T> for AdamStep<T> {
         let (c1, c2) = (V::num(1.0 - beta_1), V::num(1.0 - beta_2));
         let (size, scale, epsilon) = (V::num(size), V::num(scale), V::num(epsilon));
         let amsgrad = !self.largest.is_null();
+        let (forgotten, square_forgotten) = (V::num(forgotten::<T>()), V::num(forgotten::<T>().sqrt()));
         for i in (0..self.n).step_by(T::LANES) {
             let n = T::LANES.min(self.n - i);
             // SAFETY: `i + n` is at most `self.n`, for which the caller vouches.
             unsafe {
                 let g = V::load_up_to(self.g.add(i), n);
-                let m = b1.fma(V::load_up_to(self.m.add(i), n), c1.mul(g));
-                let mut v = b2.fma(V::load_up_to(self.v.add(i), n), c2.mul(g.mul(g)));
+                let m = b1.fma(V::load_up_to(self.m.add(i), n), c1.mul(g)).flushed(forgotten);
+                // The square of what is not flushed here is a normal number.
+                let g = g.flushed(square_forgotten);
+                let mut v = b2.fma(V::load_up_to(self.v.add(i), n), c2.mul(g.mul(g))).flushed(forgotten);
                 m.store_up_to(self.m.add(i), n);
                 v.store_up_to(self.v.add(i), n);
                 if amsgrad {

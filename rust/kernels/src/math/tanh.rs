@@ -23,8 +23,8 @@ pub(crate) fn tanh<V: Vector>(x: V) -> V {
     let t = bounded.fma(V::splat(V::Elem::TWO_LOG2_E), rounder);
     let f = bounded.fms(V::splat(V::Elem::TWO_LOG2_E), t.sub(rounder));
     let power = t.shl_fraction();
-    // 2^n + 1 is exact, or nearly so.
-    let denominator = power.fma(f.mul(polynomial(f, f.mul(f), V::Elem::EXP2)), power.add(one));
+    // 2^n + 1 + 2^n (2^f - 1); 2^n + 1 and 2^n f are exact, or nearly so.
+    let denominator = power.mul(f).fma(polynomial(f, f.mul(f), V::Elem::EXP2), power.add(one));
     let large = one.sub(V::num(2.0).div(denominator));
 
     V::select(a.lt(V::splat(V::Elem::TANH_SPLIT)), small, large).or(sign)

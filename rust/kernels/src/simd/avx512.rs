@@ -126,6 +126,18 @@ impl Vector for F32x16 {
             )
         })
     }
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, n: usize, fill: f32) -> Self {
+        F32x16(unsafe { _mm512_mask_loadu_ps(_mm512_set1_ps(fill), Self::first_lanes(n), from) })
+    }
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, n: usize) {
+        unsafe { _mm512_mask_storeu_ps(to, Self::first_lanes(n), self.0) }
+    }
+    #[inline(always)]
+    fn first_lanes(n: usize) -> __mmask16 {
+        ((1u32 << n) - 1) as __mmask16
+    }
 }
 
 /// 8 numbers in a register.
@@ -236,5 +248,17 @@ impl Vector for F64x8 {
     #[inline(always)]
     fn zip_high(self, b: Self) -> Self {
         F64x8(unsafe { _mm512_permutex2var_pd(self.0, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), b.0) })
+    }
+    #[inline(always)]
+    unsafe fn load_first(from: *const f64, n: usize, fill: f64) -> Self {
+        F64x8(unsafe { _mm512_mask_loadu_pd(_mm512_set1_pd(fill), Self::first_lanes(n), from) })
+    }
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f64, n: usize) {
+        unsafe { _mm512_mask_storeu_pd(to, Self::first_lanes(n), self.0) }
+    }
+    #[inline(always)]
+    fn first_lanes(n: usize) -> __mmask8 {
+        ((1u32 << n) - 1) as __mmask8
     }
 }

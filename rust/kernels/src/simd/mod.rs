@@ -162,6 +162,11 @@ pub trait Vector: Copy + 'static {
     fn num(x: f64) -> Self {
         Self::splat(Self::Elem::from_f64(x))
     }
+    /// `self`, or 0 where it is nearer to 0 than `limit`.
+    #[inline(always)]
+    fn flushed(self, limit: Self) -> Self {
+        Self::select(self.abs().lt(limit), Self::zero(), self)
+    }
     #[inline(always)]
     fn neg(self) -> Self {
         self.xor(Self::num(-0.0))
@@ -277,15 +282,19 @@ pub trait Vector: Copy + 'static {
     /// The sum of the lanes: halves added to halves, a fixed tree.
     #[inline(always)]
     fn sum_lanes(self) -> f64 {
-        let mut lanes = self.to_lanes().map(Real::to_f64);
+        let lanes = self.to_lanes();
+        let mut sums = [0.0f64; MAX_LANES];
+        for i in 0..Self::Elem::LANES {
+            sums[i] = lanes[i].to_f64();
+        }
         let mut half = Self::Elem::LANES / 2;
         while half > 0 {
             for i in 0..half {
-                lanes[i] += lanes[i + half];
+                sums[i] += sums[i + half];
             }
             half /= 2;
         }
-        lanes[0]
+        sums[0]
     }
     /// The largest lane; NaN lanes may be lost.
     #[inline(always)]

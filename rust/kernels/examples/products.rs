@@ -1,0 +1,80 @@
+//! How near the three products of a dense layer come to the ceiling of the machine, measured in the same run.
+//!
+//! `cargo run --release --example products -p dnn-kernels [threads]`. Each figure is the best of several turns, as a
+//! share of what a loop of multiply-adds without memory reached beside it.
+#![expect(clippy::print_stdout, reason = "it reports")]
+
+use dnn_kernels::{
+    Activation, Isa, Team, View, ViewMut, ceiling, forward, input_gradient, row_stride, weight_gradient,
+};
+use std::time::Instant;
+
+/// Rows, inputs, outputs.
+const SHAPES: [(usize, usize, usize); 14] = [
+    (32, 64, 128),
+    (32, 128, 64),
+    (128, 64, 64),
+    (256, 256, 256),
+    (256, 20, 256),
+    (256, 256, 1),
+    (10, 784, 30),
+    (128, 784, 512),
+    (128, 512, 512),
+    (128, 512, 10),
+    (512, 1024, 4096),
+    (512, 4096, 4096),
+    (512, 4096, 1000),
+    (1, 512, 512),
+];
+
+fn seconds(mut work: impl FnMut()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64()
+}
+
+fn main() {
+    let threads = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(1);
+    let isa = Isa::preferred().expect("DNN_ISA names a set of this machine");
+    let team = Team::of(threads);
+    println!("{} on {} threads; GF/s (share of the ceiling)", isa.name(), team.threads());
+    for (rows, n_in, n_out) in SHAPES {
+        let filled = |rows: usize, columns: usize| vec![0.01f32; rows * row_stride::<f32>(columns)];
+        let (si, so) = (row_stride::<f32>(n_in), row_stride::<f32>(n_out));
+        let (x, w, delta) = (filled(rows, n_in), filled(n_in, n_out), filled(rows, n_out));
+        let (mut a, mut dx, mut dw) = (filled(rows, n_out), filled(rows, n_in), filled(n_in, n_out));
+        let bias = vec![0.1f32; so];
+        let flops = 2.0 * rows as f64 * n_in as f64 * n_out as f64;
+        let turns = ((2e9 / flops) as usize).clamp(3, 2000);
+        let mut best = [f64::MAX; 3];
+        let mut peak = 0.0f64;
+        for _ in 0..7 {
+            peak = peak.max(ceiling(isa));
+            for _ in 0..turns.div_ceil(7) {
+                let view = |data, rows, columns, stride| View::new(data, rows, columns, stride);
+                best[0] = best[0].min(seconds(|| {
+                    let out = ViewMut::new(&mut a, rows, n_out, so);
+                    let (x, w) = (view(&x, rows, n_in, si), view(&w, n_in, n_out, so));
+                    forward(isa, &team, x, w, Some(&bias), Activation::Relu, None, out);
+                }));
+                best[1] = best[1].min(seconds(|| {
+                    let out = ViewMut::new(&mut dx, rows, n_in, si);
+                    let (d, w) = (view(&delta, rows, n_out, so), view(&w, n_in, n_out, so));
+                    input_gradient(isa, &team, d, w, None, out);
+                }));
+                best[2] = best[2].min(seconds(|| {
+                    let out = ViewMut::new(&mut dw, n_in, n_out, so);
+                    let (x, d) = (view(&x, rows, n_in, si), view(&delta, rows, n_out, so));
+                    weight_gradient(isa, &team, x, d, false, out);
+                }));
+            }
+        }
+        let shape = format!("{rows} x {n_in} -> {n_out}");
+        let figure = |seconds: f64| {
+            let rate = flops / seconds / 1e9;
+            format!("{rate:7.1} ({:3.0} %)", 100.0 * rate / (peak * team.threads() as f64))
+        };
+        let [forward, input, weight] = best.map(figure);
+        println!("{shape:>20}: forward {forward}  input gradient {input}  weight gradient {weight}  ceiling {peak:.0}");
+    }
+}
