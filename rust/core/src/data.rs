@@ -4,7 +4,7 @@
 
 use crate::error::Error;
 use crate::plan::Plan;
-use dnn_kernels::{Buffer, Real};
+use dnn_kernels::{Buffer, Isa, Real, all_finite};
 use ndarray::ArrayView2;
 
 /// A table in storage of its own.
@@ -43,6 +43,14 @@ impl<T: Real> Rows<T> {
             return Err(Error::Invalid(format!(
                 "a block of {rows} x {columns} from row {start} on does not fit {here:?}"
             )));
+        }
+        // The usual block lies tight and is finite.
+        if let Some(from) = block.as_slice() {
+            let to = &mut self.data[start * self.columns..][..from.len()];
+            to.copy_from_slice(from);
+            if all_finite(Isa::available()[0], to) {
+                return Ok(None);
+            }
         }
         let mut wrong: Option<NonFinite> = None;
         let to = self.data[start * self.columns..].chunks_exact_mut(self.columns.max(1));

@@ -1,7 +1,7 @@
 //! The largest error of each elementary function in `f64`, over random and structured arguments.
 //!
-//! `cargo run --release --example accuracy_f64 -p dnn-kernels [millions]`, on the set that `DNN_ISA` names. The judge is
-//! arithmetic with pairs of `f64` (about 31 digits): slow, and simple enough to be believed.
+//! `cargo run --release --example accuracy_f64 -p dnn-kernels [millions]`, on the set that `DNN_ISA` names. The judge
+//! is arithmetic with pairs of `f64` (about 31 digits): slow, and simple enough to be believed.
 #![expect(clippy::print_stdout, reason = "it reports")]
 
 use dnn_kernels::{Elementary, Isa, evaluate};

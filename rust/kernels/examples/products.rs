@@ -5,7 +5,7 @@
 #![expect(clippy::print_stdout, reason = "it reports")]
 
 use dnn_kernels::{
-    Activation, Isa, Team, View, ViewMut, ceiling, forward, input_gradient, row_stride, weight_gradient,
+    Activation, Buffer, Isa, Team, View, ViewMut, ceiling, forward, input_gradient, row_stride, weight_gradient,
 };
 use std::time::Instant;
 
@@ -39,7 +39,11 @@ fn main() {
     let team = Team::of(threads);
     println!("{} on {} threads; GF/s (share of the ceiling)", isa.name(), team.threads());
     for (rows, n_in, n_out) in SHAPES {
-        let filled = |rows: usize, columns: usize| vec![0.01f32; rows * row_stride::<f32>(columns)];
+        let filled = |rows: usize, columns: usize| {
+            let mut buffer = Buffer::<f32>::zeroed(rows * row_stride::<f32>(columns)).expect("memory");
+            buffer.fill(0.01);
+            buffer
+        };
         let (si, so) = (row_stride::<f32>(n_in), row_stride::<f32>(n_out));
         let (x, w, delta) = (filled(rows, n_in), filled(n_in, n_out), filled(rows, n_out));
         let (mut a, mut dx, mut dw) = (filled(rows, n_out), filled(rows, n_in), filled(n_in, n_out));

@@ -1,6 +1,6 @@
 """Writes src/math/coefficients.rs: the constants of the elementary functions, fitted here and nowhere else.
 
-    python3 scripts/coefficients.py > src/math/coefficients.rs
+    python3 scripts/coefficients.py > src/math/coefficients.rs && rustfmt src/math/coefficients.rs
 
 Each polynomial is the minimax one for its weight (the exchange algorithm of Remez on a fine grid, in 40 digits).
 The lowest coefficients are rounded to the type one by one, and the others fitted anew after each, so that they make up
@@ -153,15 +153,13 @@ def constants(kind):
             lines.append(f"    // {comment}")
         lines.append(f"    const {name}: Self = {kind.literal(value)};")
 
-    def polynomial(name, fitted):
-        coefficients, error = fitted
+    def polynomial(name, low, high, target, weight):
+        coefficients, error = fit(kind, low, high, target, weight, kind.terms[name])
         ulps = error * 2**kind.digits
-        lines.append(f"    // Largest error of the polynomial: {mp.nstr(error, 2)}, or {mp.nstr(ulps, 2)} of 2^-{kind.digits}.")
+        size = f"{mp.nstr(error, 2)}, or {mp.nstr(ulps, 2)} of 2^-{kind.digits}"
+        lines.append(f"    // Largest error of the polynomial: {size}.")
         values = ", ".join(kind.literal(c) for c in coefficients)
         lines.append(f"    const {name}: &'static [Self] = &[{values}];")
-
-    def number_of(name):
-        return kind.terms[name]
 
     say("ROUNDER", 3 * mpf(2) ** (kind.digits - 2) + kind.bias)
     say("SMALLEST_NORMAL", mpf(2) ** (1 - kind.bias))
@@ -173,10 +171,10 @@ def constants(kind):
     say("EXP_IS_INFINITE", kind.exp_range[1])
     # A little beyond ln(2)/2, since n is rounded from an inexact product.
     r = LN2 / 2 * mpf("1.0001")
-    polynomial("EXP", fit(kind, -r, r, lambda r: (mp.expm1(r) - r) / r**2, lambda r: r**2 / abs(mp.expm1(r)), number_of("EXP")))
+    polynomial("EXP", -r, r, lambda r: (mp.expm1(r) - r) / r**2, lambda r: r**2 / abs(mp.expm1(r)))
     say("TWO_LOG2_E", kind.round(2 / LN2))
     f = mpf("0.50005")
-    polynomial("EXP2", fit(kind, -f, f, lambda f: mp.expm1(f * LN2) / f, lambda f: abs(f) / 2**f, number_of("EXP2")))
+    polynomial("EXP2", -f, f, lambda f: mp.expm1(f * LN2) / f, lambda f: abs(f) / 2**f)
     say("TANH_SPLIT", kind.tanh_split)
     say("TANH_IS_1", kind.tanh_largest)
 
@@ -184,9 +182,10 @@ def constants(kind):
         x = mp.sqrt(y)
         return (mp.tanh(x) / x - 1) / y
 
-    polynomial("TANH", fit(kind, mpf(0), mpf(kind.tanh_split) ** 2, tanh_rest, lambda y: y / (mp.tanh(mp.sqrt(y)) / mp.sqrt(y)), number_of("TANH")))
+    split = mpf(kind.tanh_split)
+    polynomial("TANH", mpf(0), split**2, tanh_rest, lambda y: y * mp.sqrt(y) / mp.tanh(mp.sqrt(y)))
     low, high = 1 / mp.sqrt(2) - 1, mp.sqrt(2) - 1
-    polynomial("LOG", fit(kind, low, high, lambda f: (mp.log1p(f) - f) / f**2, lambda f: f**2 / abs(mp.log1p(f)), number_of("LOG")))
+    polynomial("LOG", low, high, lambda f: (mp.log1p(f) - f) / f**2, lambda f: f**2 / abs(mp.log1p(f)))
     say("NORMAL_TAIL_IS_0", kind.normal_largest)
 
     def distance(t):
@@ -196,7 +195,7 @@ def constants(kind):
         return mills(distance(t)) * 2 / (1 + t)
 
     lowest = mpf(MILLS_CENTRE - kind.normal_largest) / (MILLS_CENTRE + kind.normal_largest)
-    polynomial("MILLS", fit(kind, lowest, mpf(1), scaled_mills, lambda t: 1 / scaled_mills(t), number_of("MILLS")))
+    polynomial("MILLS", lowest, mpf(1), scaled_mills, lambda t: 1 / scaled_mills(t))
     lines.append("}")
     return lines
 

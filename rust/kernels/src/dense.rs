@@ -97,23 +97,28 @@ impl<T> Shared<T> {
 const WORK_PER_NANOSECOND: u64 = 60;
 /// A block of this much work is worth handing to another thread: some 0.5 us.
 const MIN_BLOCK_WORK: usize = 32 * 1024;
-/// Rows and columns of a block at most: 504 x 512 float32 of C are 1 MiB, half of the second-level cache.
-const MAX_BLOCK: (usize, usize) = (504, 512);
+/// Rows of a block at most, and bytes of its columns: 528 x 2 KiB of C are 1 MiB, half of the second-level cache.
+const MAX_BLOCK_ROWS: usize = 528;
+/// See [`MAX_BLOCK_ROWS`].
+const MAX_BLOCK_BYTES: usize = 2048;
 /// Columns of B from which its rows lie too far apart to be read in place (the draft fell from 160 to 25-116 GF/s).
 const PACK_COLUMNS: usize = 320;
 /// Rows of C over which the cost of packing B is spread.
 const PACK_ROWS: usize = 32;
 
 /// Rows and columns of the blocks into which a product of (m, n, k) is cut for so many threads.
-fn block_size(m: usize, n: usize, k: usize, threads: usize, lanes: usize) -> (usize, usize) {
-    let (mut rows, mut columns) = (m.min(MAX_BLOCK.0), n.min(MAX_BLOCK.1));
-    if threads == 1 {
-        return (rows, columns);
-    }
-    let panel = 4 * lanes;
+fn block_size<T: Real>(m: usize, n: usize, k: usize, threads: usize) -> (usize, usize) {
+    let panel = 4 * T::LANES;
+    // Even shares: a last block of a few rows would pay for packing B like a full one.
+    let share = |whole: usize, largest: usize, unit: usize| match whole.div_ceil(largest) {
+        0 | 1 => whole,
+        blocks => whole.div_ceil(blocks).next_multiple_of(unit),
+    };
+    let mut rows = share(m, MAX_BLOCK_ROWS, 24);
+    let mut columns = share(n, MAX_BLOCK_BYTES / size_of::<T>(), panel);
     let count = |rows: usize, columns: usize| m.div_ceil(rows) * n.div_ceil(columns);
     // Halve what is longer until every thread has a few blocks, as long as a block stays worth its hand-over.
-    while count(rows, columns) < 3 * threads && rows * columns * k.max(1) >= 2 * MIN_BLOCK_WORK {
+    while threads > 1 && count(rows, columns) < 3 * threads && rows * columns * k.max(1) >= 2 * MIN_BLOCK_WORK {
         if columns > panel && (columns >= rows || rows <= 24) {
             columns = (columns / 2).next_multiple_of(panel);
         } else if rows > 24 {
@@ -148,7 +153,7 @@ impl<T: Real> Product<T> {
     /// # Safety
     /// A, B, C and what `start` and `finish` point to reach as far as (m, n, k) and the strides say.
     unsafe fn run(&self, isa: Isa, team: &Team) -> bool {
-        let (rows, columns) = block_size(self.m, self.n, self.k, team.threads(), T::LANES);
+        let (rows, columns) = block_size::<T>(self.m, self.n, self.k, team.threads());
         let across = self.n.div_ceil(columns.max(1));
         let blocks = self.m.div_ceil(rows.max(1)) * across;
         if blocks <= 1 {

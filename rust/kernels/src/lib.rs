@@ -22,8 +22,8 @@ pub use isa::{Isa, IsaError, cpu_features};
 pub use math::{Elementary, evaluate};
 pub use pool::Team;
 pub use rows::{
-    PointLoss, Target, multiply_softmax_slope, point_loss, softmax_cross_entropy, softmax_in_place, sum_of_magnitudes,
-    sum_of_squares,
+    PointLoss, Target, all_finite, multiply_softmax_slope, point_loss, softmax_cross_entropy, softmax_in_place,
+    sum_of_magnitudes, sum_of_squares,
 };
 pub use simd::Real;
 pub use update::{Adam, Sgd, adam, add_penalty_gradient, sgd};

@@ -9,7 +9,7 @@ use crate::buffer::padded;
 use crate::dense::{View, ViewMut};
 use crate::isa::Isa;
 use crate::math;
-use crate::simd::{Kernel, Vector, run};
+use crate::simd::{Kernel, MAX_LANES, Vector, run};
 
 /// What the rows should have come out as.
 #[derive(Clone, Copy, Debug)]
@@ -187,44 +187,67 @@ impl<T: Real> Kernel<T> for SoftmaxCrossEntropy<T> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(self) {
-        let n = self.n;
-        for i in 0..self.rows {
+        // As many rows at a time as a vector has lanes: one logarithm for all of them.
+        for first in (0..self.rows).step_by(T::LANES) {
+            let rows = T::LANES.min(self.rows - first);
+            let (mut largest, mut sums) = ([T::ZERO; MAX_LANES], [T::ONE; MAX_LANES]);
             // SAFETY: the caller vouches for the rows, and for labels below n.
             unsafe {
-                let z = self.z.add(i * self.z_stride);
-                let delta = self.delta.add(i * self.delta_stride);
-                let scale = *self.scale.add(i);
-                let largest = row_max::<V>(z, n);
-                let sum = row_exp::<V>(z, n, largest, delta);
-                let log_sum = math::log(V::splat(sum)).to_lanes()[0];
-                // -ln y = ln sum - (z - largest), which cancels less than ln sum + largest - z.
-                if self.targets.dense.is_null() {
-                    let label = *self.targets.labels.add(i) as usize;
-                    *self.losses.add(i) = log_sum.to_f64() + (largest.to_f64() - (*z.add(label)).to_f64());
-                    row_scale::<V>(delta, n, V::splat(scale).div(V::splat(sum)));
-                    let at = delta.add(label);
-                    *at = T::from_f64((*at).to_f64() - scale.to_f64());
-                } else {
-                    let t = self.targets.dense.add(i * self.targets.stride);
-                    let (mut loss, mut total) = (V::zero(), V::zero());
-                    let from = V::splat(largest);
-                    for j in (0..n).step_by(T::LANES) {
-                        let width = T::LANES.min(n - j);
-                        let t = V::load_up_to(t.add(j), width);
-                        let z = V::load_first(z.add(j), width, largest);
-                        let minus_log = V::splat(log_sum).add(from.sub(z));
-                        // 0 ln 0 is 0, also where a probability is so small that its logarithm overflows.
-                        let term = V::select(t.abs().le(V::zero()), V::zero(), t.mul(minus_log));
-                        loss = loss.add(term);
-                        total = total.add(t);
-                    }
-                    *self.losses.add(i) = loss.sum_lanes();
-                    let total = V::num(total.sum_lanes());
-                    let (y_scale, scale) = (total.div(V::splat(sum)), V::splat(scale));
-                    for j in (0..n).step_by(T::LANES) {
-                        let t = V::load_up_to(t.add(j), T::LANES.min(n - j));
-                        V::load(delta.add(j)).fms(y_scale, t).mul(scale).store(delta.add(j));
-                    }
+                for i in 0..rows {
+                    let z = self.z.add((first + i) * self.z_stride);
+                    let delta = self.delta.add((first + i) * self.delta_stride);
+                    largest[i] = row_max::<V>(z, self.n);
+                    sums[i] = row_exp::<V>(z, self.n, largest[i], delta);
+                }
+                let logs = math::log(V::load(sums.as_ptr())).to_lanes();
+                for i in 0..rows {
+                    self.finish_row::<V>(first + i, largest[i], sums[i], logs[i]);
+                }
+            }
+        }
+    }
+}
+
+impl<T: Real> SoftmaxCrossEntropy<T> {
+    /// From `exp(z - largest)` in `delta`, their sum and its logarithm, to the loss and the delta of a row.
+    ///
+    /// # Safety
+    /// The row is one of ours.
+    #[inline(always)]
+    unsafe fn finish_row<V: Vector<Elem = T>>(&self, i: usize, largest: T, sum: T, log_sum: T) {
+        let n = self.n;
+        // SAFETY: the caller's word.
+        unsafe {
+            let z = self.z.add(i * self.z_stride);
+            let delta = self.delta.add(i * self.delta_stride);
+            let scale = *self.scale.add(i);
+            // -ln y = ln sum - (z - largest), which cancels less than ln sum + largest - z.
+            if self.targets.dense.is_null() {
+                let label = *self.targets.labels.add(i) as usize;
+                *self.losses.add(i) = log_sum.to_f64() + (largest.to_f64() - (*z.add(label)).to_f64());
+                row_scale::<V>(delta, n, V::splat(scale).div(V::splat(sum)));
+                let at = delta.add(label);
+                *at = T::from_f64((*at).to_f64() - scale.to_f64());
+            } else {
+                let t = self.targets.dense.add(i * self.targets.stride);
+                let (mut loss, mut total) = (V::zero(), V::zero());
+                let (from, log_sum) = (V::splat(largest), V::splat(log_sum));
+                for j in (0..n).step_by(T::LANES) {
+                    let width = T::LANES.min(n - j);
+                    let t = V::load_up_to(t.add(j), width);
+                    let z = V::load_first(z.add(j), width, largest);
+                    let minus_log = log_sum.add(from.sub(z));
+                    // 0 ln 0 is 0, also where a probability is so small that its logarithm overflows.
+                    let term = V::select(t.abs().le(V::zero()), V::zero(), t.mul(minus_log));
+                    loss = loss.add(term);
+                    total = total.add(t);
+                }
+                *self.losses.add(i) = loss.sum_lanes();
+                let total = V::num(total.sum_lanes());
+                let (y_scale, scale) = (total.div(V::splat(sum)), V::splat(scale));
+                for j in (0..n).step_by(T::LANES) {
+                    let t = V::load_up_to(t.add(j), T::LANES.min(n - j));
+                    V::load(delta.add(j)).fms(y_scale, t).mul(scale).store(delta.add(j));
                 }
             }
         }
@@ -470,4 +493,38 @@ pub fn sum_of_magnitudes<T: Real>(x: &[T]) -> f64 {
         }
     }
     sums.iter().sum()
+}
+
+struct AllFinite<T> {
+    x: *const T,
+    n: usize,
+}
+
+impl<T: Real> Kernel<T> for AllFinite<T> {
+    type Output = bool;
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) -> bool {
+        // 0 times a finite number is 0, times anything else NaN; four sums, so that they need not wait for each other.
+        let mut sums = [V::zero(); 4];
+        let group = 4 * T::LANES;
+        let whole = self.n / group * group;
+        // SAFETY: all reads lie within the `n` numbers for which the caller vouches.
+        unsafe {
+            for i in (0..whole).step_by(group) {
+                for (part, sum) in sums.iter_mut().enumerate() {
+                    *sum = V::load(self.x.add(i + part * T::LANES)).fma(V::zero(), *sum);
+                }
+            }
+            for i in (whole..self.n).step_by(T::LANES) {
+                sums[0] = V::load_up_to(self.x.add(i), T::LANES.min(self.n - i)).fma(V::zero(), sums[0]);
+            }
+        }
+        sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum_lanes() == 0.0
+    }
+}
+
+/// Whether no number is infinite or NaN.
+pub fn all_finite<T: Real>(isa: Isa, x: &[T]) -> bool {
+    // SAFETY: pointer and length are those of the slice.
+    unsafe { run(isa, AllFinite { x: x.as_ptr(), n: x.len() }) }
 }

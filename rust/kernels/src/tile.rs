@@ -18,6 +18,8 @@ use std::mem::MaybeUninit;
 /// Terms of a piece of a sum, and the depth of a packed panel. 128 x 64 float32 are 32 KiB: two thirds of a 48 KiB
 /// first-level cache. Another number gives other bits.
 pub(crate) const KC: usize = 128;
+/// Rows of a block from which looking ahead is worth it.
+const PREFETCH_ROWS: usize = 48;
 /// Vectors side by side in the widest tile of any set.
 const MAX_VECTORS: usize = 4;
 
@@ -260,7 +262,55 @@ impl<V: Vector> Visit for FinishTile<'_, V> {
     }
 }
 
+/// Cache lines of the panel that is packed next, asked for a few at a time while this one is used: its rows lie far
+/// apart, where no hardware looks ahead, and packing would wait for each of them.
+struct Ahead {
+    at: *const u8,
+    /// Bytes from row to row, and lines of a row.
+    stride: usize,
+    lines: usize,
+    /// Lines asked for, and all.
+    done: usize,
+    total: usize,
+    /// Lines to ask for after each tile.
+    each: usize,
+}
+
+impl Ahead {
+    const LINE: usize = 64;
+
+    /// Nothing to fetch.
+    fn nothing() -> Ahead {
+        Ahead { at: std::ptr::null(), stride: 0, lines: 1, done: 0, total: 0, each: 0 }
+    }
+
+    #[inline(always)]
+    fn some<V: Vector>(&mut self) {
+        let end = self.total.min(self.done + self.each);
+        while self.done < end {
+            let (row, line) = (self.done / self.lines, self.done % self.lines);
+            V::prefetch(self.at.wrapping_add(row * self.stride + line * Ahead::LINE));
+            self.done += 1;
+        }
+    }
+}
+
 impl<T: Real> Block<T> {
+    /// The lines of the panel from row `k0` and column `j0` of B on; `tiles` is how many tiles come before it.
+    #[inline(always)]
+    fn ahead<V: Vector<Elem = T>>(&self, k0: usize, j0: usize, tiles: usize) -> Ahead {
+        let (depth, width) = (KC.min(self.k - k0), (V::TILE_VECTORS * T::LANES).min(self.n - j0));
+        let size = size_of::<T>();
+        let (offset, rows, columns) = match self.b_layout {
+            Layout::Rows => (k0 * self.b_stride + j0, depth, width),
+            Layout::Transposed { columns } => (j0 * self.b_stride + k0, width.min(columns.saturating_sub(j0)), depth),
+        };
+        let lines = (columns * size).div_ceil(Ahead::LINE);
+        let total = rows * lines;
+        let at = self.b.wrapping_add(offset).cast();
+        Ahead { at, stride: self.b_stride * size, lines, done: 0, total, each: total.div_ceil(tiles.max(1)) }
+    }
+
     /// The rows of a panel, tile by tile.
     #[inline(always)]
     unsafe fn rows<V: Vector<Elem = T>, const MR: usize, const NV: usize>(
@@ -268,6 +318,7 @@ impl<T: Real> Block<T> {
         first: Tile<T>,
         check: bool,
         squares: &mut V,
+        mut ahead: Ahead,
     ) {
         let mut t = first;
         let mut row = 0;
@@ -275,6 +326,7 @@ impl<T: Real> Block<T> {
         unsafe {
             while row + MR <= self.m {
                 *squares = tile::<V, MR, NV>(&t, check, *squares);
+                ahead.some::<V>();
                 self.step::<MR>(&mut t);
                 row += MR;
             }
@@ -367,13 +419,20 @@ impl<T: Real> Kernel<T> for Block<T> {
                         floor: if last && rectify { T::ZERO } else { minus_infinity },
                     };
                     let check = check && last;
+                    let next = j0 + vectors * lanes;
+                    let packs = self.pack || !matches!(self.b_layout, Layout::Rows);
+                    let ahead = match (packs && self.m >= PREFETCH_ROWS, next < self.n) {
+                        (true, true) => self.ahead::<V>(k0, next, self.m / 8),
+                        (true, false) if !last => self.ahead::<V>(k0 + depth, 0, self.m / 8),
+                        _ => Ahead::nothing(),
+                    };
                     match vectors {
                         // Sets of 16 registers: 6 x 2 accumulators, a vector of B and an element of A.
-                        _ if V::TILE_VECTORS == 1 => self.rows::<V, 6, 1>(first, check, &mut squares),
-                        1 => self.rows::<V, 8, 1>(first, check, &mut squares),
-                        2 => self.rows::<V, 8, 2>(first, check, &mut squares),
-                        3 => self.rows::<V, 6, 3>(first, check, &mut squares),
-                        _ => self.rows::<V, 6, 4>(first, check, &mut squares),
+                        _ if V::TILE_VECTORS == 1 => self.rows::<V, 6, 1>(first, check, &mut squares, ahead),
+                        1 => self.rows::<V, 8, 1>(first, check, &mut squares, ahead),
+                        2 => self.rows::<V, 8, 2>(first, check, &mut squares, ahead),
+                        3 => self.rows::<V, 6, 3>(first, check, &mut squares, ahead),
+                        _ => self.rows::<V, 6, 4>(first, check, &mut squares, ahead),
                     }
                     if last && !rectify {
                         self.finish_panel::<V>(j0, vectors * lanes);

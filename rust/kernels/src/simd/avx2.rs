@@ -140,6 +140,10 @@ impl Vector for F32x16 {
             F32x16([_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high)])
         }
     }
+    #[inline(always)]
+    fn prefetch(at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+    }
 }
 
 /// Twice 4 numbers in two registers.
@@ -276,5 +280,9 @@ impl Vector for F64x8 {
             let high = _mm256_unpackhi_pd(self.0[1], b.0[1]);
             F64x8([_mm256_permute2f128_pd::<0x20>(low, high), _mm256_permute2f128_pd::<0x31>(low, high)])
         }
+    }
+    #[inline(always)]
+    fn prefetch(at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
 }

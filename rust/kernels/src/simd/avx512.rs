@@ -138,6 +138,10 @@ impl Vector for F32x16 {
     fn first_lanes(n: usize) -> __mmask16 {
         ((1u32 << n) - 1) as __mmask16
     }
+    #[inline(always)]
+    fn prefetch(at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+    }
 }
 
 /// 8 numbers in a register.
@@ -260,5 +264,9 @@ impl Vector for F64x8 {
     #[inline(always)]
     fn first_lanes(n: usize) -> __mmask8 {
         ((1u32 << n) - 1) as __mmask8
+    }
+    #[inline(always)]
+    fn prefetch(at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
 }

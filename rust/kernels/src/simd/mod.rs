@@ -117,6 +117,9 @@ pub trait Vector: Copy + 'static {
     /// `to` is valid for writes of [`Real::LANES`] elements.
     unsafe fn store(self, to: *mut Self::Elem);
 
+    /// Asks for the cache line at `at`, which may be anywhere, to be brought nearer. Changes nothing else.
+    fn prefetch(at: *const u8);
+
     fn add(self, b: Self) -> Self;
     fn sub(self, b: Self) -> Self;
     fn mul(self, b: Self) -> Self;
@@ -299,14 +302,15 @@ pub trait Vector: Copy + 'static {
     /// The largest lane; NaN lanes may be lost.
     #[inline(always)]
     fn max_lane(self) -> Self::Elem {
-        let lanes = self.to_lanes();
-        let mut largest = lanes[0];
-        for &x in &lanes[1..Self::Elem::LANES] {
-            if x > largest {
-                largest = x;
+        let mut lanes = self.to_lanes();
+        let mut half = Self::Elem::LANES / 2;
+        while half > 0 {
+            for i in 0..half {
+                lanes[i] = if lanes[i] > lanes[i + half] { lanes[i] } else { lanes[i + half] };
             }
+            half /= 2;
         }
-        largest
+        lanes[0]
     }
 }
 

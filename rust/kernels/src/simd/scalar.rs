@@ -115,6 +115,8 @@ macro_rules! scalar_vector {
                 self.map_bits(self, |x, _| x >> $fraction)
             }
             #[inline(always)]
+            fn prefetch(_at: *const u8) {}
+            #[inline(always)]
             fn zip_low(self, b: Self) -> Self {
                 $vector(std::array::from_fn(|i| if i % 2 == 0 { self.0[i / 2] } else { b.0[i / 2] }))
             }

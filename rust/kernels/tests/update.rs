@@ -1,0 +1,402 @@
+//! Optimizer steps against their twins in plain arithmetic: the same bits, at every tail, on every set, for any team.
+
+use dnn_kernels::{Adam, Isa, Real, Sgd, Team, adam, add_penalty_gradient, sgd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Lies before and behind every slice; must still be there afterwards.
+const CANARY: f64 = -12345.0;
+/// Canaries before and behind: an odd number, so that no slice is aligned.
+const MARGIN: usize = 19;
+
+/// Below this a memory is set to 0, as in `update.rs`: another number there is a change of results.
+fn forgotten<T: Real>() -> f64 {
+    if T::NAME == "float32" { 1e-30 } else { 1e-290 }
+}
+
+fn smallest_normal<T: Real>() -> f64 {
+    if T::NAME == "float32" { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE }
+}
+
+/// There is one pool: who wants several threads must not find it taken by another test.
+fn pool() -> MutexGuard<'static, ()> {
+    static POOL: Mutex<()> = Mutex::new(());
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Arithmetic of T. Sums, products, quotients and roots of float32 round in float64 as they would in float32.
+mod plain {
+    use dnn_kernels::Real;
+
+    pub fn fma<T: Real>(a: T, b: T, c: T) -> T {
+        let (x, y, z) = (a.to_f64(), b.to_f64(), c.to_f64());
+        if T::NAME == "float32" {
+            T::from_f64(f64::from((x as f32).mul_add(y as f32, z as f32)))
+        } else {
+            T::from_f64(x.mul_add(y, z))
+        }
+    }
+    pub fn add<T: Real>(a: T, b: T) -> T {
+        T::from_f64(a.to_f64() + b.to_f64())
+    }
+    pub fn mul<T: Real>(a: T, b: T) -> T {
+        T::from_f64(a.to_f64() * b.to_f64())
+    }
+    pub fn div<T: Real>(a: T, b: T) -> T {
+        T::from_f64(a.to_f64() / b.to_f64())
+    }
+    pub fn sqrt<T: Real>(a: T) -> T {
+        T::from_f64(a.to_f64().sqrt())
+    }
+    pub fn neg<T: Real>(a: T) -> T {
+        T::from_f64(-a.to_f64())
+    }
+    pub fn flushed<T: Real>(a: T, limit: f64) -> T {
+        if a.to_f64().abs() < T::from_f64(limit).to_f64() { T::ZERO } else { a }
+    }
+}
+use plain::{add, div, flushed, fma, mul, neg, sqrt};
+
+/// One parameter, one step of gradient descent: p and v afterwards.
+fn sgd_twin<T: Real>(rule: Sgd, rate: f64, p: T, g: T, v: T) -> (T, T) {
+    let rate = T::from_f64(rate);
+    let remember = |v: T| flushed(v, forgotten::<T>());
+    match rule {
+        Sgd::Plain => (fma(neg(rate), g, p), v),
+        Sgd::Momentum(m) => {
+            let v = remember(fma(T::from_f64(m), v, neg(mul(rate, g))));
+            (add(p, v), v)
+        }
+        Sgd::Nesterov(m) => {
+            let (m, step) = (T::from_f64(m), neg(mul(rate, g)));
+            let v = remember(fma(m, v, step));
+            (add(p, fma(m, v, step)), v)
+        }
+        Sgd::Dampened(m) => {
+            let v = remember(fma(T::from_f64(m), v, mul(T::from_f64(1.0 - m), g)));
+            (fma(neg(rate), v, p), v)
+        }
+    }
+}
+
+/// One parameter, one step of Adam: p, m, v and the largest v afterwards.
+fn adam_twin<T: Real>(rule: Adam, p: T, g: T, m: T, v: T, largest: Option<T>) -> (T, T, T, T) {
+    let (b1, b2) = (T::from_f64(rule.beta_1), T::from_f64(rule.beta_2));
+    let (c1, c2) = (T::from_f64(1.0 - rule.beta_1), T::from_f64(1.0 - rule.beta_2));
+    let limit = forgotten::<T>();
+    let m = flushed(fma(b1, m, mul(c1, g)), limit);
+    let g = flushed(g, limit.sqrt());
+    let v = flushed(fma(b2, v, mul(c2, mul(g, g))), limit);
+    let used = largest.map_or(v, |largest| if v > largest { v } else { largest });
+    let root = fma(sqrt(used), T::from_f64(rule.scale), T::from_f64(rule.epsilon));
+    (add(p, neg(div(mul(T::from_f64(rule.size), m), root))), m, v, used)
+}
+
+/// Numbers of both signs over many magnitudes, zeros among them, with canaries before and behind.
+#[derive(Clone)]
+struct Numbers<T>(Vec<T>);
+
+impl<T: Real> Numbers<T> {
+    fn new(n: usize, seed: u64) -> Self {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut draw = || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 32) as f64 / (1u64 << 32) as f64
+        };
+        let numbers = (0..n).map(|_| {
+            let (sign, magnitude) = (if draw() < 0.5 { -1.0 } else { 1.0 }, 10f64.powf(-9.0 * draw()));
+            if draw() < 0.1 { 0.0 } else { sign * magnitude }
+        });
+        Self::of(numbers)
+    }
+    fn of(numbers: impl Iterator<Item = f64>) -> Self {
+        let margin = || std::iter::repeat_n(CANARY, MARGIN);
+        Numbers(margin().chain(numbers).chain(margin()).map(T::from_f64).collect())
+    }
+    fn magnitudes(self) -> Self {
+        let numbers = self.inside().iter().map(|x| x.to_f64().abs()).collect::<Vec<_>>();
+        Self::of(numbers.into_iter())
+    }
+    fn inside(&self) -> &[T] {
+        &self.0[MARGIN..self.0.len() - MARGIN]
+    }
+    fn inside_mut(&mut self) -> &mut [T] {
+        let end = self.0.len() - MARGIN;
+        &mut self.0[MARGIN..end]
+    }
+    fn assert_is(&self, twin: &[T], what: &str) {
+        assert_eq!(self.inside().len(), twin.len());
+        for (i, (a, b)) in self.inside().iter().zip(twin).enumerate() {
+            assert!(a.to_f64().to_bits() == b.to_f64().to_bits(), "{what}: element {i} is {a}, its twin {b}");
+        }
+        let end = self.0.len() - MARGIN;
+        let margins = self.0[..MARGIN].iter().chain(&self.0[end..]);
+        assert!(margins.into_iter().all(|x| x.to_f64() == CANARY), "{what}: written outside the slice");
+    }
+}
+
+const RULES: [Sgd; 4] = [Sgd::Plain, Sgd::Momentum(0.9), Sgd::Nesterov(0.9), Sgd::Dampened(0.8)];
+
+fn check_sgd<T: Real>(isa: Isa, team: &Team, n: usize) {
+    for rule in RULES {
+        let what = format!("{rule:?} {} {isa:?} n {n} threads {}", T::NAME, team.threads());
+        let (mut p, g, mut v) = (Numbers::<T>::new(n, 1), Numbers::<T>::new(n, 2), Numbers::<T>::new(n, 3));
+        let (mut p_twin, mut v_twin) = (p.inside().to_vec(), v.inside().to_vec());
+        for _ in 0..3 {
+            for (i, &g) in g.inside().iter().enumerate() {
+                (p_twin[i], v_twin[i]) = sgd_twin(rule, 0.03, p_twin[i], g, v_twin[i]);
+            }
+            let velocity = if rule == Sgd::Plain { &mut [] } else { v.inside_mut() };
+            sgd(isa, team, rule, 0.03, p.inside_mut(), g.inside(), velocity);
+        }
+        p.assert_is(&p_twin, &format!("p of {what}"));
+        v.assert_is(&v_twin, &format!("v of {what}"));
+        g.assert_is(Numbers::new(n, 2).inside(), &format!("g of {what}"));
+    }
+}
+
+/// The constants of step t, as PyTorch has them.
+fn adam_at(t: i32, rate: f64) -> Adam {
+    let (beta_1, beta_2) = (0.9, 0.999);
+    let (first, second) = (1.0 - 0.9f64.powi(t), (1.0 - 0.999f64.powi(t)).sqrt());
+    Adam { beta_1, beta_2, size: rate / first, scale: 1.0 / second, epsilon: 1e-8 }
+}
+
+fn check_adam<T: Real>(isa: Isa, team: &Team, n: usize) {
+    for amsgrad in [false, true] {
+        let what = format!("adam, amsgrad {amsgrad}, {} {isa:?} n {n} threads {}", T::NAME, team.threads());
+        let (mut p, g, mut m) = (Numbers::<T>::new(n, 1), Numbers::<T>::new(n, 2), Numbers::<T>::new(n, 3));
+        let (mut v, mut largest) = (Numbers::<T>::new(n, 4).magnitudes(), Numbers::<T>::new(n, 5).magnitudes());
+        let [mut p_twin, mut m_twin, mut v_twin, mut largest_twin] =
+            [&p, &m, &v, &largest].map(|numbers| numbers.inside().to_vec());
+        for t in 1..=3 {
+            let rule = adam_at(t, 0.01);
+            for (i, &g) in g.inside().iter().enumerate() {
+                let memory = amsgrad.then_some(largest_twin[i]);
+                let (p, m, v, used) = adam_twin(rule, p_twin[i], g, m_twin[i], v_twin[i], memory);
+                (p_twin[i], m_twin[i], v_twin[i]) = (p, m, v);
+                if amsgrad {
+                    largest_twin[i] = used;
+                }
+            }
+            let largest = if amsgrad { largest.inside_mut() } else { &mut [] };
+            adam(isa, team, rule, p.inside_mut(), g.inside(), m.inside_mut(), v.inside_mut(), largest);
+        }
+        p.assert_is(&p_twin, &format!("p of {what}"));
+        m.assert_is(&m_twin, &format!("m of {what}"));
+        v.assert_is(&v_twin, &format!("v of {what}"));
+        largest.assert_is(&largest_twin, &format!("largest of {what}"));
+        g.assert_is(Numbers::new(n, 2).inside(), &format!("g of {what}"));
+    }
+}
+
+fn check_penalty<T: Real>(isa: Isa, n: usize) {
+    for (l1, l2) in [(0.0, 0.01), (0.02, 0.0), (0.02, 0.01)] {
+        let what = format!("penalty {l1} {l2} {} {isa:?} n {n}", T::NAME);
+        let (p, mut g) = (Numbers::<T>::new(n, 1), Numbers::<T>::new(n, 2));
+        let twin = |p: T, g: T| {
+            let sign = if p == T::ZERO { 0.0 } else { l1 * p.to_f64().signum() };
+            fma(T::from_f64(2.0 * l2), p, add(g, T::from_f64(sign)))
+        };
+        let expected: Vec<T> = p.inside().iter().zip(g.inside()).map(|(&p, &g)| twin(p, g)).collect();
+        add_penalty_gradient(isa, l1, l2, p.inside(), g.inside_mut());
+        g.assert_is(&expected, &what);
+        p.assert_is(Numbers::new(n, 1).inside(), &what);
+    }
+}
+
+#[test]
+fn steps_have_the_bits_of_their_twins_at_every_length_on_every_set() {
+    for isa in Isa::available() {
+        for n in 0..=70 {
+            check_sgd::<f32>(isa, &Team::solo(), n);
+            check_sgd::<f64>(isa, &Team::solo(), n);
+            check_adam::<f32>(isa, &Team::solo(), n);
+            check_adam::<f64>(isa, &Team::solo(), n);
+            check_penalty::<f32>(isa, n);
+            check_penalty::<f64>(isa, n);
+        }
+    }
+}
+
+#[test]
+fn steps_have_the_bits_of_their_twins_for_any_team() {
+    let _alone = pool();
+    for threads in 1..=3 {
+        let team = Team::of(threads);
+        assert_eq!(team.threads(), threads, "the team that was asked for");
+        for isa in Isa::available() {
+            for n in [70, 5000, 8192, 8193, 20_000] {
+                check_sgd::<f32>(isa, &team, n);
+                check_sgd::<f64>(isa, &team, n);
+                check_adam::<f32>(isa, &team, n);
+                check_adam::<f64>(isa, &team, n);
+            }
+        }
+    }
+}
+
+#[test]
+fn steps_worked_by_hand_come_out_as_worked() {
+    for isa in Isa::available() {
+        let team = Team::solo();
+        // Numbers exact in binary, p = 1, g = 2, v = 4, rate 1/4, momentum 1/2.
+        for (rule, p_after, v_after) in [
+            (Sgd::Plain, 0.5, 4.0),
+            (Sgd::Momentum(0.5), 2.5, 1.5),
+            (Sgd::Nesterov(0.5), 1.25, 1.5),
+            (Sgd::Dampened(0.5), 0.25, 3.0),
+        ] {
+            let (mut p, mut v) = ([1.0f32], [4.0f32]);
+            sgd(isa, &team, rule, 0.25, &mut p, &[2.0], &mut v);
+            assert_eq!((p[0], v[0]), (p_after, v_after), "{rule:?} {isa:?}");
+        }
+        // m = 3/4 + 2/4, v = 4 + 12; p = 1 - 8 (5/4) / (4 * 1/2 + 1/2)
+        let rule = Adam { beta_1: 0.75, beta_2: 0.25, size: 8.0, scale: 0.5, epsilon: 0.5 };
+        let (mut p, mut m, mut v) = ([1.0f64], [1.0f64], [16.0f64]);
+        adam(isa, &team, rule, &mut p, &[2.0 + 4.0f64.sqrt() - 2.0], &mut m, &mut v, &mut []);
+        assert_eq!((m[0], v[0]), (1.25, 7.0), "{isa:?}");
+        let (mut p, mut m, mut v, mut largest) = ([1.0f64], [1.0f64], [16.0f64], [16.0f64]);
+        adam(isa, &team, rule, &mut p, &[2.0], &mut m, &mut v, &mut largest);
+        assert_eq!((p[0], m[0], v[0], largest[0]), (-3.0, 1.25, 7.0, 16.0), "{isa:?}");
+        // |p| has no slope at 0, and -0 is 0.
+        let mut g = [1.0f32, 1.0, 1.0, 1.0];
+        add_penalty_gradient(isa, 0.5, 0.25, &[0.0, -0.0, 2.0, -2.0], &mut g);
+        assert_eq!(g, [1.0, 1.0, 2.5, -0.5], "{isa:?}");
+    }
+}
+
+#[test]
+fn the_first_step_of_adam_is_the_rate_against_the_sign_of_the_gradient() {
+    for isa in Isa::available() {
+        let g = [1e-3f64, -1e-3, 1.0, -1.0, 1e6, -1e6];
+        let (mut p, mut m, mut v) = ([0.0f64; 6], [0.0; 6], [0.0; 6]);
+        adam(isa, &Team::solo(), adam_at(1, 0.01), &mut p, &g, &mut m, &mut v, &mut []);
+        for (p, g) in p.iter().zip(g) {
+            // epsilon is 1e-5 of the smallest gradient.
+            assert!((p + 0.01 * g.signum()).abs() < 2e-7, "{p} for {g} on {isa:?}");
+        }
+    }
+}
+
+#[test]
+fn a_velocity_below_the_limit_is_forgotten_and_one_above_stays() {
+    fn check<T: Real>(isa: Isa) {
+        let limit = forgotten::<T>();
+        let team = Team::solo();
+        // A gradient of 0 and a momentum of 1/2: the velocity is halved.
+        for rule in [Sgd::Momentum(0.5), Sgd::Nesterov(0.5), Sgd::Dampened(0.5)] {
+            for (before, stays) in [(2.5, true), (1.5, false), (-2.5, true), (-1.5, false)] {
+                let mut v = vec![T::from_f64(before * limit); 37];
+                let (mut p, g) = (vec![T::ZERO; 37], vec![T::ZERO; 37]);
+                sgd(isa, &team, rule, 0.1, &mut p, &g, &mut v);
+                let expected = if stays { T::from_f64(v[0].to_f64()) } else { T::ZERO };
+                let what = format!("{rule:?} {} {isa:?} {before}", T::NAME);
+                assert!(v.iter().all(|&v| v == expected && (v != T::ZERO) == stays), "{what}: {v:?}");
+            }
+        }
+    }
+    for isa in Isa::available() {
+        check::<f32>(isa);
+        check::<f64>(isa);
+    }
+}
+
+#[test]
+fn moments_below_the_limit_are_forgotten_and_those_above_stay() {
+    fn check<T: Real>(isa: Isa) {
+        let limit = forgotten::<T>();
+        let rule = Adam { beta_1: 0.5, beta_2: 0.5, size: 0.1, scale: 1.0, epsilon: 1e-8 };
+        for (before, stays) in [(2.5, true), (1.5, false)] {
+            let moment = vec![T::from_f64(before * limit); 37];
+            let (mut m, mut v, mut p, g) = (moment.clone(), moment, vec![T::ONE; 37], vec![T::ZERO; 37]);
+            adam(isa, &Team::solo(), rule, &mut p, &g, &mut m, &mut v, &mut []);
+            let what = format!("{} {isa:?} {before}", T::NAME);
+            assert!(m.iter().chain(&v).all(|&x| (x != T::ZERO) == stays), "{what}: {m:?} {v:?}");
+            assert!(p.iter().all(|&p| p == T::ONE), "{what}: a step this small moves nothing");
+        }
+        // The square of such a gradient would be no normal number.
+        let g = vec![T::from_f64(limit.sqrt() * 1e-6); 37];
+        let (mut m, mut v, mut p) = (vec![T::ZERO; 37], vec![T::ZERO; 37], vec![T::ONE; 37]);
+        adam(isa, &Team::solo(), rule, &mut p, &g, &mut m, &mut v, &mut []);
+        assert!(m.iter().all(|&m| m != T::ZERO) && v.iter().all(|&v| v == T::ZERO), "{} {isa:?}", T::NAME);
+    }
+    for isa in Isa::available() {
+        check::<f32>(isa);
+        check::<f64>(isa);
+    }
+}
+
+#[test]
+fn a_long_run_of_zero_gradients_leaves_no_subnormal_on_its_way_to_zero() {
+    fn check<T: Real>(isa: Isa) {
+        const N: usize = 17;
+        let team = Team::solo();
+        let fine = |x: &[T]| x.iter().all(|x| x.to_f64() == 0.0 || x.to_f64().abs() >= smallest_normal::<T>());
+        let start: Vec<T> = (0..N).map(|i| T::from_f64(10f64.powi(i as i32 - 8))).collect();
+        let zeros = vec![T::ZERO; N];
+        for rule in [Sgd::Momentum(0.9), Sgd::Nesterov(0.9), Sgd::Dampened(0.9)] {
+            let (mut p, mut v) = (zeros.clone(), start.clone());
+            for _ in 0..8000 {
+                sgd(isa, &team, rule, 0.1, &mut p, &zeros, &mut v);
+                assert!(fine(&v), "{rule:?} {} {isa:?}: {v:?}", T::NAME);
+            }
+            assert_eq!(v, zeros, "{rule:?} {} {isa:?}", T::NAME);
+        }
+        // beta_2 nearer to 0 than usual: 0.999 takes 700 000 steps to 1e-290.
+        let rule = Adam { beta_2: 0.95, ..adam_at(1000, 0.01) };
+        let (mut p, mut m, mut v, mut largest) = (zeros.clone(), start.clone(), start.clone(), zeros.clone());
+        for _ in 0..14_000 {
+            adam(isa, &team, rule, &mut p, &zeros, &mut m, &mut v, &mut largest);
+            assert!(fine(&m) && fine(&v), "adam {} {isa:?}: {m:?} {v:?}", T::NAME);
+        }
+        assert_eq!((&m, &v), (&zeros, &zeros), "{} {isa:?}", T::NAME);
+        assert!(p.iter().chain(&largest).all(|x| x.is_finite()) && largest.iter().all(|&x| x > T::ZERO));
+    }
+    for isa in Isa::available() {
+        check::<f32>(isa);
+        check::<f64>(isa);
+    }
+}
+
+#[test]
+fn a_nan_in_the_gradient_is_not_forgotten() {
+    for isa in Isa::available() {
+        for rule in RULES {
+            let (mut p, mut v) = ([1.0f32; 5], [0.0f32; 5]);
+            sgd(isa, &Team::solo(), rule, 0.1, &mut p, &[0.0, f32::NAN, 0.0, 0.0, 0.0], &mut v);
+            assert_eq!(p.map(f32::is_nan), [false, true, false, false, false], "{rule:?} {isa:?}");
+        }
+        let (mut p, mut m, mut v) = ([1.0f32; 3], [0.0f32; 3], [0.0f32; 3]);
+        let g = [0.0, f32::NAN, 0.0];
+        adam(isa, &Team::solo(), adam_at(1, 0.1), &mut p, &g, &mut m, &mut v, &mut []);
+        assert_eq!([p, m, v].map(|x| x.map(f32::is_nan)), [[false, true, false]; 3], "{isa:?}");
+    }
+}
+
+#[test]
+fn lengths_that_differ_panic() {
+    let panics = |what: &str, call: &mut dyn FnMut()| {
+        assert!(catch_unwind(AssertUnwindSafe(call)).is_err(), "{what}: no panic");
+    };
+    let (isa, team) = (Isa::available()[0], Team::solo());
+    let (mut three, mut more, mut other) = ([0.0f32; 3], [0.0f32; 3], [0.0f32; 3]);
+    panics("gradient", &mut || sgd(isa, &team, Sgd::Plain, 0.1, &mut three, &[0.0; 4], &mut []));
+    for n in [0, 2, 4] {
+        let mut v = vec![0.0; n];
+        for rule in &RULES[1..] {
+            panics("velocity", &mut || sgd(isa, &team, *rule, 0.1, &mut three, &[0.0; 3], &mut v));
+        }
+        let (g, rule) = (vec![0.0; n], adam_at(1, 0.1));
+        panics("g", &mut || adam(isa, &team, rule, &mut three, &g, &mut more, &mut other, &mut []));
+        panics("m", &mut || adam(isa, &team, rule, &mut three, &[0.0; 3], &mut v, &mut other, &mut []));
+        panics("v", &mut || adam(isa, &team, rule, &mut three, &[0.0; 3], &mut other, &mut v, &mut []));
+        panics("penalty", &mut || add_penalty_gradient(isa, 0.1, 0.1, &g, &mut three));
+    }
+    for n in [2, 4] {
+        let (mut largest, rule) = (vec![0.0; n], adam_at(1, 0.1));
+        panics("largest", &mut || {
+            adam(isa, &team, rule, &mut three, &[0.0; 3], &mut more, &mut other, &mut largest);
+        });
+    }
+}

@@ -1,0 +1,210 @@
+"""The rules of the house, as docs/architecture.md tells them: who may know whom, and where things stand.
+
+Reads the sources; imports nothing but what it needs to read them.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "python" / "dnn"
+MODULES = sorted(PACKAGE.glob("*.py"))
+RUST = sorted(
+    path for crate in ("kernels", "core", "binding") for path in (ROOT / "rust" / crate).rglob("*.rs")
+)
+PYTHON = [
+    path
+    for folder in ("python", "tests", "examples", "benchmarks", "rust")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def of_crate(crate: str) -> list[Path]:
+    return [path for path in RUST if path.is_relative_to(ROOT / "rust" / crate / "src")]
+
+
+def code_of(path: Path) -> str:
+    """A Rust file without comments and strings, which may say anything."""
+    text = re.sub(r"//.*", "", path.read_text(encoding="utf-8"))
+    return re.sub(r'"(?:\\.|[^"\\])*"', '""', text)
+
+
+def before_tests(path: Path) -> str:
+    return path.read_text(encoding="utf-8").partition("#[cfg(test)]\nmod ")[0]
+
+
+# ---- Python ------------------------------------------------------------------------------------------------
+
+
+def statements(path: Path, *, at_import: bool) -> list[ast.Import | ast.ImportFrom]:
+    """The imports of a module; with `at_import` only those that run when it is imported."""
+
+    def walk(nodes: list[ast.stmt]) -> list[ast.Import | ast.ImportFrom]:
+        found: list[ast.Import | ast.ImportFrom] = []
+        for node in nodes:
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                found.append(node)
+            elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and at_import:
+                continue
+            elif not (at_import and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))):
+                for field in ("body", "orelse", "handlers", "finalbody"):
+                    found += walk(getattr(node, field, []))
+        return found
+
+    return walk(ast.parse(path.read_text(encoding="utf-8")).body)
+
+
+def imported(path: Path, *, at_import: bool = True) -> set[str]:
+    """Names of the modules that `path` imports; ours as `dnn._spec`."""
+    names = set()
+    for node in statements(path, at_import=at_import):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif node.module == "dnn":
+            names |= {f"dnn.{alias.name}" if alias.name.startswith("_") else "dnn" for alias in node.names}
+        else:
+            names.add(node.module or ".")
+    return names
+
+
+def test_the_package_needs_numpy_only() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert [re.split(r"[<>=~!\[; ]", need)[0] for need in project["dependencies"]] == ["numpy"]
+    assert project["name"] == "dnn-rs"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_a_module_imports_the_standard_library_numpy_and_ours(path: Path) -> None:
+    import sys
+
+    known = {*sys.stdlib_module_names, "numpy", "dnn"}
+    assert {name.partition(".")[0] for name in imported(path)} <= known
+    later = {name.partition(".")[0] for name in imported(path, at_import=False)} - known
+    # Plots are drawn with the user's matplotlib, met when a plot is asked for.
+    assert later <= ({"matplotlib"} if path.stem == "_history" else set())
+
+
+def test_only_spec_knows_the_wire_form() -> None:
+    assert [path.stem for path in MODULES if "json" in imported(path, at_import=False)] == ["_spec"]
+
+
+def test_only_arrays_converts_what_users_pass_in_and_makes_rows_of_it() -> None:
+    makers = re.compile(r"np\.(asanyarray|ascontiguousarray|require|array|copy)\(|\bRows\(")
+    found = {path.stem for path in MODULES if makers.search(path.read_text(encoding="utf-8"))}
+    assert found == {"_arrays"}
+
+
+def test_modules_import_each_other_in_one_direction() -> None:
+    needs = {f"dnn.{path.stem}": imported(path) for path in MODULES if path.stem != "__init__"}
+    needs = {name: {other for other in others if other in needs} for name, others in needs.items()}
+    while needs:
+        free = [name for name, others in needs.items() if not others]
+        assert free, f"these import each other in a circle: {sorted(needs)}"
+        needs = {name: others - set(free) for name, others in needs.items() if name not in free}
+
+
+def test_specs_hold_what_was_said_and_never_reach_the_extension() -> None:
+    for stem in ("_layers", "_activations", "_losses", "_optimizers", "_initializers"):
+        assert "dnn._core" not in imported(PACKAGE / f"{stem}.py", at_import=False), stem
+
+
+def test_the_oracle_never_meets_what_it_judges() -> None:
+    for path in (ROOT / "benchmarks").glob("numpy_*.py"):
+        assert not any(name.partition(".")[0] == "dnn" for name in imported(path, at_import=False)), path.stem
+
+
+# ---- Rust --------------------------------------------------------------------------------------------------
+
+
+def dependencies(crate: str) -> set[str]:
+    manifest = tomllib.loads((ROOT / "rust" / crate / "Cargo.toml").read_text(encoding="utf-8"))
+    return set(manifest.get("dependencies", {}))
+
+
+def test_arrows_between_crates_point_down() -> None:
+    assert dependencies("kernels") == set()
+    assert "dnn-kernels" in dependencies("core")
+    assert not {"dnn-binding", "pyo3", "numpy"} & dependencies("core")
+    assert "dnn-core" in dependencies("binding")
+    assert "dnn-kernels" not in dependencies("binding")
+
+
+@pytest.mark.parametrize(
+    ("crate", "never"),
+    [
+        ("kernels", r"\b(dnn_core|dnn_binding|pyo3|numpy|Layer|println|print|eprintln)\b"),
+        ("core", r"\b(dnn_binding|pyo3|numpy|Instant|SystemTime|println|print|eprintln)\b"),
+        ("binding", r"\b(dnn_kernels|println|print|eprintln)\b"),
+    ],
+)
+def test_a_crate_never_names_what_is_above_it(crate: str, never: str) -> None:
+    for path in of_crate(crate):
+        assert not re.search(never, code_of(path)), name_of(path)
+
+
+def uses_in_core(path: Path) -> set[str]:
+    return set(re.findall(r"\bcrate::(\w+)", code_of(path).partition("#[cfg(test)]")[0])) - {path.stem}
+
+
+def test_inside_core_what_was_asked_knows_nobody_and_nobody_knows_training() -> None:
+    uses = {path.stem: uses_in_core(path) for path in of_crate("core") if path.stem != "lib"}
+    assert uses["spec"] == set()
+    assert uses["error"] == set()
+    assert uses["plan"] <= {"spec", "error", "loss"}
+    assert not any("train" in others for others in uses.values())
+    below = {"plan", "params", "workspace", "spec", "error", "batches"}
+    for name in ("forward", "backward", "loss", "optimizer"):
+        assert uses[name] <= below, name
+
+
+def test_unsafe_stands_in_the_kernels_only() -> None:
+    for path in RUST:
+        if not path.is_relative_to(ROOT / "rust" / "kernels"):
+            assert not re.search(r"\bunsafe\b(?!_)", code_of(path)), name_of(path)
+    assert "#![forbid(unsafe_code)]" in (ROOT / "rust/core/src/lib.rs").read_text(encoding="utf-8")
+
+
+# Two folders are about one thing, which stands at their door; everything else is beside it.
+DOORS = {
+    "rust/kernels/src/simd/mod.rs",  # the trait `Vector`, which its files implement
+    "rust/kernels/src/activation/mod.rs",  # the choice between its curves
+    "rust/binding/src/lib.rs",  # the Python module, which PyO3 wants in one place
+}
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in RUST if p.name in ("lib.rs", "mod.rs") and name_of(p) not in DOORS], ids=name_of
+)
+def test_lib_and_mod_are_tables_of_contents(path: Path) -> None:
+    left = re.sub(r"#!?\[[^\]]*\]", "", code_of(path))
+    left = re.sub(r"\b(pub(\(crate\))? )?(mod \w+|use [^;]+);", "", left)
+    assert not left.strip(), left.strip().splitlines()[0]
+
+
+# ---- both --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", RUST + PYTHON, ids=name_of)
+def test_a_file_fits_one_sitting_and_says_what_it_is(path: Path) -> None:
+    # About 500 lines before its tests; some room, because a limit to the line would be kept by tricks.
+    assert len(before_tests(path).splitlines()) <= 550
+    opening = path.read_text(encoding="utf-8").lstrip()
+    assert opening.startswith(("//!", '"""')), "it opens with what it is"
+
+
+@pytest.mark.parametrize("path", RUST + [p for p in PYTHON if p != Path(__file__)], ids=name_of)
+def test_nothing_is_left_undone_or_swept_aside(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b", text)
+    assert not re.search(r"#!?\[allow\(", text), "expect, with a reason, says more than allow"
+    assert not {"utils", "util", "helpers", "misc", "common"} & {path.stem, *path.parent.parts}
