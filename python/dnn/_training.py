@@ -23,7 +23,7 @@ _METRIC_HINTS = {"acc": "write 'accuracy'"}
 
 
 def metrics(given: Any, loss: Loss, output: str) -> tuple[str, ...]:
-    """`given`, a list of names, as names of metrics that go with `loss` and the activation of the last layer."""
+    """`given`, a list of names, as metrics that go with `loss` and with `output`, the last activation."""
     names = _checks.sequence(given, "metrics", "metrics=['accuracy']")
     for position, name in enumerate(names):
         if not isinstance(name, str):
@@ -33,8 +33,9 @@ def metrics(given: Any, loss: Loss, output: str) -> tuple[str, ...]:
         _checks.name_in(name, "metric", METRICS, hints=_METRIC_HINTS)
         if name == "accuracy" and output not in ("softmax", "sigmoid") and loss.name not in _HINGES:
             raise ValueError(
-                f"metric 'accuracy' counts right classes, but the last layer's activation is {output!r} and the "
-                f"loss {loss.name!r}; use 'mae' or 'mse', or give the last layer 'softmax' or 'sigmoid'"
+                f"metric 'accuracy' counts right classes, but the last layer's activation is {output!r} "
+                f"and the loss {loss.name!r}; use 'mae' or 'mse', or give the last layer 'softmax' or "
+                "'sigmoid'"
             )
         if name != "accuracy" and loss.name in ("cross_entropy", "binary_cross_entropy"):
             raise ValueError(

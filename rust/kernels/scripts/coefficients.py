@@ -119,7 +119,9 @@ def minimax(points, target, weight, n):
 def fit(kind, low, high, target, weight, n):
     """As `minimax` on [low, high] for functions, with coefficients of the type; and the largest error left."""
     size = 30 * n
-    points = [(low + high) / 2 - (high - low) / 2 * mp.cos(mp.pi * (i + mpf(1) / 2) / size) for i in range(size)]
+    points = [
+        (low + high) / 2 - (high - low) / 2 * mp.cos(mp.pi * (i + mpf(1) / 2) / size) for i in range(size)
+    ]
     # A point at which the target is 0/0.
     points = [x for x in points if abs(x) > mpf(10) ** -12]
     wanted = [target(x) for x in points]
@@ -200,7 +202,7 @@ def constants(kind):
     return lines
 
 
-HEAD = '''\
+HEAD = """\
 //! The constants of the elementary functions. Written by `scripts/coefficients.py`: change that, and run it again.
 //!
 //! In: nothing. Out: what `exp.rs` and its neighbours are made of, for each element type.
@@ -243,7 +245,7 @@ pub trait Coefficients: Sized + 'static {
     /// The tail beyond a is exp(-a^2/2) u MILLS(2u - 1), u = 4/(4 + a)
     const MILLS: &'static [Self];
 }
-'''
+"""
 
 if __name__ == "__main__":
     print(HEAD)

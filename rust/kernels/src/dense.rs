@@ -95,8 +95,10 @@ impl<T> Shared<T> {
 
 /// Multiply-adds in a nanosecond, roughly, on one thread of the sets with vectors: to guess what a job costs.
 const WORK_PER_NANOSECOND: u64 = 60;
-/// A block of this much work is worth handing to another thread: some 0.5 us.
-const MIN_BLOCK_WORK: usize = 32 * 1024;
+/// Multiply-adds of a block that are worth handing to another thread: some 10 us. The hand-over itself takes 0.5 us, but
+/// what one core has written reaches another at some 10 ns a cache line: a network of 12 layers of 64, at 128 rows, is
+/// slower on two threads than on one (370 against 305 us a step), one of 256 is faster (680 against 826).
+const MIN_BLOCK_WORK: usize = 1 << 20;
 /// Rows of a block at most, and bytes of its columns: 528 x 2 KiB of C are 1 MiB, half of the second-level cache.
 const MAX_BLOCK_ROWS: usize = 528;
 /// See [`MAX_BLOCK_ROWS`].
@@ -117,8 +119,8 @@ fn block_size<T: Real>(m: usize, n: usize, k: usize, threads: usize) -> (usize, 
     let mut rows = share(m, MAX_BLOCK_ROWS, 24);
     let mut columns = share(n, MAX_BLOCK_BYTES / size_of::<T>(), panel);
     let count = |rows: usize, columns: usize| m.div_ceil(rows) * n.div_ceil(columns);
-    // Halve what is longer until every thread has a few blocks, as long as a block stays worth its hand-over.
-    while threads > 1 && count(rows, columns) < 3 * threads && rows * columns * k.max(1) >= 2 * MIN_BLOCK_WORK {
+    // Halve what is longer until every thread has two blocks, as long as a block stays worth its hand-over.
+    while threads > 1 && count(rows, columns) < 2 * threads && rows * columns * k.max(1) >= 2 * MIN_BLOCK_WORK {
         if columns > panel && (columns >= rows || rows <= 24) {
             columns = (columns / 2).next_multiple_of(panel);
         } else if rows > 24 {
@@ -418,7 +420,7 @@ pub fn column_sums<T: Real>(isa: Isa, team: &Team, x: View<T>, accumulate: bool,
         unsafe { run(isa, ColumnSums { x, rows, columns, stride, accumulate, sums: sums.get().wrapping_add(start) }) }
     };
     // 16 numbers are summed in a nanosecond or so.
-    let worth_sharing = team.threads() > 1 && rows * columns >= 64 * 1024;
+    let worth_sharing = team.threads() > 1 && rows * columns >= 512 * 1024;
     if !worth_sharing {
         return sum(0, columns);
     }

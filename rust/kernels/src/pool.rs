@@ -9,7 +9,7 @@
 //! parent process, costs nothing but its help.
 
 use std::any::Any;
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,8 +18,10 @@ use std::time::{Duration, Instant};
 /// How long a worker looks for the next job before it sleeps. Waking one costs the caller 2 to 5 us; the gaps between
 /// the jobs of a training step are below 10 us.
 const SPIN: Duration = Duration::from_micros(40);
-/// Jobs below this many nanoseconds of work are not worth waking a sleeping worker for.
-const WORTH_WAKING: u64 = 20_000;
+/// Nanoseconds of work, in one job or in several since somebody fell asleep, for which it is worth waking everybody.
+/// Small jobs that follow each other closely are shared too, once they have come to this much; they keep who was woken
+/// awake.
+const WORTH_WAKING: u64 = 30_000;
 /// Tiles of one job at most: the counter is 16 bits.
 const MAX_TILES: usize = u16::MAX as usize;
 
@@ -31,7 +33,10 @@ struct Job {
 }
 
 struct Shared {
-    /// Generation of the job (32 bits), next tile to claim (16), number of tiles (16).
+    /// Generation of the job (32 bits), first tile that nobody has claimed (16), end of those tiles (16).
+    ///
+    /// The caller claims from the front, workers from the end: so a thread mostly gets the tiles that it had in the
+    /// job before, whose numbers are in its cache.
     ///
     /// A claim is a compare-and-swap of the whole word. It fails for a worker that still thinks of an older job, and
     /// once it has succeeded the job can't end before the tile is reported done: so `job` is valid after a claim.
@@ -58,11 +63,13 @@ fn tiles_left(state: u64) -> bool {
 
 impl Shared {
     /// Claims a tile of the job of the moment: its index.
-    fn claim(&self) -> Option<usize> {
+    fn claim(&self, front: bool) -> Option<usize> {
         let mut state = self.state.load(Ordering::Acquire);
         while tiles_left(state) {
-            match self.state.compare_exchange_weak(state, state + (1 << 16), Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Some(((state >> 16) & 0xffff) as usize),
+            let (next, tile) =
+                if front { (state + (1 << 16), (state >> 16) & 0xffff) } else { (state - 1, (state & 0xffff) - 1) };
+            match self.state.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(tile as usize),
                 Err(now) => state = now,
             }
         }
@@ -70,9 +77,9 @@ impl Shared {
     }
 
     /// Runs tiles until none is left to claim.
-    fn work(&self) -> Result<(), Box<dyn Any + Send>> {
+    fn work(&self, front: bool) -> Result<(), Box<dyn Any + Send>> {
         let mut outcome = Ok(());
-        while let Some(tile) = self.claim() {
+        while let Some(tile) = self.claim(front) {
             // SAFETY: a tile was claimed, so the job is published and can't end before `done` counts this tile.
             let job = unsafe { *self.job.get() };
             // SAFETY: as above; the context outlives the job.
@@ -99,7 +106,7 @@ impl Shared {
                 }
             }
             // A panic was noted in `panicked`; the caller raises it.
-            let _noted = self.work();
+            let _noted = self.work(false);
             idle_since = Instant::now();
         }
     }
@@ -159,6 +166,8 @@ impl Pool {
 pub struct Team {
     pool: Option<MutexGuard<'static, Option<Pool>>>,
     threads: usize,
+    /// Nanoseconds of work done while somebody slept.
+    missed: Cell<u64>,
 }
 
 impl Team {
@@ -180,12 +189,12 @@ impl Team {
         pool.grow(threads - 1);
         let workers = pool.workers.min(threads - 1);
         pool.shared.allowed.store(workers, Ordering::SeqCst);
-        Team { pool: Some(guard), threads: workers + 1 }
+        Team { pool: Some(guard), threads: workers + 1, missed: Cell::new(0) }
     }
 
     /// The caller alone.
     pub fn solo() -> Team {
-        Team { pool: None, threads: 1 }
+        Team { pool: None, threads: 1, missed: Cell::new(0) }
     }
 
     /// How many threads work, the caller included.
@@ -195,7 +204,7 @@ impl Team {
 
     /// Calls `tile(0)`, `tile(1)`, ... `tile(tiles - 1)`, each once, on any thread, in any order.
     ///
-    /// `nanoseconds` is a guess of the whole work; small work does not wake sleeping workers.
+    /// `nanoseconds` is a guess of the whole work; a little work does not wake sleeping workers.
     ///
     /// # Panics
     /// When a tile does, after all tiles that were begun have ended.
@@ -216,11 +225,15 @@ impl Team {
         shared.done.store(0, Ordering::Relaxed);
         let generation = (shared.state.load(Ordering::Relaxed) >> 32).wrapping_add(1);
         shared.state.store((generation << 32) | tiles as u64, Ordering::SeqCst);
-        if nanoseconds >= WORTH_WAKING && shared.sleeping.load(Ordering::SeqCst) > 0 {
-            drop(shared.lock.lock().unwrap_or_else(PoisonError::into_inner));
-            shared.wake.notify_all();
+        if shared.sleeping.load(Ordering::SeqCst) > 0 {
+            self.missed.set(self.missed.get().saturating_add(nanoseconds));
+            if self.missed.get() >= WORTH_WAKING {
+                self.missed.set(0);
+                drop(shared.lock.lock().unwrap_or_else(PoisonError::into_inner));
+                shared.wake.notify_all();
+            }
         }
-        let outcome = shared.work();
+        let outcome = shared.work(true);
         let mut looked = 0u32;
         while shared.done.load(Ordering::Acquire) < tiles {
             looked += 1;

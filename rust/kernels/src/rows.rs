@@ -355,8 +355,8 @@ impl Point for Hinge {
     #[inline(always)]
     fn value_and_slope<V: Vector>(self, y: V, t: V) -> (V, V) {
         let margin = t.fnma(y, V::num(1.0));
-        let inside = margin.le(V::zero());
-        (V::zero().max(margin), V::select(inside, V::zero(), t.neg()))
+        let slope = V::select(margin.le(V::zero()), V::zero(), t.neg());
+        (V::zero().max(margin), V::select(margin.not_nan(), slope, margin))
     }
 }
 

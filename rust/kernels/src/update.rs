@@ -45,8 +45,8 @@ fn forgotten<T: Real>() -> f64 {
     if T::NAME == "float32" { 1e-30 } else { 1e-290 }
 }
 
-/// Elements that one thread steps at a time: 16 KiB of each slice.
-const CHUNK: usize = 4096;
+/// Elements that one thread steps at a time at least: some 10 us.
+const CHUNK: usize = 32 * 1024;
 
 /// A loop over chunks of `n` elements on the team, `chunk(start, length)`.
 fn in_chunks(team: &Team, n: usize, nanoseconds: u64, chunk: impl Fn(usize, usize) + Sync) {

@@ -2,6 +2,7 @@
 //!
 //! Gaps between the rows of what is only read hold NaN, those of what is written a canary: who looks or writes where it
 //! should not is seen.
+#![expect(clippy::needless_range_loop, reason = "i and j are the row and the column, in several tables at once")]
 
 use dnn_kernels::{
     Isa, PointLoss, Real, Target, View, ViewMut, multiply_softmax_slope, padded, point_loss, softmax_cross_entropy,
@@ -569,7 +570,8 @@ fn nan_is_told<T: Real>(isa: Isa, n: usize) {
             let what = format!("{what} {} {isa:?}, NaN in column {j} of {n}", T::NAME);
             assert!(losses[1].is_nan(), "{what}: {}", losses[1]);
             assert!(losses[0].is_finite() && losses[2].is_finite(), "{what}: the neighbours");
-            assert!(gradient.at(1, j).is_nan(), "{what}: the gradient there");
+            // The slope of the hinge is chosen by a comparison, which no NaN passes: the loss alone tells.
+            assert!(gradient.at(1, j).is_nan() || what.contains("y of Hinge"), "{what}: the gradient there");
             let neighbours = gradient.row(0).into_iter().chain(gradient.row(2));
             assert!(neighbours.into_iter().all(f64::is_finite), "{what}: the gradients of the neighbours");
         };

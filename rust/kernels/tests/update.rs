@@ -251,14 +251,16 @@ fn steps_worked_by_hand_come_out_as_worked() {
             sgd(isa, &team, rule, 0.25, &mut p, &[2.0], &mut v);
             assert_eq!((p[0], v[0]), (p_after, v_after), "{rule:?} {isa:?}");
         }
-        // m = 3/4 + 2/4, v = 4 + 12; p = 1 - 8 (5/4) / (4 * 1/2 + 1/2)
+        // p = 1, g = 2: m = 3/4 + 2/4, v = 16/4 + 3
         let rule = Adam { beta_1: 0.75, beta_2: 0.25, size: 8.0, scale: 0.5, epsilon: 0.5 };
-        let (mut p, mut m, mut v) = ([1.0f64], [1.0f64], [16.0f64]);
-        adam(isa, &team, rule, &mut p, &[2.0 + 4.0f64.sqrt() - 2.0], &mut m, &mut v, &mut []);
-        assert_eq!((m[0], v[0]), (1.25, 7.0), "{isa:?}");
         let (mut p, mut m, mut v, mut largest) = ([1.0f64], [1.0f64], [16.0f64], [16.0f64]);
         adam(isa, &team, rule, &mut p, &[2.0], &mut m, &mut v, &mut largest);
+        // 8 (5/4) / (sqrt(16) / 2 + 1/2)
         assert_eq!((p[0], m[0], v[0], largest[0]), (-3.0, 1.25, 7.0, 16.0), "{isa:?}");
+        let (mut p, mut m, mut v) = ([1.0f64], [1.0f64], [52.0f64]);
+        adam(isa, &team, rule, &mut p, &[2.0], &mut m, &mut v, &mut []);
+        // 13 + 3 = 16, so the same root
+        assert_eq!((p[0], m[0], v[0]), (-3.0, 1.25, 16.0), "{isa:?}");
         // |p| has no slope at 0, and -0 is 0.
         let mut g = [1.0f32, 1.0, 1.0, 1.0];
         add_penalty_gradient(isa, 0.5, 0.25, &[0.0, -0.0, 2.0, -2.0], &mut g);

@@ -19,9 +19,18 @@ pub(crate) fn normal<V: Vector>(z: V) -> (V, V) {
     let (n, r) = reduce(square.mul(half).neg());
     let exp = exp_reduced(low.fnma(half, r));
 
-    let u = V::num(4.0).div(a.add(V::num(4.0)));
-    let t = u.add(u).sub(one);
-    let mills = u.mul(polynomial(t, t.mul(t), V::Elem::MILLS));
+    // u + low = 4/(4 + a) with the digits that the sum and the quotient lost: the tail is steep near a = 0.
+    let four = V::num(4.0);
+    let sum = a.add(four);
+    let lost = a.sub(sum.sub(four));
+    let u = four.div(sum);
+    let low = u.fnma(lost, u.fnma(sum, four)).mul(u.mul(V::num(0.25)));
+    let two = V::num(2.0);
+    let t = low.fma(two, u.fms(two, one));
+    // The first two coefficients in one chain, which errs less.
+    let high = polynomial(t, t.mul(t), &V::Elem::MILLS[2..]);
+    let ratio = high.fma(t, V::splat(V::Elem::MILLS[1])).fma(t, V::splat(V::Elem::MILLS[0]));
+    let mills = u.fma(ratio, low.mul(ratio));
     let tail = exp.mul(mills).mul_pow2(n);
     let density = exp.mul(V::num(0.398_942_280_401_432_7)).mul_pow2(n);
     (V::select(z.lt(V::zero()), tail, one.sub(tail)), density)
