@@ -40,6 +40,9 @@ def code_of(path: Path) -> str:
 
 
 def before_tests(path: Path) -> str:
+    """What stands before the tests of a file: nothing in a file of tests alone."""
+    if path.parent.name == "tests" and path.suffix == ".rs":
+        return ""
     return path.read_text(encoding="utf-8").partition("#[cfg(test)]\nmod ")[0]
 
 
