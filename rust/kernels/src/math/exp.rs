@@ -46,9 +46,16 @@ fn exp_rest<V: Vector>(r: V) -> V {
     square.mul(polynomial(r, square, V::Elem::EXP))
 }
 
+/// e^r - 1 for |r| <= ln(2)/2.
+#[inline(always)]
+pub(super) fn expm1_reduced<V: Vector>(r: V) -> V {
+    let square = r.mul(r);
+    square.fma(polynomial(r, square, V::Elem::EXP), r)
+}
+
 /// e^r for |r| <= ln(2)/2.
 #[inline(always)]
-pub(super) fn exp_reduced<V: Vector>(r: V) -> V {
+fn exp_reduced<V: Vector>(r: V) -> V {
     let one = V::num(1.0);
     polynomial(r, r.mul(r), V::Elem::EXP).fma(r, one).fma(r, one)
 }

@@ -4,7 +4,7 @@
 //! The tail beyond a is e^(-a^2/2) times Mills' ratio, which is smooth: a polynomial in (4 - a)/(4 + a).
 
 use super::Coefficients;
-use super::exp::{exp_reduced, polynomial, reduce};
+use super::exp::{expm1_reduced, polynomial, reduce};
 use crate::simd::Vector;
 
 /// (P(Z <= z), density at z) for a standard normal Z.
@@ -17,7 +17,7 @@ pub(crate) fn normal<V: Vector>(z: V) -> (V, V) {
     let square = a.mul(a);
     let low = a.fms(a, square);
     let (n, r) = reduce(square.mul(half).neg());
-    let exp = exp_reduced(low.fnma(half, r));
+    let em1 = expm1_reduced(low.fnma(half, r));
 
     // u + low = 4/(4 + a) with the digits that the sum and the quotient lost: the tail is steep near a = 0.
     let four = V::num(4.0);
@@ -31,7 +31,9 @@ pub(crate) fn normal<V: Vector>(z: V) -> (V, V) {
     let high = polynomial(t, t.mul(t), &V::Elem::MILLS[2..]);
     let ratio = high.fma(t, V::splat(V::Elem::MILLS[1])).fma(t, V::splat(V::Elem::MILLS[0]));
     let mills = u.fma(ratio, low.mul(ratio));
-    let tail = exp.mul(mills).mul_pow2(n);
-    let density = exp.mul(V::num(0.398_942_280_401_432_7)).mul_pow2(n);
+    // Times e^r as plus (e^r - 1) times: one rounding less.
+    let tail = mills.fma(em1, mills).mul_pow2(n);
+    let top = V::num(0.398_942_280_401_432_7);
+    let density = top.fma(em1, top).mul_pow2(n);
     (V::select(z.lt(V::zero()), tail, one.sub(tail)), density)
 }

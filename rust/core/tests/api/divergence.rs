@@ -1,0 +1,181 @@
+//! Divergence is an answer: where it happened, and the last finite weights.
+
+use crate::network::{Random, Task, Watcher, adam, bits, fit_spec, inputs, layer, model, sgd, table, with};
+use dnn_core::{Model, OptimizerSpec, Real, Stopped, fit, train_on_batch};
+use serde_json::json;
+
+/// Trains until it diverges; the message, and the epoch and step that were begun last, counted from 1.
+fn diverged<T: Real>(model: &mut Model<T>, task: &Task<T>, rate: f64, batch_size: usize) -> (String, usize, usize) {
+    let mut watcher = Watcher::new();
+    let data = task.data(&model.plan);
+    let history = fit(model, &data, None, &fit_spec(batch_size, 200, rate), &mut watcher).expect("no error");
+    assert_eq!(history.stopped, Stopped::Diverged, "{}", history.message);
+    assert!(model.params.iter().all(|x| x.is_finite()), "weights are finite: {}", history.message);
+    assert_eq!(bits(&model.params), bits(&watcher.before), "weights are those before the step: {}", history.message);
+    let begun = |hook: &str| watcher.calls.iter().rev().find_map(|call| call.strip_prefix(hook)?.parse::<usize>().ok());
+    let (epoch, step) = (begun("epoch_begin ").expect("an epoch"), begun("batch_begin ").expect("a step"));
+    assert_eq!(history.steps, watcher.calls.iter().filter(|call| call.starts_with("batch_end")).count());
+    (history.message, epoch + 1, step + 1)
+}
+
+#[test]
+fn a_rate_that_is_too_large_is_told_with_epoch_step_layer_and_advice() {
+    for (rate, batch_size) in [(1e3, 8), (1e6, 40), (1e15, 16)] {
+        let mut model = model::<f32>(3, vec![layer(8, "relu"), layer(2, "identity")], "mse", sgd(0.0));
+        let task = Task::<f32>::regression(40, 3, 2);
+        let (message, epoch, step) = diverged(&mut model, &task, rate, batch_size);
+        assert!(message.starts_with("training diverged: the "), "{message}");
+        assert!(["layer 1 ", "layer 2 "].iter().any(|layer| message.contains(layer)), "{message}");
+        assert!(
+            message.contains(&format!(" in epoch {epoch}, step {step}; the weights are those before")),
+            "{message}"
+        );
+        assert!(message.contains(&format!("Try a learning rate below {rate}, ")), "{message}");
+    }
+}
+
+/// One layer or two, all weights `value`.
+fn constant(value: f64, widths: &[usize], loss: &str) -> Model<f32> {
+    let wire = json!({"name": "constant", "value": value});
+    let layers = widths.iter().map(|&units| with(layer(units, "identity"), "weight_initializer", wire.clone()));
+    model(1, layers.collect(), loss, sgd(0.0))
+}
+
+fn one_row(x: f64, y: f64) -> Task<f32> {
+    Task { x: table(1, 1, |_, _| x), y: table(1, 1, |_, _| y), labels: vec![], weights: None }
+}
+
+#[test]
+fn the_layer_whose_outputs_overflow_is_named() {
+    for (x, widths, number) in [(1e38, &[1, 1][..], 1), (1e37, &[1, 1], 2), (1e36, &[1, 1, 1], 3)] {
+        let mut model = constant(10.0, widths, "mae");
+        let (message, ..) = diverged(&mut model, &one_row(x, 0.0), 0.1, 1);
+        let expected = format!("training diverged: the outputs of layer {number} are not finite in epoch 1, step 1;");
+        assert!(message.starts_with(&expected), "{message}");
+    }
+}
+
+#[test]
+fn a_loss_that_overflows_on_finite_outputs_is_told_as_such() {
+    let (message, ..) = diverged(&mut constant(1.0, &[1], "mse"), &one_row(1e30, 0.0), 0.1, 1);
+    let expected = "training diverged: the loss of the outputs of layer 1 is not finite in epoch 1, step 1;";
+    assert!(message.starts_with(expected), "{message}");
+}
+
+#[test]
+fn the_layer_whose_gradient_overflows_is_named() {
+    // The loss is |x|, dL/dw its sign times x = 1e25, whose square is no float32.
+    let (message, ..) = diverged(&mut constant(1.0, &[1], "mae"), &one_row(1e25, 0.0), 0.1, 1);
+    assert!(message.starts_with("training diverged: the gradient of layer 1 is not finite"), "{message}");
+    // dL/dw of the second layer is its input, 1e5 * 1e15; that of the first 1e5 * 1.
+    let mut model = constant(1e5, &[1, 1], "mae");
+    let (message, ..) = diverged(&mut model, &one_row(1e15, 0.0), 0.1, 1);
+    assert!(message.starts_with("training diverged: the gradient of layer 2 is not finite"), "{message}");
+}
+
+#[test]
+fn a_single_step_that_would_diverge_is_refused_and_leaves_the_model_as_it_was() {
+    let mut model = constant(1.0, &[1], "mse");
+    let task = one_row(1e30, 0.0);
+    let (before, data) = (bits(&model.params), task.data(&model.plan));
+    let refused = train_on_batch(&mut model, &data, 0.1, &[], 1).expect_err("it diverges").to_string();
+    assert!(refused.contains("the loss of the outputs of layer 1 is not finite"), "{refused}");
+    assert_eq!(bits(&model.params), before);
+    assert_eq!(model.optimizer.as_ref().map(|optimizer| optimizer.steps), Some(0));
+}
+
+#[test]
+fn a_schedule_that_gives_no_rate_ends_training_before_the_epoch() {
+    for rate in [f64::NAN, f64::INFINITY, -1.0] {
+        let mut model = model::<f32>(3, vec![layer(2, "identity")], "mse", sgd(0.0));
+        let task = Task::<f32>::regression(8, 3, 2);
+        let (before, data) = (bits(&model.params), task.data(&model.plan));
+        let mut how = fit_spec(4, 2, 0.0);
+        how.learning_rate = None;
+        let mut watcher = Watcher { rate, ..Watcher::new() };
+        let history = fit(&mut model, &data, None, &how, &mut watcher).expect("no error");
+        assert_eq!((history.stopped, history.steps), (Stopped::Diverged, 0));
+        assert_eq!(history.message, format!("the schedule gave the rate {rate} in epoch 1"));
+        assert_eq!(bits(&model.params), before);
+    }
+}
+
+/// Networks, rates and data of many sizes: most diverge, sooner or later.
+fn weights_stay_finite<T: Real>(largest_input: f64) {
+    for seed in 0..120 {
+        let mut random = Random::new(seed);
+        let (loss, output) = random.pick(&[
+            ("mse", "identity"),
+            ("sse", "softplus"),
+            ("mae", "identity"),
+            ("huber", "identity"),
+            ("cross_entropy", "softmax"),
+            ("binary_cross_entropy", "sigmoid"),
+            ("squared_hinge", "identity"),
+        ]);
+        let hidden = random.pick(&["relu", "tanh", "gelu", "silu", "elu", "selu", "softplus", "leaky_relu"]);
+        let optimizer = random.pick(&[sgd(0.0), sgd(0.9), sgd(0.999), adam(false), adam(true)]);
+        let (n_in, n_out) = (random.from_to(1, 6), random.from_to(2, 4));
+        let layers = vec![layer(random.from_to(1, 20), hidden), layer(n_out, output)];
+        let mut model = model::<T>(n_in, layers, loss, optimizer);
+        let mut task = Task::<T>::for_loss(loss, 24, n_in, n_out);
+        let (scale, x) = (largest_input.powf(random.unit()), inputs::<T>(24, n_in, seed));
+        task.x = table(24, n_in, |i, j| x.row(i)[j].to_f64() * scale);
+        let rate = 10f64.powf(15.0 * random.unit());
+        let mut watcher = Watcher::new();
+        let data = task.data(&model.plan);
+        let history = fit(&mut model, &data, None, &fit_spec(8, 30, rate), &mut watcher).expect("no error");
+        let what =
+            format!("{loss} {output} {hidden} {optimizer:?} rate {rate:e} inputs {scale:e}: {}", history.message);
+        assert!(model.params.iter().all(|x| x.is_finite()), "{what}");
+        if history.stopped == Stopped::Diverged {
+            assert_eq!(bits(&model.params), bits(&watcher.before), "{what}");
+        }
+    }
+}
+
+#[test]
+fn whatever_the_rate_the_optimizer_and_the_data_the_weights_that_come_back_are_finite() {
+    weights_stay_finite::<f32>(1e36);
+    weights_stay_finite::<f64>(1e300);
+}
+
+#[test]
+fn a_penalty_that_makes_the_weights_run_away_leaves_them_finite() {
+    // The outputs are saturated, so the data has no say: w <- w - rate 2 l2 w grows nineteenfold with every step.
+    let wide = with(layer(4, "sigmoid"), "l2", 10.0);
+    let mut model = model::<f32>(2, vec![wide, layer(1, "sigmoid")], "binary_cross_entropy", sgd(0.0));
+    let task = Task::<f32>::for_loss("binary_cross_entropy", 16, 2, 1);
+    let data = task.data(&model.plan);
+    let history = fit(&mut model, &data, None, &fit_spec(16, 200, 1.0), &mut Watcher::new()).expect("no error");
+    assert!(model.params.iter().all(|x| x.is_finite()), "{:?}: {}", history.stopped, history.message);
+    assert_eq!(history.stopped, Stopped::Diverged);
+}
+
+#[test]
+fn a_penalty_beyond_float32_leaves_the_weights_finite() {
+    for (name, size) in [("l1", 1e39), ("l2", 1e39), ("l2", 1e30)] {
+        let mut model = model::<f32>(2, vec![with(layer(1, "identity"), name, size)], "mse", sgd(0.0));
+        let task = Task::<f32>::regression(16, 2, 1);
+        let data = task.data(&model.plan);
+        let history = fit(&mut model, &data, None, &fit_spec(16, 3, 1e10), &mut Watcher::new()).expect("no error");
+        let finite = model.params.iter().all(|x| x.is_finite());
+        assert!(finite, "{name} {size:e}, {:?}: {}", history.stopped, history.message);
+    }
+}
+
+#[test]
+fn an_epsilon_below_float32_leaves_the_weights_finite() {
+    // In float32 it is 0, and a weight whose gradient is 0 is then moved by 0 / 0.
+    let epsilon = 1e-50;
+    let optimizer = OptimizerSpec::Adam { beta_1: 0.9, beta_2: 0.999, epsilon, amsgrad: false, epsilon_hat: false };
+    let mut model = Model::<f32>::new(crate::network::spec::<f32>(vec![layer(3, "relu")]), 2).expect("it fits");
+    if model.compile(crate::network::loss("mse"), optimizer).is_err() {
+        return;
+    }
+    let x = table(4, 2, |i, j| if j == 0 { i as f64 } else { 0.0 });
+    let task = Task { x, ..Task::<f32>::regression(4, 2, 3) };
+    let data = task.data(&model.plan);
+    let history = fit(&mut model, &data, None, &fit_spec(4, 3, 0.01), &mut Watcher::new()).expect("no error");
+    assert!(model.params.iter().all(|x| x.is_finite()), "{:?}: {}", history.stopped, history.message);
+}

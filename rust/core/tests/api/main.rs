@@ -1,0 +1,11 @@
+//! The core through its public API, as the binding uses it: what must hold for users, room by room.
+
+mod divergence;
+mod file;
+mod network;
+mod params;
+mod plan;
+mod predict;
+mod reproducibility;
+mod stopping;
+mod training;

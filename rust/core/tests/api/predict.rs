@@ -1,0 +1,121 @@
+//! Prediction: a row's output does not depend on its company, on threads or on the instruction set.
+
+use crate::network::{inputs, layer, pool, spec};
+use dnn_core::{Isa, Model, Real, predict};
+use ndarray::{Array2, Axis, s};
+use serde_json::Value;
+
+fn x<T: Real>(rows: usize, columns: usize) -> Array2<T> {
+    let rows_of = inputs::<T>(rows, columns, 5);
+    Array2::from_shape_fn((rows, columns), |(i, j)| rows_of.row(i)[j])
+}
+
+fn outputs<T: Real>(model: &Model<T>, x: &Array2<T>, threads: usize) -> Array2<T> {
+    // What was in `out` must not matter.
+    let mut out = Array2::from_elem((x.nrows(), model.plan.n_outputs()), T::from_f64(-77.0));
+    predict(&model.plan, &model.params, x.view(), out.view_mut(), threads).expect("shapes that fit");
+    out
+}
+
+fn bits<T: Real>(array: &Array2<T>) -> Vec<u64> {
+    array.iter().map(|x| x.to_f64().to_bits()).collect()
+}
+
+/// Small, wide, deep, and wider than what the products pack.
+fn networks() -> Vec<(usize, Vec<Value>)> {
+    vec![
+        (1, vec![layer(1, "identity")]),
+        (2, vec![layer(16, "relu"), layer(16, "relu"), layer(1, "identity")]),
+        (17, vec![layer(33, "gelu"), layer(9, "tanh"), layer(5, "softmax")]),
+        (130, vec![layer(340, "silu"), layer(70, "leaky_relu"), layer(3, "sigmoid")]),
+        (300, vec![layer(20, "elu"), layer(40, "softplus"), layer(11, "softmax")]),
+    ]
+}
+
+/// Around the 128 rows that go through together.
+const SIZES: [usize; 9] = [1, 2, 23, 64, 127, 128, 129, 300, 1100];
+
+fn company_does_not_matter<T: Real>() {
+    let _alone = pool();
+    for (n_in, layers) in networks() {
+        let model = Model::<T>::new(spec::<T>(layers), n_in).expect("a network that fits");
+        let all = x::<T>(*SIZES.last().expect("there are sizes"), n_in);
+        let together = outputs(&model, &all, 1);
+        for i in (0..all.nrows()).step_by(7) {
+            let alone = outputs(&model, &all.slice(s![i..=i, ..]).to_owned(), 1);
+            let row = together.slice(s![i..=i, ..]).to_owned();
+            assert_eq!(bits(&alone), bits(&row), "row {i} of {n_in} inputs, {}", T::NAME);
+        }
+        for size in SIZES {
+            for threads in 1..=4 {
+                // From the end, so that a row has other neighbours and another place in its block.
+                let part = all.slice(s![all.nrows() - size.., ..]).to_owned();
+                let expected = together.slice(s![all.nrows() - size.., ..]).to_owned();
+                let what = format!("{size} rows of {n_in} inputs, {threads} threads, {}", T::NAME);
+                assert_eq!(bits(&outputs(&model, &part, threads)), bits(&expected), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_has_the_same_bits_alone_and_in_company_for_any_size_and_threads() {
+    company_does_not_matter::<f32>();
+    company_does_not_matter::<f64>();
+}
+
+fn sets_agree<T: Real>() {
+    for (n_in, layers) in networks() {
+        let of = |isa: Isa| {
+            let mut spec = spec::<T>(layers.clone());
+            spec.isa = Some(isa.name().to_owned());
+            bits(&outputs(&Model::<T>::new(spec, n_in).expect("a network that fits"), &x(131, n_in), 1))
+        };
+        let expected = of(Isa::SCALAR);
+        for isa in Isa::available() {
+            assert_eq!(of(isa), expected, "{isa:?} {} {n_in} inputs", T::NAME);
+        }
+    }
+}
+
+#[test]
+fn every_set_predicts_the_same_bits() {
+    sets_agree::<f32>();
+    sets_agree::<f64>();
+}
+
+#[test]
+fn a_network_of_one_neuron_predicts_w_x_plus_b() {
+    let mut model = Model::<f64>::new(spec::<f64>(vec![layer(1, "identity")]), 2).expect("a network that fits");
+    let arrays =
+        [Array2::from_shape_vec((2, 1), vec![2.0, -3.0]).expect("two").into_dyn(), ndarray::arr1(&[0.5]).into_dyn()];
+    let Model { plan, params, .. } = &mut model;
+    params.set_arrays(plan, &[arrays[0].view(), arrays[1].view()]).expect("arrays that fit");
+    let x = ndarray::arr2(&[[1.0, 1.0], [0.0, 0.0], [4.0, -2.0]]);
+    assert_eq!(outputs(&model, &x, 1), ndarray::arr2(&[[-0.5], [0.5], [14.5]]));
+}
+
+#[test]
+fn outputs_of_softmax_are_probabilities() {
+    let model = Model::<f32>::new(spec::<f32>(vec![layer(7, "softmax")]), 3).expect("a network that fits");
+    for row in outputs(&model, &x(50, 3), 1).axis_iter(Axis(0)) {
+        // Seven roundings of numbers below 1.
+        assert!((row.sum() - 1.0).abs() < 1e-6 && row.iter().all(|&y| y > 0.0));
+    }
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_refused_and_nothing_is_written() {
+    let model = Model::<f32>::new(spec::<f32>(vec![layer(2, "tanh")]), 3).expect("a network that fits");
+    for (x_shape, out_shape, message) in [
+        ((4, 2), (4, 2), "x has 2 columns, but the network has 3 inputs"),
+        ((0, 3), (0, 2), "x has no rows; give at least one"),
+        ((4, 3), (4, 3), "out must have the shape (4, 2), got (4, 3)"),
+        ((4, 3), (3, 2), "out must have the shape (4, 2), got (3, 2)"),
+    ] {
+        let (x, mut out) = (Array2::zeros(x_shape), Array2::from_elem(out_shape, 7.0));
+        let refused = predict(&model.plan, &model.params, x.view(), out.view_mut(), 1);
+        assert_eq!(refused.expect_err("shapes that do not fit").to_string(), message);
+        assert!(out.iter().all(|&y| y == 7.0));
+    }
+}
