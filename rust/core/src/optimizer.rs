@@ -53,6 +53,13 @@ impl<T: Real> Optimizer<T> {
                 if !(epsilon > 0.0 && epsilon.is_finite()) {
                     return Err(Error::Invalid(format!("epsilon must be positive, got {epsilon}")));
                 }
+                // It would move a parameter without a gradient by 0 / 0.
+                if T::from_f64(epsilon) == T::ZERO {
+                    return Err(Error::Invalid(format!(
+                        "epsilon {epsilon:e} is 0 as a {}; give a larger one",
+                        T::NAME
+                    )));
+                }
                 (true, true, amsgrad)
             }
         };

@@ -180,7 +180,7 @@ impl Plan {
 
 /// [`row_stride`], where it does not overflow.
 fn checked_stride<T: Real>(n: usize) -> Option<usize> {
-    n.checked_add(2 * T::LANES).map(|_| row_stride::<T>(n))
+    n.checked_add(2 * T::LANES)?.checked_mul(2 * size_of::<T>()).map(|_| row_stride::<T>(n))
 }
 
 fn output_of(activation: ActivationSpec) -> Output {

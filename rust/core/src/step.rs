@@ -81,8 +81,10 @@ impl<T: Real> Step<T> {
                 return Outcome::Diverged(format!("the gradient of layer {} is not finite", layer + 1));
             }
         }
-        let penalty = self.add_penalty(plan, params);
-        Outcome::Done { loss: total, weight, penalty }
+        match self.add_penalty(plan, params) {
+            Ok(penalty) => Outcome::Done { loss: total, weight, penalty },
+            Err(layer) => Outcome::Diverged(format!("the penalty of layer {} is not finite", layer + 1)),
+        }
     }
 
     /// The loss of the rows, without a gradient: (sum of the weighted losses, sum of the weights).
@@ -129,14 +131,20 @@ impl<T: Real> Step<T> {
         value
     }
 
-    /// Adds the gradient of the penalties; returns their value.
-    fn add_penalty(&mut self, plan: &Plan, params: &Params<T>) -> f64 {
-        for layer in plan.layers.iter().filter(|layer| layer.trainable_weights && (layer.l1 > 0.0 || layer.l2 > 0.0)) {
+    /// Adds the gradient of the penalties; returns their value, or the layer whose penalty overflows.
+    fn add_penalty(&mut self, plan: &Plan, params: &Params<T>) -> Result<f64, usize> {
+        let layers = plan.layers.iter().enumerate();
+        for (index, layer) in layers.filter(|(_, layer)| layer.trainable_weights && (layer.l1 > 0.0 || layer.l2 > 0.0))
+        {
             let weights = layer.weights();
-            let (p, g) = (&params[weights.clone()], &mut self.gradient[weights]);
+            let (p, g) = (&params[weights.clone()], &mut self.gradient[weights.clone()]);
             add_penalty_gradient(plan.isa, layer.l1, layer.l2, p, g);
+            // As for the gradient of the loss: its squares have to be numbers of this type.
+            if !T::from_f64(sum_of_squares(&self.gradient[weights])).is_finite() {
+                return Err(index);
+            }
         }
-        penalty(plan, params)
+        Some(penalty(plan, params)).filter(|penalty| penalty.is_finite()).ok_or(plan.layers.len() - 1)
     }
 
     /// The first layer whose outputs are not finite, in words.

@@ -115,8 +115,8 @@ fn weights_stay_finite<T: Real>(largest_input: f64) {
         ]);
         let hidden = random.pick(&["relu", "tanh", "gelu", "silu", "elu", "selu", "softplus", "leaky_relu"]);
         let optimizer = random.pick(&[sgd(0.0), sgd(0.9), sgd(0.999), adam(false), adam(true)]);
-        let (n_in, n_out) = (random.from_to(1, 6), random.from_to(2, 4));
-        let layers = vec![layer(random.from_to(1, 20), hidden), layer(n_out, output)];
+        let (n_in, n_out) = (random.between(1, 6), random.between(2, 4));
+        let layers = vec![layer(random.between(1, 20), hidden), layer(n_out, output)];
         let mut model = model::<T>(n_in, layers, loss, optimizer);
         let mut task = Task::<T>::for_loss(loss, 24, n_in, n_out);
         let (scale, x) = (largest_input.powf(random.unit()), inputs::<T>(24, n_in, seed));

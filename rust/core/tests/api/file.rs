@@ -142,7 +142,7 @@ fn edited(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     let header = std::str::from_utf8(&bytes[8..8 + length]).expect("JSON");
     assert!(header.contains(from), "{from} in {header}");
     let mut header = header.replacen(from, to, 1);
-    while header.len() % 8 != 0 {
+    while !header.len().is_multiple_of(8) {
         header.push(' ');
     }
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &bytes[8 + length..]].concat()
@@ -165,7 +165,7 @@ fn a_header_that_does_not_fit_its_tensors_is_an_error() {
         ("\\\"n_inputs\\\":2", "\\\"n_inputs\\\":-2"),
         ("\\\"n_inputs\\\":2", "\\\"n_inputs\\\":18446744073709551615"),
         ("\\\"units\\\":3", "\\\"units\\\":4"),
-        ("\\\"units\\\":3", "\\\"units\\\":9000000000000000000"),
+        ("\\\"units\\\":3", "\\\"units\\\":4000000000000000000"),
         ("\\\"use_bias\\\":false", "\\\"use_bias\\\":true"),
         ("\\\"beta_1\\\":0.9", "\\\"beta_1\\\":1.5"),
         ("\\\"amsgrad\\\":false", "\\\"amsgrad\\\":true"),
@@ -187,6 +187,39 @@ fn numbers_that_are_not_finite_are_refused_in_weights_and_in_the_memory_of_the_o
         broken[first + 4 * number..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
         let error = from_bytes::<f32>(&broken).expect_err("NaN").to_string();
         assert!(error.contains("NaN or infinite"), "{error}");
+    }
+}
+
+/// One more epoch, from bytes that may be refused instead.
+fn trains_on(bytes: &[u8], what: &str) {
+    let Ok(Some((mut model, _))) = from_bytes::<f32>(bytes) else { return };
+    let task = Task::<f32>::regression(10, 2, 2);
+    let data = task.data(&model.plan);
+    fit(&mut model, &data, None, &fit_spec(4, 1, 0.01), &mut Watcher::new()).expect("it trains");
+    assert!(model.params.iter().all(|x| x.is_finite()), "{what}");
+}
+
+#[test]
+fn counts_at_the_end_of_their_range_are_refused_or_trained_on() {
+    let bytes = to_bytes(&trained::<f32>(adam(false)), "").expect("it fits");
+    for (from, to) in [
+        ("\\\"steps\\\":9", "\\\"steps\\\":18446744073709551615"),
+        ("\\\"epochs\\\":3", "\\\"epochs\\\":18446744073709551615"),
+    ] {
+        trains_on(&edited(&bytes, from, to), to);
+    }
+}
+
+#[test]
+fn a_mean_of_squares_below_zero_is_refused_or_trained_on() {
+    let model = trained::<f32>(adam(false));
+    let bytes = to_bytes(&model, "").expect("it fits");
+    let numbers = 3 * model.plan.n_parameters();
+    for number in 0..numbers {
+        // The sign of one number: of a weight, of a mean gradient, or of a mean square.
+        let mut flipped = bytes.clone();
+        flipped[bytes.len() - 4 * numbers + 4 * number + 3] ^= 0x80;
+        trains_on(&flipped, &format!("number {number} of {numbers}"));
     }
 }
 

@@ -98,11 +98,11 @@ impl Random {
         (self.0 >> 32) as f64 / (1u64 << 32) as f64
     }
     /// From `low` up to `high`, that one included.
-    pub fn from_to(&mut self, low: usize, high: usize) -> usize {
+    pub fn between(&mut self, low: usize, high: usize) -> usize {
         low + (self.unit() * (high - low + 1) as f64) as usize
     }
     pub fn pick<A: Copy>(&mut self, from: &[A]) -> A {
-        from[self.from_to(0, from.len() - 1)]
+        from[self.between(0, from.len() - 1)]
     }
 }
 

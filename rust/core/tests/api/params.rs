@@ -2,7 +2,7 @@
 
 use crate::network::{bits, layer, spec, with};
 use dnn_core::{Model, Real};
-use ndarray::{ArrayD, ArrayViewD, IxDyn, ShapeBuilder};
+use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, ShapeBuilder};
 
 /// 3 inputs, a layer of 5 with a bias, one of 17 without, one of 2 with.
 fn network<T: Real>() -> Model<T> {
@@ -38,9 +38,13 @@ fn round_trip<T: Real>() {
         let rows = params[layer.start..layer.bias().end].chunks_exact(layer.stride);
         assert_eq!(rows.len(), layer.n_in + usize::from(layer.use_bias));
         for (i, row) in rows.enumerate() {
-            let array = if i < layer.n_in { &arrays[[0, 2, 3][index]] } else { &arrays[[1, 9, 4][index]] };
-            let expected = array.as_slice().expect("standard layout").chunks_exact(layer.n_out);
-            let expected = expected.skip(if i < layer.n_in { i } else { 0 }).next().expect("a row");
+            // Where the weights are among the arrays; the bias follows them.
+            let weights = &arrays[[0, 2, 3][index]];
+            let expected: Vec<T> = if i < layer.n_in {
+                weights.index_axis(Axis(0), i).iter().copied().collect()
+            } else {
+                arrays[[1, 3, 4][index]].iter().copied().collect()
+            };
             assert_eq!(&row[..layer.n_out], expected, "row {i} of layer {}", index + 1);
             assert!(row[layer.n_out..].iter().all(|&x| x == T::ZERO), "padding of row {i} of layer {}", index + 1);
             there += row.len();

@@ -30,7 +30,7 @@ fn blocks_follow_each_other<T: Real>(widths: &[usize]) {
         (start, n_in) = (layer.bias().end, n_out);
     }
     assert_eq!(plan.len, start);
-    assert_eq!(plan.trainable, [0..start], "what learns is one range");
+    assert_eq!((plan.trainable.len(), &plan.trainable[0]), (1, &(0..start)), "what learns is one range");
 }
 
 #[test]
@@ -197,6 +197,8 @@ fn constants_of_an_optimizer_out_of_range_are_refused_with_their_name() {
     }
 }
 
+const NO_ADDRESS: &str = "needs more bytes than there are addresses, which this machine does not give";
+
 fn memory_message(n_inputs: usize, widths: &[usize]) -> String {
     let layers = widths.iter().map(|&units| layer(units, "relu")).collect();
     match Model::<f32>::new(spec::<f32>(layers), n_inputs) {
@@ -208,16 +210,19 @@ fn memory_message(n_inputs: usize, widths: &[usize]) -> String {
 #[test]
 fn sizes_that_overflow_are_an_error_that_names_the_layer_and_the_bytes() {
     const HUGE: usize = 1 << 58;
-    let no_address = "needs more bytes than there are addresses, which this machine does not give";
-    for units in [usize::MAX, usize::MAX - 15, usize::MAX / 2] {
-        assert_eq!(memory_message(4, &[3, units]), format!("layer 2 (3 x {units}) {no_address}"));
-    }
-    assert_eq!(memory_message(1 << 40, &[1 << 40]), format!("layer 1 ({0} x {0}) {no_address}", 1u64 << 40));
-    assert_eq!(memory_message(usize::MAX, &[1]), format!("layer 1 ({} x 1) {no_address}", usize::MAX));
+    assert_eq!(memory_message(1 << 40, &[1 << 40]), format!("layer 1 ({0} x {0}) {NO_ADDRESS}", 1u64 << 40));
+    assert_eq!(memory_message(usize::MAX, &[1]), format!("layer 1 ({} x 1) {NO_ADDRESS}", usize::MAX));
     // 2 x 2^58 float32
     let bytes = 8 * HUGE;
     let expected = format!("layer 1 (2 x {HUGE}) needs {bytes} bytes, which this machine does not give");
     assert_eq!(memory_message(2, &[HUGE]), expected);
+}
+
+#[test]
+fn as_many_units_as_there_are_numbers_are_an_error_too() {
+    for units in [1 << 62, usize::MAX / 2, usize::MAX - 15, usize::MAX] {
+        assert_eq!(memory_message(4, &[3, units]), format!("layer 2 (3 x {units}) {NO_ADDRESS}"));
+    }
 }
 
 #[test]

@@ -23,9 +23,9 @@ impl Draw {
         let hidden = ["relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "silu", "elu", "selu", "softplus", "leaky_relu"];
         // Every third is large enough for its products to be shared out.
         let width = if seed.is_multiple_of(3) { (120, 200) } else { (1, 60) };
-        let mut layers: Vec<Value> = (0..random.from_to(0, 3))
+        let mut layers: Vec<Value> = (0..random.between(0, 3))
             .map(|_| {
-                let layer = layer(random.from_to(width.0, width.1), random.pick(&hidden));
+                let layer = layer(random.between(width.0, width.1), random.pick(&hidden));
                 let layer = with(layer, "use_bias", random.unit() < 0.8);
                 with(layer, "l2", if random.unit() < 0.3 { 1e-3 } else { 0.0 })
             })
@@ -39,17 +39,17 @@ impl Draw {
             ("binary_cross_entropy", "sigmoid"),
             ("squared_hinge", "identity"),
         ]);
-        let n_out = random.from_to(2, 20);
+        let n_out = random.between(2, 20);
         layers.push(layer(n_out, output));
-        let rows = random.from_to(20, 300);
+        let rows = random.between(20, 300);
         Draw {
-            n_in: random.from_to(1, width.1),
+            n_in: random.between(1, width.1),
             layers,
             n_out,
             loss,
             optimizer: random.pick(&[sgd(0.0), sgd(0.9), adam(false), adam(true)]),
             rows,
-            batch_size: random.from_to(7, rows),
+            batch_size: random.between(7, rows),
             weighted: random.unit() < 0.3,
         }
     }

