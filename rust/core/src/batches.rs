@@ -105,9 +105,13 @@ impl<T: Real> Batch<T> {
     }
 
     /// Sets [`Batch::scale`] for a loss with this factor.
+    ///
+    /// 0 where the whole batch weighs nothing.
     pub fn set_scale(&mut self, factor: f64) {
+        // Every weight is 0 then: dividing by anything else gives 0.
+        let total = if self.total_weight > 0.0 { self.total_weight } else { 1.0 };
         for (scale, weight) in self.scale.iter_mut().zip(&self.weights).take(self.rows) {
-            *scale = T::from_f64(factor * weight / self.total_weight);
+            *scale = T::from_f64(factor * weight / total);
         }
     }
 }

@@ -106,7 +106,12 @@ pub fn from_bytes<T: Real>(bytes: &[u8]) -> Result<Option<(Model<T>, String)>, E
             optimizer.steps = header.steps;
             for (prefix, memory) in memories(&mut optimizer) {
                 if memory.is_some() {
-                    *memory = Some(read(prefix)?);
+                    let numbers = read(prefix)?;
+                    // Means of squares: an optimizer takes their root.
+                    if prefix != "first." && numbers.iter().any(|&x| x < T::ZERO) {
+                        return Err(broken(format!("{prefix} holds a mean of squares below 0")));
+                    }
+                    *memory = Some(numbers);
                 }
             }
             Some(optimizer)

@@ -53,11 +53,12 @@ impl<T: Real> Optimizer<T> {
                 if !(epsilon > 0.0 && epsilon.is_finite()) {
                     return Err(Error::Invalid(format!("epsilon must be positive, got {epsilon}")));
                 }
-                // It would move a parameter without a gradient by 0 / 0.
-                if T::from_f64(epsilon) == T::ZERO {
+                // At 0 it would move a parameter without a gradient by 0 / 0, near 0 by more than there are numbers for.
+                let smallest = if T::NAME == "float32" { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE };
+                if epsilon < smallest {
+                    let number = T::NAME;
                     return Err(Error::Invalid(format!(
-                        "epsilon {epsilon:e} is 0 as a {}; give a larger one",
-                        T::NAME
+                        "epsilon must be at least {smallest:e} in {number}, got {epsilon:e}"
                     )));
                 }
                 (true, true, amsgrad)
@@ -78,7 +79,7 @@ impl<T: Real> Optimizer<T> {
 
     /// One step with this rate.
     pub fn step(&mut self, plan: &Plan, team: &Team, rate: f64, params: &mut Params<T>, gradient: &Params<T>) {
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         match self.spec {
             OptimizerSpec::Sgd { momentum, nesterov, dampened } => {
                 let rule = match (nesterov, dampened) {

@@ -107,7 +107,7 @@ pub fn fit<T: Real>(
         if spec.shuffle {
             batches.shuffle(plan.seed, *epochs_begun);
         }
-        *epochs_begun += 1;
+        *epochs_begun = epochs_begun.saturating_add(1);
         if spec.learning_rate.is_none() {
             if observer.rates(optimizer.steps, &mut rates) == Flow::Stop {
                 ended = Some(by_callback(number));
