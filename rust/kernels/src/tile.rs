@@ -18,7 +18,8 @@ use std::mem::MaybeUninit;
 /// Terms of a piece of a sum, and the depth of a packed panel. 256 x 64 float32 are 64 KiB: a panel streams from the
 /// second-level cache, and C is read and written half as often as with 128, which fits the first. Measured on products
 /// of 512 x 4096 -> 4096, as shares of the ceiling: 128 reached 77, 75 and 71 % (forward, input and weight gradient),
-/// 256 reached 81, 80 and 72 %, 384 no more; small products are the same. Another number gives other bits.
+/// 256 reached 81, 80 and 72 %, 384 reached 84, 83 and 70 %; in another turn of a noisy machine 384 was below 256. Not
+/// settled between those two; small products are the same. Another number gives other bits.
 pub(crate) const KC: usize = 256;
 /// Rows of a block from which looking ahead is worth it.
 const PREFETCH_ROWS: usize = 48;
