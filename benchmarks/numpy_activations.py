@@ -25,7 +25,7 @@ class Layer:
         self.max, self.sum = np.empty((rows, 1), dtype), np.empty((rows, 1), dtype)
         self.ones = np.ones((units, 1), dtype)
         self.zero, self.one = np.zeros((), dtype), np.ones((), dtype)  # ufuncs take these faster than 0 and 1
-        self.parameter = 0.0  # slope of leaky_relu, alpha of elu
+        self.parameter = 0.0  # slope of leaky_relu, alpha of elu and celu
 
 
 # ---- the first function of each pair fills a from z, the second turns delta from dL/da into dL/dz --------
@@ -126,10 +126,21 @@ def elu_slope(z: Array, alpha: float) -> Array:
     return np.where(z > 0, 1, alpha * np.exp(np.minimum(z, 0)))
 
 
+def celu_value(z: Array, alpha: float) -> Array:
+    return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0) / alpha))
+
+
+def mish_slope(z: Array, _: float) -> Array:
+    t = np.tanh(np.logaddexp(0, z))
+    return t + z * (1 - t * t) * logistic(z)
+
+
 # The rest as plain formulas of z and the activation's parameter p: f(z), f'(z).
 FORMULAS: dict[str, tuple[Callable[[Array, float], Array], Callable[[Array, float], Array]]] = {
     "leaky_relu": (lambda z, p: np.where(z > 0, z, p * z), lambda z, p: np.where(z > 0, 1, p)),
+    "relu6": (lambda z, _: np.clip(z, 0, 6), lambda z, _: np.where((z > 0) & (z < 6), 1, 0)),
     "elu": (elu_value, elu_slope),
+    "celu": (celu_value, lambda z, p: np.where(z > 0, 1, np.exp(np.minimum(z, 0) / p))),
     "selu": (
         lambda z, _: SELU_SCALE * elu_value(z, SELU_ALPHA),
         lambda z, _: SELU_SCALE * elu_slope(z, SELU_ALPHA),
@@ -143,10 +154,20 @@ FORMULAS: dict[str, tuple[Callable[[Array, float], Array], Callable[[Array, floa
         lambda z, _: z * logistic(z),
         lambda z, _: logistic(z) * (1 + z * (1 - logistic(z))),
     ),
+    "mish": (lambda z, _: z * np.tanh(np.logaddexp(0, z)), mish_slope),
+    "hard_sigmoid": (
+        lambda z, _: np.clip((z + 3) / 6, 0, 1),
+        lambda z, _: np.where((z > -3) & (z < 3), 1 / 6, 0),
+    ),
+    "hard_swish": (
+        lambda z, _: z * np.clip((z + 3) / 6, 0, 1),
+        lambda z, _: np.where(z <= -3, 0, np.where(z >= 3, 1, z / 3 + 0.5)),
+    ),
+    "exponential": (lambda z, _: np.exp(z), lambda z, _: np.exp(z)),
     "softplus": (lambda z, _: np.logaddexp(0, z), lambda z, _: logistic(z)),
     "softsign": (lambda z, _: z / (1 + np.abs(z)), lambda z, _: 1 / (1 + np.abs(z)) ** 2),
 }
-DEFAULT_PARAMETER = {"leaky_relu": 0.01, "elu": 1.0}
+DEFAULT_PARAMETER = {"leaky_relu": 0.01, "elu": 1.0, "celu": 1.0}
 
 
 def from_formula(value: Callable, slope: Callable) -> tuple[Callable[[Layer], None], Callable[[Layer], None]]:

@@ -7,8 +7,8 @@ nothing to go by, and is refused with that reason.
 
 import dnn
 
-NAMES = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu"]
-NAMES += ["selu", "gelu", "gelu_tanh", "silu", "softplus", "softsign"]
+NAMES = ["identity", "sigmoid", "tanh", "relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu"]
+NAMES += ["gelu_tanh", "silu", "mish", "hard_sigmoid", "hard_swish", "exponential", "softplus", "softsign"]
 POINTS = [-2.0, -0.5, 0.0, 0.5, 2.0]
 
 
@@ -20,7 +20,7 @@ def slope(model: dnn.Sequential, z: float) -> float:
 
 def main() -> None:
     for title in ("a = f(z)", "f'(z)"):
-        print(f"{title:<12}" + "".join(f"{f'z = {z:g}':>10}" for z in POINTS))
+        print(f"{title:<13}" + "".join(f"{f'z = {z:g}':>10}" for z in POINTS))
         for name in NAMES:
             model = dnn.Sequential([dnn.Input(1), dnn.Dense(1, name, use_bias=False)], dtype="float64")
             model.set_weights([[[1.0]]])
@@ -29,7 +29,7 @@ def main() -> None:
                 values = [float(a) for a in model.predict([[z] for z in POINTS])[:, 0]]
             else:
                 values = [slope(model, z) for z in POINTS]
-            print(f"{name:<12}" + "".join(f"{value:>10.4f}" for value in values))
+            print(f"{name:<13}" + "".join(f"{value:>10.4f}" for value in values))
         print()
 
     try:

@@ -4,7 +4,7 @@
 >>> model = dnn.Sequential([dnn.Dense(16, "relu"), dnn.Dense(3, "softmax")])
 """
 
-from dnn._activations import ELU, LeakyReLU
+from dnn._activations import CELU, ELU, LeakyReLU
 from dnn._callbacks import Callback, EarlyStopping, LambdaCallback
 from dnn._core import version as __version__
 from dnn._history import DivergenceWarning, History
@@ -26,6 +26,7 @@ from dnn._optimizers import SGD, Adam
 from dnn._threads import get_num_threads, set_num_threads
 
 __all__ = [
+    "CELU",
     "ELU",
     "MAE",
     "MSE",

@@ -16,17 +16,30 @@ NAMES = (
     "sigmoid",
     "tanh",
     "relu",
+    "relu6",
     "leaky_relu",
     "elu",
+    "celu",
     "selu",
     "gelu",
     "gelu_tanh",
     "silu",
+    "mish",
+    "hard_sigmoid",
+    "hard_swish",
+    "exponential",
     "softplus",
     "softsign",
     "softmax",
 )
-ALIASES = {"linear": "identity", "logistic": "sigmoid", "swish": "silu"}
+# scikit-learn's and Keras's spellings where they are others.
+ALIASES = {"linear": "identity", "logistic": "sigmoid", "swish": "silu", "hard_silu": "hard_swish"}
+_HINTS = {
+    "hardsigmoid": "write 'hard_sigmoid'",
+    "hardswish": "write 'hard_swish'",
+    "exp": "write 'exponential'",
+    "gelu_approximate": "write 'gelu_tanh'",
+}
 
 # Their derivative is zero wherever it exists, so gradient descent has nothing to go by.
 STEPS = ("step", "heaviside", "sign", "binary_step", "threshold")
@@ -94,7 +107,38 @@ class ELU(Activation):
         _checks.number(self.alpha, "alpha", above=0.0)
 
 
-WITH_PARAMETERS: dict[str, type[Activation]] = {"leaky_relu": LeakyReLU, "elu": ELU}
+@dataclass(frozen=True)
+class CELU(Activation):
+    """Continuously differentiable ELU: a = z for z > 0, alpha * (exp(z / alpha) - 1) otherwise.
+
+    Its slope at 0 is 1 from both sides, whatever alpha is (Barron 2017, "Continuously Differentiable
+    Exponential Linear Units"); PyTorch's and Keras's `celu`.
+
+    Parameters
+    ----------
+    alpha : float, default 1.0
+        Minus the value that is approached for very negative z, from 1e-6 to 1e6.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `alpha` is not such a number.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> dnn.Dense(16, dnn.CELU(alpha=0.5)).activation
+    CELU(alpha=0.5)
+    """
+
+    name: ClassVar[str] = "celu"
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        _checks.number(self.alpha, "alpha", at_least=1e-6, at_most=1e6)
+
+
+WITH_PARAMETERS: dict[str, type[Activation]] = {"leaky_relu": LeakyReLU, "elu": ELU, "celu": CELU}
 
 
 def resolve(activation: object) -> str | Activation:
@@ -109,7 +153,7 @@ def resolve(activation: object) -> str | Activation:
         )
     if not isinstance(activation, str):
         raise TypeError(
-            "activation must be a name or one of LeakyReLU(...), ELU(...), got "
+            "activation must be a name or one of LeakyReLU(...), ELU(...), CELU(...), got "
             f"{_checks.shown(activation)}; names: {', '.join(NAMES)}"
         )
     if activation.lower() in STEPS:
@@ -118,7 +162,7 @@ def resolve(activation: object) -> str | Activation:
             "gradient descent learns nothing; use 'sigmoid' (a smooth step from 0 to 1), 'tanh' (from -1 "
             "to 1) or 'relu'"
         )
-    name = _checks.name_in(activation, "activation", NAMES, ALIASES)
+    name = _checks.name_in(activation, "activation", NAMES, ALIASES, _HINTS)
     return WITH_PARAMETERS[name]() if name in WITH_PARAMETERS else name
 
 

@@ -30,7 +30,18 @@ NAMES = (
 WEIGHT_NAMES = (*NAMES, "auto")
 BIAS_NAMES = ("zeros", "ones")
 
-_RELU_FAMILY = ("relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu")
+_RELU_FAMILY = (
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "elu",
+    "celu",
+    "gelu",
+    "gelu_tanh",
+    "silu",
+    "mish",
+    "hard_swish",
+)
 
 
 class Initializer:

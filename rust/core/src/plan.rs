@@ -190,12 +190,18 @@ fn output_of(activation: ActivationSpec) -> Output {
         ActivationSpec::Sigmoid => Activation::Sigmoid,
         ActivationSpec::Tanh => Activation::Tanh,
         ActivationSpec::Relu => Activation::Relu,
+        ActivationSpec::Relu6 => Activation::Relu6,
         ActivationSpec::LeakyRelu { slope } => Activation::LeakyRelu { slope },
         ActivationSpec::Elu { alpha } => Activation::Elu { alpha },
+        ActivationSpec::Celu { alpha } => Activation::Celu { alpha },
         ActivationSpec::Selu => Activation::Selu,
         ActivationSpec::Gelu => Activation::Gelu,
         ActivationSpec::GeluTanh => Activation::GeluTanh,
         ActivationSpec::Silu => Activation::Silu,
+        ActivationSpec::Mish => Activation::Mish,
+        ActivationSpec::HardSigmoid => Activation::HardSigmoid,
+        ActivationSpec::HardSwish => Activation::HardSwish,
+        ActivationSpec::Exponential => Activation::Exponential,
         ActivationSpec::Softplus => Activation::Softplus,
         ActivationSpec::Softsign => Activation::Softsign,
     })
@@ -219,6 +225,10 @@ fn check_layer(number: usize, layer: &LayerSpec, last: bool) -> Result<(), Error
         }
         ActivationSpec::Elu { alpha } if !(alpha > 0.0 && alpha.is_finite()) => {
             return refuse(format!("alpha of elu must be positive, got {alpha}"));
+        }
+        // Its inverse has to be a number of float32 too.
+        ActivationSpec::Celu { alpha } if !(1e-6..=1e6).contains(&alpha) => {
+            return refuse(format!("alpha of celu must be from 1e-6 to 1e6, got {alpha}"));
         }
         _ => {}
     }

@@ -4,7 +4,7 @@
 //! Products with z are arranged so that no infinity ever meets a 0.
 
 use super::Curve;
-use crate::math::{expm1, normal, sigmoid, softplus, tanh};
+use crate::math::{exp, expm1, normal, sigmoid, softplus, tanh};
 use crate::simd::Vector;
 
 #[derive(Clone, Copy)]
@@ -66,6 +66,22 @@ impl Curve for Relu {
 }
 
 #[derive(Clone, Copy)]
+pub(super) struct Relu6;
+
+impl Curve for Relu6 {
+    #[inline(always)]
+    fn value<V: Vector>(self, z: V) -> V {
+        V::num(6.0).min(V::zero().max(z))
+    }
+    #[inline(always)]
+    fn slope<V: Vector>(self, a: V, _z: V) -> V {
+        // a is 0 below, or NaN, which stays; and it is 6 above.
+        let rising = V::select(V::zero().lt(a), V::num(1.0), a);
+        V::select(V::num(6.0).le(a), V::zero(), rising)
+    }
+}
+
+#[derive(Clone, Copy)]
 pub(super) struct LeakyRelu {
     pub(super) slope: f64,
 }
@@ -101,6 +117,77 @@ impl Curve for Elu {
     fn slope<V: Vector>(self, a: V, _z: V) -> V {
         // (alpha (e^z - 1))' = alpha e^z
         V::select(V::zero().lt(a), V::num(self.scale), a.add(V::num(self.scale * self.alpha)))
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Celu {
+    pub(super) alpha: f64,
+}
+
+impl Curve for Celu {
+    #[inline(always)]
+    fn value<V: Vector>(self, z: V) -> V {
+        let below = expm1(z.mul(V::num(1.0 / self.alpha))).mul(V::num(self.alpha));
+        V::select(V::zero().lt(z), z, below)
+    }
+    #[inline(always)]
+    fn slope<V: Vector>(self, a: V, _z: V) -> V {
+        // (alpha (e^(z/alpha) - 1))' = e^(z/alpha)
+        V::select(V::zero().lt(a), V::num(1.0), a.fma(V::num(1.0 / self.alpha), V::num(1.0)))
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Exponential;
+
+impl Curve for Exponential {
+    #[inline(always)]
+    fn value<V: Vector>(self, z: V) -> V {
+        exp(z)
+    }
+    #[inline(always)]
+    fn slope<V: Vector>(self, a: V, _z: V) -> V {
+        a
+    }
+}
+
+/// (z + 3)/6, but within 0 and 1.
+#[inline(always)]
+fn ramp<V: Vector>(z: V) -> V {
+    let six = V::num(6.0);
+    six.min(V::zero().max(z.add(V::num(3.0)))).div(six)
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct HardSigmoid;
+
+impl Curve for HardSigmoid {
+    #[inline(always)]
+    fn value<V: Vector>(self, z: V) -> V {
+        ramp(z)
+    }
+    #[inline(always)]
+    fn slope<V: Vector>(self, a: V, _z: V) -> V {
+        let rising = V::select(V::zero().lt(a), V::num(1.0 / 6.0), a);
+        V::select(V::num(1.0).le(a), V::zero(), rising)
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct HardSwish;
+
+impl Curve for HardSwish {
+    #[inline(always)]
+    fn value<V: Vector>(self, z: V) -> V {
+        V::num(-3.0).max(z).mul(ramp(z))
+    }
+    #[inline(always)]
+    fn slope<V: Vector>(self, _a: V, z: V) -> V {
+        let three = V::num(3.0);
+        let between = z.div(three).add(V::num(0.5));
+        let above = V::select(three.le(z), V::num(1.0), between);
+        V::select(z.le(three.neg()), V::zero(), above)
     }
 }
 
@@ -187,6 +274,40 @@ impl Curve for Silu {
         let z = within(Self::BOUND, z);
         let (gate, gate_slope) = sigmoid_and_slope(z);
         z.fma(gate_slope, gate)
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Mish;
+
+impl Mish {
+    /// From here on tanh(softplus(z)) is 1, in `f32` and `f64`.
+    const ABOVE: f64 = 20.0;
+    /// From here down e^z is 0, in `f32` and `f64`.
+    const BELOW: f64 = -800.0;
+
+    /// (e, w) with e = e^z and w = (1 + e)^2 - 1, so that tanh(softplus(z)) = w/(w + 2).
+    #[inline(always)]
+    fn powers<V: Vector>(z: V) -> (V, V) {
+        let e = exp(V::num(Self::ABOVE).min(z));
+        (e, e.mul(e.add(V::num(2.0))))
+    }
+}
+
+impl Curve for Mish {
+    #[inline(always)]
+    fn value<V: Vector>(self, z: V) -> V {
+        let (_, w) = Self::powers(z);
+        V::num(Self::BELOW).max(z).mul(w.div(w.add(V::num(2.0))))
+    }
+    #[inline(always)]
+    fn slope<V: Vector>(self, _a: V, z: V) -> V {
+        // (w/(w + 2))' = 4 e (1 + e)/(w + 2)^2
+        let (e, w) = Self::powers(z);
+        let z = V::num(Self::BELOW).max(V::num(Self::ABOVE).min(z));
+        let d = w.add(V::num(2.0));
+        let gate_slope = V::num(4.0).mul(e).mul(e.add(V::num(1.0))).div(d.mul(d));
+        z.fma(gate_slope, w.div(d))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! In: what was chosen. Out: a [`Curve`], a small struct with the value and the derivative side by side, which loops
 //! are compiled for: a choice made at run time is decoded once, by [`Activation::with`], and no loop asks again.
-//! NaN stays NaN, and what is finite stays finite, however large z is.
+//! NaN stays NaN, and what is finite stays finite, however large z is; only e^z and selu can overflow.
 
 mod curves;
 mod slices;
@@ -10,7 +10,10 @@ mod slices;
 mod tests;
 
 use crate::simd::Vector;
-use curves::{Elu, Gelu, GeluTanh, Identity, LeakyRelu, Relu, SELU, Sigmoid, Silu, Softplus, Softsign, Tanh};
+use curves::{
+    Celu, Elu, Exponential, Gelu, GeluTanh, HardSigmoid, HardSwish, Identity, LeakyRelu, Mish, Relu, Relu6, SELU,
+    Sigmoid, Silu, Softplus, Softsign, Tanh,
+};
 pub use slices::{activate, activate_in_place, multiply_slope};
 
 /// A function of one number, applied to every element of z.
@@ -24,6 +27,8 @@ pub enum Activation {
     Tanh,
     /// max(z, 0); its derivative at 0 is 0
     Relu,
+    /// z within 0 and 6; its derivative at 0 and at 6 is 0
+    Relu6,
     /// z, or slope z below 0; its derivative at 0 is the slope
     LeakyRelu {
         /// Not negative.
@@ -34,6 +39,11 @@ pub enum Activation {
         /// Not negative.
         alpha: f64,
     },
+    /// z, or alpha (e^(z/alpha) - 1) below 0; its derivative at 0 is 1
+    Celu {
+        /// Positive, and 1/alpha is a number of the type too.
+        alpha: f64,
+    },
     /// lambda times elu, with the constants that keep mean 0 and variance 1 (Klambauer et al., 2017)
     Selu,
     /// z P(Z <= z) for a standard normal Z
@@ -42,6 +52,14 @@ pub enum Activation {
     GeluTanh,
     /// z sigmoid(z)
     Silu,
+    /// z tanh(log(1 + e^z))
+    Mish,
+    /// (z + 3)/6 within 0 and 1; its derivative at both ends is 0
+    HardSigmoid,
+    /// z times hard sigmoid; its derivative at -3 is 0, at 3 it is 1
+    HardSwish,
+    /// e^z, infinite where that is too large
+    Exponential,
     /// log(1 + e^z)
     Softplus,
     /// z/(1 + |z|)
@@ -65,7 +83,8 @@ pub(crate) trait Visit {
 impl Activation {
     /// Whether f'(z) can't be found from f(z), so that z must be kept for it.
     pub fn needs_z(self) -> bool {
-        matches!(self, Activation::Gelu | Activation::GeluTanh | Activation::Silu)
+        use Activation::{Gelu, GeluTanh, HardSwish, Mish, Silu};
+        matches!(self, Gelu | GeluTanh | Silu | Mish | HardSwish)
     }
 
     /// Calls `visit` with the curve of this activation.
@@ -76,12 +95,18 @@ impl Activation {
             Activation::Sigmoid => visit.visit(Sigmoid),
             Activation::Tanh => visit.visit(Tanh),
             Activation::Relu => visit.visit(Relu),
+            Activation::Relu6 => visit.visit(Relu6),
             Activation::LeakyRelu { slope } => visit.visit(LeakyRelu { slope }),
             Activation::Elu { alpha } => visit.visit(Elu { scale: 1.0, alpha }),
+            Activation::Celu { alpha } => visit.visit(Celu { alpha }),
             Activation::Selu => visit.visit(SELU),
             Activation::Gelu => visit.visit(Gelu),
             Activation::GeluTanh => visit.visit(GeluTanh),
             Activation::Silu => visit.visit(Silu),
+            Activation::Mish => visit.visit(Mish),
+            Activation::HardSigmoid => visit.visit(HardSigmoid),
+            Activation::HardSwish => visit.visit(HardSwish),
+            Activation::Exponential => visit.visit(Exponential),
             Activation::Softplus => visit.visit(Softplus),
             Activation::Softsign => visit.visit(Softsign),
         }

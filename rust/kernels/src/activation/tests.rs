@@ -4,17 +4,23 @@ use super::{Activation, activate, activate_in_place, multiply_slope};
 use crate::isa::Isa;
 use crate::simd::Real;
 
-const ALL: [Activation; 12] = [
+const ALL: [Activation; 18] = [
     Activation::Identity,
     Activation::Sigmoid,
     Activation::Tanh,
     Activation::Relu,
+    Activation::Relu6,
     Activation::LeakyRelu { slope: 0.01 },
     Activation::Elu { alpha: 1.3 },
+    Activation::Celu { alpha: 0.7 },
     Activation::Selu,
     Activation::Gelu,
     Activation::GeluTanh,
     Activation::Silu,
+    Activation::Mish,
+    Activation::HardSigmoid,
+    Activation::HardSwish,
+    Activation::Exponential,
     Activation::Softplus,
     Activation::Softsign,
 ];
@@ -100,6 +106,20 @@ fn values_are_those_of_the_formulas() {
         (Activation::Gelu, z, z * 0.5 * (1.0 + erf_of_half)),
         (Activation::Gelu, -z, -z * 0.5 * (1.0 - erf_of_half)),
         (Activation::Silu, -0.7, -0.7 / (1.0 + 0.7f64.exp())),
+        (Activation::Relu6, 6.5, 6.0),
+        (Activation::Relu6, 5.5, 5.5),
+        (Activation::Relu6, -0.5, 0.0),
+        (Activation::Celu { alpha: 0.5 }, -0.7, 0.5 * (-1.4f64).exp_m1()),
+        (Activation::Celu { alpha: 0.5 }, 0.7, 0.7),
+        (Activation::Mish, -0.7, -0.7 * (-0.7f64).exp().ln_1p().tanh()),
+        (Activation::Mish, 0.7, 0.7 * 0.7f64.exp().ln_1p().tanh()),
+        (Activation::HardSigmoid, -3.5, 0.0),
+        (Activation::HardSigmoid, 0.6, 0.6),
+        (Activation::HardSigmoid, 3.5, 1.0),
+        (Activation::HardSwish, -3.5, 0.0),
+        (Activation::HardSwish, 0.6, 0.36),
+        (Activation::HardSwish, 3.5, 3.5),
+        (Activation::Exponential, -0.7, (-0.7f64).exp()),
         (Activation::Softplus, -0.7, (-0.7f64).exp().ln_1p()),
         (Activation::Softsign, -0.7, -0.7 / 1.7),
     ];
@@ -123,12 +143,13 @@ fn slopes_are_central_differences() {
             let h = 1e-5;
             let isa = Isa::SCALAR;
             let difference = (value(isa, activation, z + h) - value(isa, activation, z - h)) / (2.0 * h);
-            // h^2 f'''/6 and the rounding of f over h
+            // h^2 f'''/6 and the rounding of f over h, both of the size of f where that is large
+            let size = difference.abs().max(1.0);
             let error = (slope(isa, activation, z) - difference).abs();
-            assert!(error < 2e-9, "{activation:?}'({z}) is off by {error}");
+            assert!(error < 2e-9 * size, "{activation:?}'({z}) is off by {error}");
             let found = f64::from(slope(isa, activation, z as f32));
             // From the output: 1 - a^2 and the like, so an error of an output near 1 stays.
-            assert!((found - difference).abs() < 4e-7, "{activation:?}'({z}) in f32: {found}, not {difference}");
+            assert!((found - difference).abs() < 4e-7 * size, "{activation:?}'({z}) in f32: {found}, not {difference}");
         }
     }
 }
@@ -139,6 +160,28 @@ fn relu_has_slope_0_at_0() {
     assert_eq!(slope(Isa::SCALAR, Activation::Relu, -0.0f64), 0.0);
 }
 
+#[test]
+fn kinks_have_the_slopes_of_pytorch() {
+    fn check<T: Real>(isa: Isa) {
+        let cases = [
+            (Activation::Relu6, 0.0, 0.0),
+            (Activation::Relu6, 6.0, 0.0),
+            (Activation::Celu { alpha: 0.7 }, 0.0, 1.0),
+            (Activation::HardSigmoid, -3.0, 0.0),
+            (Activation::HardSigmoid, 3.0, 0.0),
+            (Activation::HardSwish, -3.0, 0.0),
+            (Activation::HardSwish, 3.0, 1.0),
+        ];
+        for (activation, z, wanted) in cases {
+            assert_eq!(slope(isa, activation, T::from_f64(z)).to_f64(), wanted, "{activation:?} {} {isa:?}", T::NAME);
+        }
+    }
+    for isa in Isa::available() {
+        check::<f32>(isa);
+        check::<f64>(isa);
+    }
+}
+
 fn nan_stays_and_finite_stays_finite<T: Real>(largest: f64) {
     for isa in Isa::available() {
         for activation in ALL {
@@ -146,6 +189,10 @@ fn nan_stays_and_finite_stays_finite<T: Real>(largest: f64) {
             assert!(found.to_f64().is_nan(), "{activation:?} of NaN on {isa:?} is {found}");
             for z in [largest, 1e30, 1000.0, 100.0, 23.0, 1e-30, -1e-30, -23.0, -100.0, -1000.0, -1e30, -largest] {
                 let (a, slope) = (value(isa, activation, T::from_f64(z)), slope(isa, activation, T::from_f64(z)));
+                // Both say so where the number itself is too large.
+                if activation == Activation::Exponential && z >= 100.0 {
+                    continue;
+                }
                 if activation != Activation::Selu || z != largest {
                     assert!(a.is_finite(), "{activation:?}({z}) on {isa:?} is {a}");
                 }
@@ -165,13 +212,17 @@ fn nan_stays_nan_and_large_numbers_stay_finite() {
 fn limits_are_reached_at_infinity() {
     let (up, down) = (f32::INFINITY, f32::NEG_INFINITY);
     for isa in Isa::available() {
-        for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Silu] {
+        for activation in
+            [Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Mish, Activation::HardSwish]
+        {
             assert_eq!((value(isa, activation, up), value(isa, activation, down)), (up, 0.0), "{activation:?}");
             assert_eq!((slope(isa, activation, up), slope(isa, activation, down)), (1.0, 0.0), "{activation:?}'");
         }
         assert_eq!((value(isa, Activation::Softplus, up), value(isa, Activation::Softplus, down)), (up, 0.0));
         assert_eq!((value(isa, Activation::Softsign, up), value(isa, Activation::Softsign, down)), (1.0, -1.0));
         assert_eq!((value(isa, Activation::Tanh, up), value(isa, Activation::Tanh, down)), (1.0, -1.0));
+        assert_eq!((value(isa, Activation::HardSigmoid, up), value(isa, Activation::HardSigmoid, down)), (1.0, 0.0));
+        assert_eq!((value(isa, Activation::Exponential, up), value(isa, Activation::Exponential, down)), (up, 0.0));
         assert_eq!((value(isa, Activation::Sigmoid, up), value(isa, Activation::Sigmoid, down)), (1.0, 0.0));
     }
 }
