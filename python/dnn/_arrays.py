@@ -151,28 +151,35 @@ def _refuse_non_finite(array: Array, name: str, dtype: str, count: int, first: t
     )
 
 
-def contiguous(array: Array, name: str, dtype: str) -> Array:
-    """`array` (rows, columns) as C-contiguous `dtype`: itself if it is that already, a copy otherwise.
+def is_plain(array: Array, dtype: str) -> bool:
+    """Whether `array` is C-contiguous `dtype`, so that the extension can read it as it is."""
+    return array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
 
-    NaN, infinity and overflow are refused.
+
+def finite_blocks(array: Array, name: str, dtype: str) -> Iterator[tuple[int, Array]]:
+    """The rows of `array` as C-contiguous blocks of `dtype`, each with the number of its first row.
+
+    NaN, infinity and overflow are refused, once all of them are counted.
     """
-    ready = array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
-    whole = array if ready else np.empty(array.shape, dtype)
-    if not ready:
-        for start, block in _blocks(array, dtype):
-            whole[start : start + len(block)] = block
     count, first = 0, (0, 0)
-    step = _rows_in_block(array.shape[1], dtype)
-    for start in range(0, len(whole), step):
-        finite = np.isfinite(whole[start : start + step])
-        if not finite.all():
-            bad = np.argwhere(~finite)
-            if count == 0:
-                first = (start + int(bad[0, 0]), int(bad[0, 1]))
-            count += len(bad)
+    for start, block in _blocks(array, dtype):
+        finite = np.isfinite(block)
+        if finite.all():
+            if not count:
+                yield start, block
+            continue
+        bad = np.argwhere(~finite)
+        if not count:
+            first = (start + int(bad[0, 0]), int(bad[0, 1]))
+        count += len(bad)
     if count:
         _refuse_non_finite(array, name, dtype, count, first)
-    return whole
+
+
+def refuse_non_finite(array: Array, name: str, dtype: str) -> None:
+    """Refuse NaN, infinity and overflow in `array` (rows, columns)."""
+    for _ in finite_blocks(array, name, dtype):
+        pass
 
 
 def _rows_in_block(n_columns: int, dtype: str) -> int:

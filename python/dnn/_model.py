@@ -338,8 +338,8 @@ class Sequential(Inspectable):
         Parameters
         ----------
         x : array (rows, n_inputs)
-            Of any type and layout; C-contiguous rows of the model's dtype are read as they are, without a
-            copy.
+            Of any type and layout. C-contiguous rows of the model's dtype are read as they are and fastest;
+            others are converted block by block.
         out : ndarray (rows, n_outputs), optional
             Where to write them: C-contiguous, of the model's dtype, apart from x.
         n_threads : int, optional
@@ -366,11 +366,27 @@ class Sequential(Inspectable):
         array([[2.5],
                [4.5]], dtype=float32)
         """
+        network = self._network
+        # Arrays that are as they should be take microseconds: not the place for many questions.
+        if network is not None and (
+            n_threads is None or (type(n_threads) is int and 0 < n_threads <= _threads.MOST)
+        ):
+            ready = network.predict_ready(x, out, n_threads or 0)
+            if ready is not None:
+                return ready
         network = self._built()
         table = _arrays.table(x, "x", network.n_inputs)
+        is_users = out is not None
         out = _arrays.output(out, (len(table), network.n_outputs), self._dtype, table)
         threads = _threads.count(n_threads)
-        network.predict(_arrays.contiguous(table, "x", self._dtype), out, threads)
+        if _arrays.is_plain(table, self._dtype):
+            ready = network.predict_ready(table, out if is_users else None, threads)
+            if ready is not None:
+                return ready
+        if is_users:  # it stays as it is if x is refused
+            _arrays.refuse_non_finite(table, "x", self._dtype)
+        for start, block in _arrays.finite_blocks(table, "x", self._dtype):
+            network.predict(block, out[start : start + len(block)], threads)
         return out
 
     def predict_classes(self, x: ArrayLike, *, n_threads: int | None = None) -> NDArray[np.int64]:

@@ -32,7 +32,12 @@ pub fn json<S: DeserializeOwned>(text: &str) -> PyResult<S> {
 
 /// Runs `work` without the interpreter; a panic becomes a `RuntimeError`.
 pub fn detached<R: Send>(py: Python<'_>, work: impl FnOnce() -> R + Send) -> PyResult<R> {
-    py.detach(|| catch_unwind(AssertUnwindSafe(work))).map_err(|panic| {
+    py.detach(|| caught(work))
+}
+
+/// Runs `work`, which is over in microseconds, with the interpreter; a panic becomes a `RuntimeError`.
+pub fn caught<R>(work: impl FnOnce() -> R) -> PyResult<R> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
         PyRuntimeError::new_err(format!("internal error, please report it: {text}"))

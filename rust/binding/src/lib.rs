@@ -5,6 +5,7 @@
 mod convert;
 mod network;
 mod observer;
+mod prediction;
 mod rows;
 
 use dnn_core::{Isa, Purpose};

@@ -5,19 +5,25 @@
 
 use crate::convert::{self, OwnedData, Targets, detached};
 use crate::observer::{Wanted, Watch, metric_name};
+use crate::prediction;
 use crate::rows::{Rows, Typed};
-use dnn_core::{Dtype, Error, FitSpec, History, LossSpec, Metric, Model, OptimizerSpec, Spec, State};
-use numpy::{IntoPyArray, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArrayDyn, PyReadwriteArray2};
+use dnn_core::{Dtype, Error, FitSpec, History, Idle, LossSpec, Metric, Model, OptimizerSpec, Spec, State};
+use numpy::{IntoPyArray, PyReadonlyArray1, PyReadonlyArrayDyn};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 /// A model that several threads may use.
 pub struct Shared<T: Typed> {
     model: RwLock<Model<T>>,
+    /// What a network has for ever.
+    pub n_inputs: usize,
+    pub n_outputs: usize,
+    /// What predictions write on the way.
+    pub idle: Idle<T>,
     training: AtomicBool,
     /// While a hook runs, training waits and the weights may be changed.
     in_hook: AtomicBool,
@@ -26,11 +32,21 @@ pub struct Shared<T: Typed> {
 impl<T: Typed> Shared<T> {
     fn new(model: Model<T>) -> Shared<T> {
         let (training, in_hook) = (AtomicBool::new(false), AtomicBool::new(false));
-        Shared { model: RwLock::new(model), training, in_hook }
+        let (n_inputs, n_outputs) = (model.plan.n_inputs, model.plan.n_outputs());
+        Shared { model: RwLock::new(model), n_inputs, n_outputs, idle: Idle::new(), training, in_hook }
+    }
+
+    /// The model to read, unless somebody is changing it.
+    pub fn try_read(&self) -> Option<RwLockReadGuard<'_, Model<T>>> {
+        match self.model.try_read() {
+            Ok(model) => Some(model),
+            Err(TryLockError::Poisoned(broken)) => Some(broken.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     // A panic under the lock can't leave a model half-changed: it is changed by moves and copies alone.
-    fn read(&self) -> RwLockReadGuard<'_, Model<T>> {
+    pub fn read(&self) -> RwLockReadGuard<'_, Model<T>> {
         self.model.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -189,13 +205,13 @@ impl Network {
     }
 
     #[getter]
-    fn n_inputs(&self, py: Python<'_>) -> PyResult<usize> {
-        with!(self, shared => detached(py, || shared.read().plan.n_inputs))
+    fn n_inputs(&self) -> usize {
+        with!(self, shared => shared.n_inputs)
     }
 
     #[getter]
-    fn n_outputs(&self, py: Python<'_>) -> PyResult<usize> {
-        with!(self, shared => detached(py, || shared.read().plan.n_outputs()))
+    fn n_outputs(&self) -> usize {
+        with!(self, shared => shared.n_outputs)
     }
 
     #[getter]
@@ -413,23 +429,18 @@ impl Network {
     }
 
     fn predict(&self, py: Python<'_>, x: &Bound<'_, PyAny>, out: &Bound<'_, PyAny>, n_threads: usize) -> PyResult<()> {
-        fn predict<T: Typed>(
-            py: Python<'_>,
-            shared: &Shared<T>,
-            x: &Bound<'_, PyAny>,
-            out: &Bound<'_, PyAny>,
-            n_threads: usize,
-        ) -> PyResult<()> {
-            let x: PyReadonlyArray2<'_, T> = x.extract()?;
-            let mut out: PyReadwriteArray2<'_, T> = out.extract()?;
-            let (x, out) = (x.as_array(), out.as_array_mut());
-            let done = detached(py, || {
-                let model = shared.read();
-                dnn_core::predict(&model.plan, &model.params, x, out, n_threads)
-            })?;
-            done.map_err(convert::error)
-        }
-        with!(self, shared => predict(py, shared, x, out, n_threads))
+        with!(self, shared => prediction::checked(py, shared, x, out, n_threads))
+    }
+
+    #[pyo3(signature = (x, out, n_threads, /))]
+    fn predict_ready<'py>(
+        &self,
+        py: Python<'py>,
+        x: &Bound<'py, PyAny>,
+        out: Option<&Bound<'py, PyAny>>,
+        n_threads: usize,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        with!(self, shared => prediction::ready(py, shared, x, out, n_threads))
     }
 
     fn to_bytes<'py>(&self, py: Python<'py>, extra: &str) -> PyResult<Bound<'py, PyBytes>> {

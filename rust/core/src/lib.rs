@@ -38,7 +38,7 @@ pub use model::Model;
 pub use optimizer::Optimizer;
 pub use params::Params;
 pub use plan::{Layer, Output, Plan};
-pub use predict::predict;
+pub use predict::{Idle, Look, is_brief, predict};
 pub use rng::{Purpose, shuffle, stream, uniform};
 pub use spec::{
     ActivationSpec, BatchSize, Dtype, FitSpec, Initializer, LayerSpec, LossSpec, Metric, OptimizerSpec, Precision, Spec,

@@ -1,88 +1,193 @@
 //! Prediction: rows in, outputs out.
 //!
 //! In: parameters and rows. Out: the output of the last layer. A row's output does not depend on its company: every
-//! product computes it as one chain of its own.
+//! product computes it as one chain of its own, in whatever block of rows it lies.
 
 use crate::error::Error;
 use crate::forward::{Last, forward};
 use crate::params::Params;
 use crate::plan::Plan;
 use crate::workspace::Workspace;
-use dnn_kernels::{Real, Team, View};
-use ndarray::{ArrayView2, ArrayViewMut2, Axis};
-use std::sync::Mutex;
+use dnn_kernels::{Real, Team, View, all_finite};
+use ndarray::{ArrayView2, ArrayViewMut2};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-/// Rows that go through together: their activations stay in the second-level cache at usual widths.
+/// Rows that go through together at most: their activations stay in the second-level cache at usual widths.
 const PREDICT_ROWS: usize = 128;
+/// Fewer rows than twice this are not shared out between threads by rows: a product of less wastes its vectors.
+const SHARE_ROWS: usize = 16;
+/// Bytes of parameters up to which each thread may read all of them for rows of its own; larger ones are read by one
+/// thread in part, so that each part stays in the cache of a core.
+const SHARED_PARAMETERS: usize = 1 << 20;
+/// Numbers that a thread looks through at a time.
+const LOOK_PIECE: usize = 1 << 17;
+/// Multiply-adds of a call that is over before another thread has noticed it.
+const BRIEF: usize = 1 << 16;
+/// Workspaces that are kept for the next call.
+const KEPT: usize = 16;
+
+/// Workspaces between two calls, so that a call allocates nothing. Several threads may predict at once.
+#[derive(Debug)]
+pub struct Idle<T: Real>(Mutex<Vec<Workspace<T>>>);
+
+impl<T: Real> Idle<T> {
+    /// None yet.
+    pub fn new() -> Idle<T> {
+        Idle(Mutex::new(Vec::new()))
+    }
+
+    // A panic under the lock can't break a list: it is only pushed to and popped from.
+    fn take(&self, plan: &Plan) -> Result<Workspace<T>, Error> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        kept.map_or_else(|| Workspace::forward_only(plan, PREDICT_ROWS), Ok)
+    }
+
+    fn give(&self, work: Workspace<T>) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < KEPT {
+            kept.push(work);
+        }
+    }
+}
+
+impl<T: Real> Default for Idle<T> {
+    fn default() -> Idle<T> {
+        Idle::new()
+    }
+}
+
+/// When x is looked through for what is not finite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Before anything is written.
+    First,
+    /// Block by block, while it is in the cache.
+    AsItGoes,
+}
+
+/// Whether predicting so many rows takes microseconds, in which neither threads nor waiting for anything pay.
+pub fn is_brief(plan: &Plan, rows: usize) -> bool {
+    plan.len.saturating_mul(rows) < BRIEF
+}
 
 /// Predicts every row of `x`, (rows, n_inputs), into `out`, (rows, n_outputs), both in standard layout.
 ///
+/// False where x is not finite: what was written to `out` then means nothing, and nothing was with [`Look::First`].
+///
 /// # Errors
-/// [`Error::Invalid`] for shapes that do not fit; [`Error::Memory`].
+/// [`Error::Invalid`] for shapes or layouts that do not fit; [`Error::Memory`].
 pub fn predict<T: Real>(
     plan: &Plan,
     params: &Params<T>,
+    idle: &Idle<T>,
     x: ArrayView2<T>,
     mut out: ArrayViewMut2<T>,
     threads: usize,
-) -> Result<(), Error> {
+    look: Look,
+) -> Result<bool, Error> {
     let rows = x.nrows();
     crate::data::check_inputs(plan, rows, x.ncols())?;
     if out.dim() != (rows, plan.n_outputs()) {
         let (need, got) = ((rows, plan.n_outputs()), out.dim());
         return Err(Error::Invalid(format!("out must have the shape {need:?}, got {got:?}")));
     }
-    let x = x.as_standard_layout();
-    let blocks = rows.div_ceil(PREDICT_ROWS);
-    if blocks == 1 {
-        let mut work = Workspace::new(plan, rows, false)?;
-        let work_is_small = plan.len.saturating_mul(rows) < 1 << 16;
-        let team = if work_is_small { Team::solo() } else { Team::of(threads) };
-        predict_block(plan, &team, params, x.view(), out, &mut work);
-        return Ok(());
+    let (Some(x), Some(out)) = (x.as_slice(), out.as_slice_mut()) else {
+        return Err(Error::invalid("x and out must be C-contiguous"));
+    };
+    let team = if is_brief(plan, rows) { Team::solo() } else { Team::of(threads) };
+    let call = Call { plan, params, x, rows, look };
+    if look == Look::First && !call.is_finite(&team) {
+        return Ok(false);
     }
-    // Each thread takes blocks of its own through the whole network, in a workspace of its own.
-    let team = Team::of(threads);
-    let workspaces = (0..team.threads()).map(|_| Workspace::new(plan, PREDICT_ROWS, false));
-    let free = Mutex::new(workspaces.collect::<Result<Vec<_>, Error>>()?);
-    let parts: Vec<_> = x
-        .axis_chunks_iter(Axis(0), PREDICT_ROWS)
-        .zip(out.axis_chunks_iter_mut(Axis(0), PREDICT_ROWS))
-        .map(|part| Mutex::new(Some(part)))
-        .collect();
-    let nanoseconds = (plan.len as u64).saturating_mul(rows as u64) / 50;
-    let several = 1 + parts.len() / (8 * team.threads());
-    team.run(parts.len().div_ceil(several), nanoseconds, |tile| {
-        let taken = free.lock().ok().and_then(|mut free| free.pop());
-        let mut work = taken.expect("a workspace for each thread, and a thread runs one tile at a time");
-        for part in &parts[tile * several..parts.len().min((tile + 1) * several)] {
-            if let Some((x, out)) = part.lock().ok().and_then(|mut part| part.take()) {
-                predict_block(plan, &Team::solo(), params, x, out, &mut work);
-            }
-        }
-        if let Ok(mut free) = free.lock() {
-            free.push(work);
-        }
-    });
-    Ok(())
+    call.run(&team, idle, out)
 }
 
-fn predict_block<T: Real>(
-    plan: &Plan,
-    team: &Team,
-    params: &Params<T>,
-    x: ArrayView2<T>,
-    mut out: ArrayViewMut2<T>,
-    work: &mut Workspace<T>,
-) {
-    let (rows, columns) = x.dim();
-    let data = x.as_slice().expect("`predict` takes the standard layout");
-    forward(plan, team, params, View::new(data, rows, columns, columns), Last::Activated, work);
-    let last = plan.last();
-    let a = work.a.last().expect("a plan has layers");
-    for (mut to, from) in out.rows_mut().into_iter().zip(a.chunks_exact(last.stride)) {
-        for (to, &from) in to.iter_mut().zip(from) {
-            *to = from;
+/// One call, checked.
+struct Call<'a, T: Real> {
+    plan: &'a Plan,
+    params: &'a Params<T>,
+    /// (rows, n_inputs), tight.
+    x: &'a [T],
+    rows: usize,
+    look: Look,
+}
+
+impl<T: Real> Call<'_, T> {
+    /// Whether all of x is.
+    fn is_finite(&self, team: &Team) -> bool {
+        if self.x.len() <= LOOK_PIECE {
+            return all_finite(self.plan.isa, self.x);
         }
+        let pieces: Vec<&[T]> = self.x.chunks(LOOK_PIECE).collect();
+        let finite = AtomicBool::new(true);
+        team.run(pieces.len(), self.x.len() as u64 / 4, |piece| {
+            if !all_finite(self.plan.isa, pieces[piece]) {
+                finite.store(false, Ordering::Relaxed);
+            }
+        });
+        finite.into_inner()
+    }
+
+    fn run(&self, team: &Team, idle: &Idle<T>, out: &mut [T]) -> Result<bool, Error> {
+        let each = self.rows_of_a_part(team.threads());
+        let parts = self.rows.div_ceil(each);
+        let (inputs, outputs) = (self.plan.n_inputs, self.plan.n_outputs());
+        if parts == 1 || team.threads() == 1 {
+            let mut work = idle.take(self.plan)?;
+            let mut pairs = self.x.chunks(each * inputs).zip(out.chunks_mut(each * outputs));
+            let finite = pairs.all(|(x, out)| self.part(team, x, out, &mut work));
+            idle.give(work);
+            return Ok(finite);
+        }
+        // Each thread takes parts of its own through the whole network, in a workspace of its own.
+        let works = (0..team.threads()).map(|_| idle.take(self.plan)).collect::<Result<Vec<_>, Error>>()?;
+        let works = Mutex::new(works);
+        let pairs: Vec<_> = self.x.chunks(each * inputs).zip(out.chunks_mut(each * outputs)).collect();
+        let pairs: Vec<_> = pairs.into_iter().map(|pair| Mutex::new(Some(pair))).collect();
+        let several = 1 + parts / (8 * team.threads());
+        let nanoseconds = (self.plan.len as u64).saturating_mul(self.rows as u64) / 50;
+        let finite = AtomicBool::new(true);
+        team.run(parts.div_ceil(several), nanoseconds, |tile| {
+            let taken = works.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut work = taken.expect("a workspace for each thread, and a thread runs one tile at a time");
+            for pair in &pairs[tile * several..parts.min((tile + 1) * several)] {
+                let taken = pair.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let (x, out) = taken.expect("each part belongs to one tile, and a tile runs once");
+                if !self.part(&Team::solo(), x, out, &mut work) {
+                    finite.store(false, Ordering::Relaxed);
+                }
+            }
+            works.lock().unwrap_or_else(PoisonError::into_inner).push(work);
+        });
+        works.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().for_each(|work| idle.give(work));
+        Ok(finite.into_inner())
+    }
+
+    /// Rows that go through together: even shares, of which every thread has as many.
+    fn rows_of_a_part(&self, threads: usize) -> usize {
+        let mut parts = self.rows.div_ceil(PREDICT_ROWS);
+        let small = self.plan.len.saturating_mul(size_of::<T>()) <= SHARED_PARAMETERS;
+        if threads > 1 && self.rows >= 2 * SHARE_ROWS && (parts > 1 || small) {
+            parts = parts.next_multiple_of(threads.min(self.rows / SHARE_ROWS));
+        }
+        // Whole tiles of rows, but never more than fit the workspace.
+        self.rows.div_ceil(parts).next_multiple_of(8).min(PREDICT_ROWS)
+    }
+
+    /// Some rows of x, tight, to as many of out; false where they are not finite.
+    fn part(&self, team: &Team, x: &[T], out: &mut [T], work: &mut Workspace<T>) -> bool {
+        let (plan, columns) = (self.plan, self.plan.n_inputs);
+        if self.look == Look::AsItGoes && !all_finite(plan.isa, x) {
+            return false;
+        }
+        let x = View::new(x, x.len() / columns, columns, columns);
+        forward(plan, team, self.params, x, Last::Activated, work);
+        let last = plan.last();
+        let a = work.a.last().expect("a plan has layers");
+        for (to, from) in out.chunks_exact_mut(last.n_out).zip(a.chunks_exact(last.stride)) {
+            to.copy_from_slice(&from[..last.n_out]);
+        }
+        true
     }
 }

@@ -25,27 +25,42 @@ impl<T: Real> Workspace<T> {
     /// # Errors
     /// [`Error::Memory`] that names the layer.
     pub fn new(plan: &Plan, rows: usize, all_z: bool) -> Result<Workspace<T>, Error> {
-        let room = |number: usize, stride: usize| {
-            let count = rows.checked_mul(stride);
-            let what = format_args!("{rows} rows of layer {number}");
-            count.and_then(Buffer::zeroed).ok_or_else(|| Error::memory(what, count, size_of::<T>()))
-        };
-        let mut work = Workspace {
-            a: Vec::with_capacity(plan.layers.len()),
-            z: Vec::with_capacity(plan.layers.len()),
-            delta: [room(0, 0)?, room(0, 0)?],
-            losses: vec![0.0; rows],
-        };
-        for (index, layer) in plan.layers.iter().enumerate() {
-            work.a.push(room(index + 1, layer.stride)?);
-            work.z.push(room(index + 1, if all_z || layer.keeps_z() { layer.stride } else { 0 })?);
+        let mut work = Workspace::forward_only(plan, rows)?;
+        for (index, layer) in plan.layers.iter().enumerate().filter(|_| all_z) {
+            work.z[index] = room(rows, index + 1, layer.stride)?;
         }
         for parity in 0..2 {
             let widest = plan.layers.iter().skip(parity).step_by(2).map(|layer| layer.stride).max();
-            work.delta[parity] = room(plan.layers.len(), widest.unwrap_or(0))?;
+            work.delta[parity] = room(rows, plan.layers.len(), widest.unwrap_or(0))?;
+        }
+        work.losses = vec![0.0; rows];
+        Ok(work)
+    }
+
+    /// Room for `rows` rows on their way forward, as [`Workspace::new`] without the way back.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] that names the layer.
+    pub fn forward_only(plan: &Plan, rows: usize) -> Result<Workspace<T>, Error> {
+        let mut work = Workspace {
+            a: Vec::with_capacity(plan.layers.len()),
+            z: Vec::with_capacity(plan.layers.len()),
+            delta: [room(0, 0, 0)?, room(0, 0, 0)?],
+            losses: Vec::new(),
+        };
+        for (index, layer) in plan.layers.iter().enumerate() {
+            work.a.push(room(rows, index + 1, layer.stride)?);
+            work.z.push(room(rows, index + 1, if layer.keeps_z() { layer.stride } else { 0 })?);
         }
         Ok(work)
     }
+}
+
+/// Room for `rows` rows of layer `number`, `stride` apart.
+fn room<T: Real>(rows: usize, number: usize, stride: usize) -> Result<Buffer<T>, Error> {
+    let count = rows.checked_mul(stride);
+    let what = format_args!("{rows} rows of layer {number}");
+    count.and_then(Buffer::zeroed).ok_or_else(|| Error::memory(what, count, size_of::<T>()))
 }
 
 /// The rows of a layer in a buffer, to read.

@@ -25,6 +25,8 @@ pub(crate) const KC: usize = 256;
 const PREFETCH_ROWS: usize = 48;
 /// Vectors side by side in the widest tile of any set.
 const MAX_VECTORS: usize = 4;
+/// Vectors side by side for one row, half as many for two: on AVX2 they are eight registers.
+const FEW_VECTORS: usize = 4;
 
 /// Room for a packed panel, on the stack: on a cache line, because a vector across two lines costs two loads.
 #[repr(align(64))]
@@ -348,6 +350,24 @@ impl<T: Real> Block<T> {
         }
     }
 
+    /// One row or two, which use every number of B once or twice: what counts is how fast B comes in. A tile as wide
+    /// as the registers allow has sums enough that don't wait for each other, and reads long pieces of the rows of B.
+    #[inline(always)]
+    unsafe fn few_rows<V: Vector<Elem = T>>(&self, t: Tile<T>, check: bool, squares: &mut V, vectors: usize) {
+        // SAFETY: rows 0..m and as many vectors lie within the block.
+        *squares = unsafe {
+            match (self.m, vectors) {
+                (1, 1) => tile::<V, 1, 1>(&t, check, *squares),
+                (1, 2) => tile::<V, 1, 2>(&t, check, *squares),
+                (1, 3) => tile::<V, 1, 3>(&t, check, *squares),
+                (1, _) => tile::<V, 1, FEW_VECTORS>(&t, check, *squares),
+                (2, 1) => tile::<V, 2, 1>(&t, check, *squares),
+                (2, _) => tile::<V, 2, { FEW_VECTORS / 2 }>(&t, check, *squares),
+                _ => *squares,
+            }
+        };
+    }
+
     #[inline(always)]
     fn step<const MR: usize>(&self, t: &mut Tile<T>) {
         t.a = t.a.wrapping_add(MR * self.a_strides.0);
@@ -384,13 +404,16 @@ impl<T: Real> Kernel<T> for Block<T> {
         let rectify = matches!(self.finish, Finish::Activate { activation: Activation::Relu, a, .. } if a == self.c);
         let minus_infinity = T::from_f64(f64::NEG_INFINITY);
         let mut squares = V::zero();
+        // B in rows that are read where they are and only once or twice: wider tiles, see `few_rows`.
+        let few = self.m <= 2 && matches!(self.b_layout, Layout::Rows) && !self.pack;
+        let width = if few { FEW_VECTORS / self.m.max(1) } else { V::TILE_VECTORS };
         // A depth of zero still has to write the start value.
         let mut k0 = 0;
         loop {
             let depth = KC.min(self.k - k0);
             let last = k0 + depth == self.k;
-            for j0 in (0..self.n).step_by(V::TILE_VECTORS * lanes) {
-                let vectors = V::TILE_VECTORS.min((self.n - j0) / lanes);
+            for j0 in (0..self.n).step_by(width * lanes) {
+                let vectors = width.min((self.n - j0) / lanes);
                 // SAFETY: all offsets lie within the block, for which the caller vouches.
                 unsafe {
                     let (b, b_stride) = match self.b_layout {
@@ -430,6 +453,7 @@ impl<T: Real> Kernel<T> for Block<T> {
                         _ => Ahead::nothing(),
                     };
                     match vectors {
+                        _ if few => self.few_rows(first, check, &mut squares, vectors),
                         // Sets of 16 registers: 6 x 2 accumulators, a vector of B and an element of A.
                         _ if V::TILE_VECTORS == 1 => self.rows::<V, 6, 1>(first, check, &mut squares, ahead),
                         1 => self.rows::<V, 8, 1>(first, check, &mut squares, ahead),

@@ -186,6 +186,13 @@ fn products_have_the_bits_of_their_twins_at_every_tail() {
         check_shape::<f32>(1 + n % 15, 1 + n % 5, n, 1);
         check_shape::<f64>(1 + n % 15, 1 + n % 5, n, 1);
     }
+    // One and two rows have tiles of their own.
+    for n in 1..=140 {
+        for rows in 1..=2 {
+            check_shape::<f32>(rows, 2, n, 1);
+            check_shape::<f64>(rows, 2, n, 1);
+        }
+    }
     for rows in 1..=17 {
         check_shape::<f32>(rows, 3, 33, 1);
         check_shape::<f64>(rows, 3, 17, 1);

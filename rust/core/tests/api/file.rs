@@ -1,7 +1,7 @@
 //! The model file: what goes in comes out, what is broken is told, what is there stays until the new one is whole.
 
 use crate::network::{Task, Watcher, adam, bits, fit_spec, layer, model, sgd, spec, with};
-use dnn_core::{Error, Model, OptimizerSpec, Params, Real, fit, from_bytes, predict, save, to_bytes};
+use dnn_core::{Error, Idle, Look, Model, OptimizerSpec, Params, Real, fit, from_bytes, predict, save, to_bytes};
 use ndarray::Array2;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -102,7 +102,8 @@ fn error_or_valid(bytes: &[u8]) {
         assert!(model.params.iter().all(|x| x.is_finite()));
         let (n_in, n_out) = (model.plan.n_inputs, model.plan.n_outputs());
         let mut out = Array2::zeros((3, n_out));
-        predict(&model.plan, &model.params, Array2::ones((3, n_in)).view(), out.view_mut(), 1).expect("it predicts");
+        let (idle, x) = (Idle::new(), Array2::ones((3, n_in)));
+        predict(&model.plan, &model.params, &idle, x.view(), out.view_mut(), 1, Look::First).expect("it predicts");
         to_bytes(&model, &extra).expect("it can be saved");
     }
 }

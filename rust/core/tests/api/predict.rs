@@ -1,7 +1,7 @@
 //! Prediction: a row's output does not depend on its company, on threads or on the instruction set.
 
 use crate::network::{inputs, layer, pool, spec};
-use dnn_core::{Isa, Model, Real, predict};
+use dnn_core::{Idle, Isa, Look, Model, Real, predict};
 use ndarray::{Array2, Axis, s};
 use serde_json::Value;
 
@@ -13,8 +13,19 @@ fn x<T: Real>(rows: usize, columns: usize) -> Array2<T> {
 fn outputs<T: Real>(model: &Model<T>, x: &Array2<T>, threads: usize) -> Array2<T> {
     // What was in `out` must not matter.
     let mut out = Array2::from_elem((x.nrows(), model.plan.n_outputs()), T::from_f64(-77.0));
-    predict(&model.plan, &model.params, x.view(), out.view_mut(), threads).expect("shapes that fit");
+    let finite = predicted(model, x, &mut out, threads, Look::AsItGoes).expect("shapes that fit");
+    assert!(finite);
     out
+}
+
+fn predicted<T: Real>(
+    model: &Model<T>,
+    x: &Array2<T>,
+    out: &mut Array2<T>,
+    threads: usize,
+    look: Look,
+) -> Result<bool, dnn_core::Error> {
+    predict(&model.plan, &model.params, &Idle::new(), x.view(), out.view_mut(), threads, look)
 }
 
 fn bits<T: Real>(array: &Array2<T>) -> Vec<u64> {
@@ -114,8 +125,55 @@ fn shapes_that_do_not_fit_are_refused_and_nothing_is_written() {
         ((4, 3), (3, 2), "out must have the shape (4, 2), got (3, 2)"),
     ] {
         let (x, mut out) = (Array2::zeros(x_shape), Array2::from_elem(out_shape, 7.0));
-        let refused = predict(&model.plan, &model.params, x.view(), out.view_mut(), 1);
+        let refused = predicted(&model, &x, &mut out, 1, Look::First);
         assert_eq!(refused.expect_err("shapes that do not fit").to_string(), message);
         assert!(out.iter().all(|&y| y == 7.0));
     }
+}
+
+#[test]
+fn what_is_not_finite_is_told_and_nothing_is_written_where_it_is_looked_for_first() {
+    let _alone = pool();
+    for (n_in, layers) in networks() {
+        let model = Model::<f32>::new(spec::<f32>(layers), n_in).expect("a network that fits");
+        for size in SIZES {
+            for (threads, bad) in [(1, f32::NAN), (2, f32::INFINITY), (3, f32::NEG_INFINITY)] {
+                let mut x = x::<f32>(size, n_in);
+                x[[size - 1, n_in - 1]] = bad;
+                let mut out = Array2::from_elem((size, model.plan.n_outputs()), 7.0);
+                for look in [Look::First, Look::AsItGoes] {
+                    let finite = predicted(&model, &x, &mut out, threads, look).expect("shapes that fit");
+                    assert!(!finite, "{bad} in {size} rows of {n_in}, {threads} threads, {look:?}");
+                    assert!(look == Look::AsItGoes || out.iter().all(|&y| y == 7.0));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn many_threads_predict_at_once_with_the_workspaces_of_one_model() {
+    let model = Model::<f32>::new(spec::<f32>(vec![layer(40, "tanh"), layer(3, "softmax")]), 9).expect("fits");
+    let (x, idle) = (x::<f32>(300, 9), Idle::new());
+    let expected = bits(&outputs(&model, &x, 1));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let mut out = Array2::zeros((300, 3));
+                    predict(&model.plan, &model.params, &idle, x.view(), out.view_mut(), 2, Look::First).expect("fits");
+                    assert_eq!(bits(&out), expected);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn what_is_not_in_standard_layout_is_refused() {
+    let model = Model::<f32>::new(spec::<f32>(vec![layer(2, "tanh")]), 3).expect("a network that fits");
+    let (x, mut out) = (Array2::zeros((3, 4)), Array2::zeros((4, 2)));
+    let refused =
+        predict(&model.plan, &model.params, &Idle::new(), x.t(), out.view_mut(), 1, Look::First).expect_err("columns");
+    assert_eq!(refused.to_string(), "x and out must be C-contiguous");
 }

@@ -1,0 +1,149 @@
+"""Prediction: arrays that are as they should be take a short way, others a longer one to the same bits."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import dnn
+import numpy as np
+import pytest
+
+
+def network(dtype: str = "float32") -> dnn.Sequential:
+    layers = [dnn.Input(6), dnn.Dense(40, "tanh"), dnn.Dense(17, "relu"), dnn.Dense(3, "softmax")]
+    return dnn.Sequential(layers, seed=4, dtype=dtype)
+
+
+def inputs(rows: int, dtype: Any = np.float32) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(rows).normal(size=(rows, 6)).astype(dtype)
+
+
+# Brief ones, one block, several blocks; blocks of conversion are larger than all of them but the last.
+SIZES = (1, 2, 40, 129, 1000, 100_000)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", SIZES)
+def test_both_ways_and_both_kinds_of_out_have_the_same_bits(rows: int, dtype: str) -> None:
+    model = network(dtype)
+    x = inputs(rows, dtype)
+    straight = model.predict(x)
+    assert straight.shape == (rows, 3)
+    assert straight.dtype == dtype
+    assert straight.flags.c_contiguous
+    assert straight.flags.owndata
+    into = np.full((rows, 3), 7, dtype)
+    assert model.predict(x, out=into) is into
+    # A Fortran order is converted block by block.
+    longer = np.full((rows, 3), 7, dtype)
+    turned = np.asfortranarray(x)
+    assert model.predict(turned, out=longer) is longer
+    shared = model.predict(x, n_threads=3)
+    for other in (into, longer, shared, model.predict(turned), model.predict(x.tolist())):
+        assert np.array_equal(straight, other)
+
+
+def test_x_that_is_read_only_or_a_view_or_a_memory_map_is_read_as_it_is(tmp_path: Any) -> None:
+    model = network()
+    x = inputs(300)
+    expected = model.predict(x)
+    locked = x.copy()
+    locked.flags.writeable = False
+    assert np.array_equal(model.predict(locked), expected)
+    assert np.array_equal(model.predict(x[5:200]), expected[5:200])
+    assert np.array_equal(model.predict(x[::3]), expected[::3])
+    np.save(tmp_path / "x.npy", x)
+    assert np.array_equal(model.predict(np.load(tmp_path / "x.npy", mmap_mode="r")), expected)
+
+
+@pytest.mark.parametrize("rows", SIZES)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_nan_is_named_with_its_place_and_count_and_out_stays_as_it_was(rows: int, order: Any) -> None:
+    model = network()
+    x = np.array(inputs(rows), order=order)
+    x[-1, 2], x[-1, 5] = np.inf, np.nan
+    out = np.full((rows, 3), 7, np.float32)
+    message = rf"x has NaN or infinity in 2 values, the first inf at row {rows - 1}, column 2"
+    with pytest.raises(ValueError, match=message):
+        model.predict(x, out=out)
+    with pytest.raises(ValueError, match=message):
+        model.predict(x)
+    assert np.all(out == 7)
+
+
+def test_out_on_the_memory_of_x_is_refused_also_by_way_of_a_third_object() -> None:
+    model = dnn.Sequential([dnn.Input(3), dnn.Dense(3)])
+    memory = bytearray(4 * 30)
+    # Two arrays that know nothing of each other.
+    x = np.frombuffer(memory, np.float32, count=15).reshape(5, 3)
+    out = np.frombuffer(memory, np.float32, count=15, offset=4 * 14).reshape(5, 3)
+    with pytest.raises(ValueError, match="out shares memory with x"):
+        model.predict(x, out=out)
+    beside = np.frombuffer(memory, np.float32, count=15, offset=4 * 15).reshape(5, 3)
+    assert model.predict(x, out=beside) is beside
+
+
+def test_an_array_of_another_class_takes_the_longer_way() -> None:
+    model = network()
+    x = inputs(4)
+    masked = np.ma.masked_less(x, 0)
+    with pytest.raises(TypeError, match="masked array"):
+        model.predict(masked)
+    other = x.view(type("Other", (np.ndarray,), {}))
+    assert type(model.predict(other)) is np.ndarray
+    assert np.array_equal(model.predict(other), model.predict(x))
+
+
+@pytest.mark.parametrize("n_threads", [0, -1, 1025, 2.0, "two", True])
+def test_n_threads_is_checked_on_the_short_way_too(n_threads: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="n_threads"):
+        network().predict(inputs(1), n_threads=n_threads)
+
+
+@pytest.mark.parametrize("rows", [1, 500])
+def test_threads_predict_at_once_on_one_model(rows: int) -> None:
+    model = network()
+    tables = [inputs(rows) + np.float32(i) for i in range(8)]
+    expected = [model.predict(x) for x in tables]
+
+    def ask(i: int) -> bool:
+        out = np.empty((rows, 3), np.float32)
+        return all(np.array_equal(model.predict(tables[i], out=out), expected[i]) for _ in range(200))
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(ask, range(8)))
+
+
+def test_a_model_predicts_while_it_learns() -> None:
+    model = network()
+    x = inputs(400)
+    y = np.arange(400) % 3
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            while not stop.is_set():
+                for rows in (1, 400):
+                    assert np.allclose(model.predict(x[:rows]).sum(axis=1), 1, atol=1e-5)
+        except BaseException as error:
+            failures.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    model.fit(x, y, epochs=100, verbose=0)
+    stop.set()
+    asking.join()
+    assert not failures
+
+
+def test_the_weights_that_a_prediction_sees_are_those_of_now() -> None:
+    model = dnn.Sequential([dnn.Input(1), dnn.Dense(1)])
+    x, out = np.ones((1, 1), np.float32), np.empty((1, 1), np.float32)
+    for weight in (1.0, 2.0, 3.0):
+        model.set_weights([[[weight]], [0.0]])
+        assert model.predict(x, out=out)[0, 0] == weight
+    model.compile("sgd", loss="mae")
+    assert model.predict(x)[0, 0] == 3.0
