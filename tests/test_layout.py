@@ -165,7 +165,7 @@ def test_inside_core_what_was_asked_knows_nobody_and_nobody_knows_training() -> 
     assert uses["error"] == set()
     assert uses["plan"] <= {"spec", "error", "loss"}
     assert not any("train" in others for others in uses.values())
-    below = {"plan", "params", "workspace", "spec", "error", "batches"}
+    below = {"plan", "params", "pairs", "workspace", "spec", "error", "batches"}
     for name in ("forward", "backward", "loss", "optimizer"):
         assert uses[name] <= below, name
 

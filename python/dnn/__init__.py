@@ -22,12 +22,13 @@ from dnn._losses import (
     SquaredHinge,
 )
 from dnn._model import Sequential, load
-from dnn._optimizers import SGD, Adam
+from dnn._optimizers import LBFGS, SGD, Adam
 from dnn._threads import get_num_threads, set_num_threads
 
 __all__ = [
     "CELU",
     "ELU",
+    "LBFGS",
     "MAE",
     "MSE",
     "SGD",

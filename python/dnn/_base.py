@@ -172,8 +172,8 @@ class Model:
 
         Parameters
         ----------
-        optimizer : str, SGD or Adam, default "adam"
-            "sgd" and "adam" have the default settings of `SGD` and `Adam`.
+        optimizer : str, SGD, Adam or LBFGS, default "adam"
+            "sgd", "adam" and "lbfgs" have the default settings of `SGD`, `Adam` and `LBFGS`.
         loss : str or a loss such as Huber(delta=1.0), optional
             mse, half_mse, sse, mae, huber, cross_entropy, binary_cross_entropy, hinge or squared_hinge. None
             is cross_entropy for a softmax output, binary_cross_entropy for sigmoid and mse otherwise.

@@ -33,7 +33,7 @@ class History:
         Numbers of the epochs, from `initial_epoch` on.
     stopped_because : str
         "epochs", "tol", "stop_at_loss", "early_stopping", "max_time", "callback", "interrupted" or
-        "diverged".
+        "diverged"; with L-BFGS also "gtol", "ftol", "max_fun" or "line_search".
     message : str
         The same as a sentence, with numbers.
     best_epoch : int or None

@@ -153,7 +153,8 @@ def _named(thing: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
             value = getattr(thing, field.name)
             # NumPy's scalars are not JSON; the dataclasses have checked that only bools and real numbers are
             # here.
-            wire[field.name] = bool(value) if field.type == "bool" else float(value)
+            plain = {"bool": bool, "int": int}.get(str(field.type), float)
+            wire[field.name] = plain(value)
     return wire
 
 
@@ -170,7 +171,16 @@ def _read_or_name(wire: Mapping[str, Any], classes: Mapping[str, Any]) -> Any:
 
 
 def _read(wire: Mapping[str, Any], classes: Mapping[str, Any]) -> Any:
-    return classes[wire["name"]](**{key: value for key, value in wire.items() if key != "name"})
+    made = classes[wire["name"]]
+    # An optimizer that finds its step by itself has a rate that nobody can choose.
+    chosen = {field.name for field in fields(made) if field.init}
+    return made(
+        **{
+            key: value
+            for key, value in wire.items()
+            if key != "name" and (key in chosen or key != "learning_rate")
+        }
+    )
 
 
 def _dumps(value: object) -> str:

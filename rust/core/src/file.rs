@@ -6,6 +6,7 @@
 use crate::error::Error;
 use crate::model::Model;
 use crate::optimizer::Optimizer;
+use crate::pairs::Pairs;
 use crate::params::Params;
 use crate::plan::Plan;
 use crate::spec::{OptimizerSpec, Spec};
@@ -30,6 +31,9 @@ struct Header {
     optimizer: Option<OptimizerSpec>,
     steps: u64,
     epochs: u64,
+    /// Pairs of L-BFGS.
+    #[serde(default)]
+    pairs: usize,
     extra: String,
 }
 
@@ -45,11 +49,12 @@ pub fn to_bytes<T: Real>(model: &Model<T>, extra: &str) -> Result<Vec<u8>, Error
         optimizer: model.optimizer.as_ref().map(|optimizer| optimizer.spec),
         steps: model.optimizer.as_ref().map_or(0, |optimizer| optimizer.steps),
         epochs: model.epochs,
+        pairs: model.optimizer.as_ref().and_then(|optimizer| optimizer.pairs.as_ref()).map_or(0, Pairs::len),
         extra: extra.to_owned(),
     };
     let mut tensors = Vec::new();
     for (prefix, params) in stores(model) {
-        for (name, array) in names(&model.plan, prefix).into_iter().zip(params.to_arrays(&model.plan)) {
+        for (name, array) in names(&model.plan, &prefix).into_iter().zip(params.to_arrays(&model.plan)) {
             let bytes: Vec<u8> = array.iter().flat_map(|&x| number_to_bytes(x)).collect();
             tensors.push((name, array.shape().to_vec(), bytes));
         }
@@ -114,6 +119,15 @@ pub fn from_bytes<T: Real>(bytes: &[u8]) -> Result<Option<(Model<T>, String)>, E
                     *memory = Some(numbers);
                 }
             }
+            if let Some(pairs) = &mut optimizer.pairs {
+                for i in 0..header.pairs {
+                    let (s, y) = (read(&format!("s{i}."))?, read(&format!("y{i}."))?);
+                    let kept = pairs.push(plan.isa, 0.0, |to_s, to_y| (*to_s, *to_y) = (s, y));
+                    if !kept {
+                        return Err(broken(format!("the pair {i} of L-BFGS does not curve upwards")));
+                    }
+                }
+            }
             Some(optimizer)
         }
     };
@@ -144,11 +158,14 @@ pub fn save<T: Real>(model: &Model<T>, extra: &str, path: &Path) -> Result<(), E
 }
 
 /// The parameters and the memories of the optimizer, with the prefix of their names.
-fn stores<T: Real>(model: &Model<T>) -> Vec<(&'static str, &Params<T>)> {
-    let mut stores = vec![("", &model.params)];
+fn stores<T: Real>(model: &Model<T>) -> Vec<(String, &Params<T>)> {
+    let mut stores = vec![(String::new(), &model.params)];
     if let Some(optimizer) = &model.optimizer {
         let memories = [("first.", &optimizer.first), ("second.", &optimizer.second), ("largest.", &optimizer.largest)];
-        stores.extend(memories.into_iter().filter_map(|(name, memory)| Some((name, memory.as_ref()?))));
+        stores.extend(memories.into_iter().filter_map(|(name, memory)| Some((name.to_owned(), memory.as_ref()?))));
+        for (i, (s, y)) in optimizer.pairs.iter().flat_map(Pairs::in_order).enumerate() {
+            stores.extend([(format!("s{i}."), s), (format!("y{i}."), y)]);
+        }
     }
     stores
 }

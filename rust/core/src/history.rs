@@ -36,6 +36,14 @@ pub enum Stopped {
     EarlyStopping,
     /// The time is up.
     MaxTime,
+    /// L-BFGS: no derivative of the loss is above the tolerance.
+    Gtol,
+    /// L-BFGS: the loss hardly falls any more.
+    Ftol,
+    /// L-BFGS: the loss was evaluated as often as it may be.
+    MaxFun,
+    /// L-BFGS: no step lowers the loss.
+    LineSearch,
     /// A callback asked for it.
     Callback,
     /// The user did.
@@ -53,6 +61,10 @@ impl Stopped {
             Stopped::StopAtLoss => "stop_at_loss",
             Stopped::EarlyStopping => "early_stopping",
             Stopped::MaxTime => "max_time",
+            Stopped::Gtol => "gtol",
+            Stopped::Ftol => "ftol",
+            Stopped::MaxFun => "max_fun",
+            Stopped::LineSearch => "line_search",
             Stopped::Callback => "callback",
             Stopped::Interrupted => "interrupted",
             Stopped::Diverged => "diverged",

@@ -4,10 +4,14 @@
 //! All parameters move together, after the whole gradient was formed from the old ones.
 
 use crate::error::Error;
+use crate::pairs::Pairs;
 use crate::params::Params;
 use crate::plan::Plan;
 use crate::spec::OptimizerSpec;
 use dnn_kernels::{Adam, Real, Sgd, Team};
+
+/// Steps that L-BFGS may remember: each takes twice the memory of the parameters, and more than some 20 rarely help.
+const MAX_PAIRS: usize = 1000;
 
 /// An optimizer with its memory.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ pub struct Optimizer<T: Real> {
     pub second: Option<Params<T>>,
     /// The largest mean squared gradient so far.
     pub largest: Option<Params<T>>,
+    /// The last steps and changes of the gradient, of L-BFGS.
+    pub pairs: Option<Pairs<T>>,
 }
 
 impl<T: Real> Optimizer<T> {
@@ -63,8 +69,23 @@ impl<T: Real> Optimizer<T> {
                 }
                 (true, true, amsgrad)
             }
+            OptimizerSpec::Lbfgs { m, max_fun, gtol, ftol } => {
+                if !(1..=MAX_PAIRS).contains(&m) || max_fun == 0 {
+                    return Err(Error::Invalid(format!(
+                        "m must be from 1 to {MAX_PAIRS} and max_fun at least 1, got {m} and {max_fun}"
+                    )));
+                }
+                for (name, tolerance) in [("gtol", gtol), ("ftol", ftol)] {
+                    if !(tolerance >= 0.0 && tolerance.is_finite()) {
+                        return Err(Error::Invalid(format!("{name} must be 0 or more, got {tolerance}")));
+                    }
+                }
+                (false, false, false)
+            }
         };
-        Ok(Optimizer { spec, steps: 0, first: memory(first)?, second: memory(second)?, largest: memory(largest)? })
+        let pairs = if let OptimizerSpec::Lbfgs { m, .. } = spec { Some(Pairs::new(m, plan)?) } else { None };
+        let (first, second, largest) = (memory(first)?, memory(second)?, memory(largest)?);
+        Ok(Optimizer { spec, steps: 0, first, second, largest, pairs })
     }
 
     /// The same optimizer once more.
@@ -74,13 +95,16 @@ impl<T: Real> Optimizer<T> {
     pub fn duplicate(&self) -> Result<Optimizer<T>, Error> {
         let copy = |memory: &Option<Params<T>>| memory.as_ref().map(Params::duplicate).transpose();
         let (first, second, largest) = (copy(&self.first)?, copy(&self.second)?, copy(&self.largest)?);
-        Ok(Optimizer { spec: self.spec, steps: self.steps, first, second, largest })
+        let pairs = self.pairs.as_ref().map(Pairs::duplicate).transpose()?;
+        Ok(Optimizer { spec: self.spec, steps: self.steps, first, second, largest, pairs })
     }
 
     /// One step with this rate.
     pub fn step(&mut self, plan: &Plan, team: &Team, rate: f64, params: &mut Params<T>, gradient: &Params<T>) {
         self.steps = self.steps.saturating_add(1);
         match self.spec {
+            // Its step is found by evaluating the loss (`lbfgs.rs`), not by a rule.
+            OptimizerSpec::Lbfgs { .. } => {}
             OptimizerSpec::Sgd { momentum, nesterov, dampened } => {
                 let rule = match (nesterov, dampened) {
                     _ if momentum == 0.0 => Sgd::Plain,

@@ -132,6 +132,7 @@ pub enum LossSpec {
 pub enum OptimizerSpec {
     Sgd { momentum: f64, nesterov: bool, dampened: bool },
     Adam { beta_1: f64, beta_2: f64, epsilon: f64, amsgrad: bool, epsilon_hat: bool },
+    Lbfgs { m: usize, max_fun: usize, gtol: f64, ftol: f64 },
 }
 
 /// Rows of a step.

@@ -7,12 +7,13 @@ use crate::batches::Batches;
 use crate::data::Data;
 use crate::error::Error;
 use crate::history::{Epoch, History, Stopped};
+use crate::lbfgs::{Lbfgs, Limits};
 use crate::metrics::Sums;
 use crate::model::Model;
 use crate::optimizer::Optimizer;
 use crate::params::Params;
 use crate::plan::Plan;
-use crate::spec::{BatchSize, FitSpec, Metric};
+use crate::spec::{BatchSize, FitSpec, Metric, OptimizerSpec};
 use crate::step::{Outcome, Step, penalty};
 use crate::stopping::Stopping;
 use dnn_kernels::{Real, Team, sum_of_squares};
@@ -75,7 +76,12 @@ pub fn fit<T: Real>(
     let (Some(optimizer), Some(loss)) = (optimizer, plan.loss) else {
         return Err(Error::invalid("the model has no loss and optimizer yet: call compile"));
     };
-    let batch_size = check(spec, data.rows())?;
+    let mut batch_size = check(spec, data.rows())?;
+    let mut lbfgs = None;
+    if let OptimizerSpec::Lbfgs { m, max_fun, gtol, ftol } = optimizer.spec {
+        lbfgs = Some(Lbfgs::new(Limits { gtol, ftol, max_fun }, m, plan)?);
+        batch_size = data.rows();
+    }
     let mut sums = Sums::new(&spec.metrics, loss, plan.last())?;
     let mut val_sums = sums.clone();
     let mut batches = Batches::new(data.rows(), batch_size)?;
@@ -137,15 +143,18 @@ pub fn fit<T: Real>(
                     !observer.interrupted()
                 }
             };
-            let outcome = if go_on() {
-                step.loss_and_gradient(plan, &team, params, data, rows, Some(&mut sums), go_on, |_, _, _| {})
-            } else {
-                Outcome::Stopped
+            let outcome = match (&mut lbfgs, &mut optimizer.pairs) {
+                _ if !go_on() => Outcome::Stopped,
+                (Some(lbfgs), Some(pairs)) => lbfgs.iterate(plan.isa, pairs, params, &mut step, |step, params| {
+                    sums.clear();
+                    step.loss_and_gradient(plan, &team, params, data, rows, Some(&mut sums), &mut go_on, |_, _, _| {})
+                }),
+                _ => step.loss_and_gradient(plan, &team, params, data, rows, Some(&mut sums), go_on, |_, _, _| {}),
             };
             let (loss, weight, penalty) = match outcome {
                 Outcome::Done { loss, weight, penalty } => (loss, weight, penalty),
                 Outcome::Diverged(what) => {
-                    ended = Some((Stopped::Diverged, diverged(&what, number, batch, rate)));
+                    ended = Some((Stopped::Diverged, diverged(&what, number, batch, lbfgs.is_none().then_some(rate))));
                     break 'epochs;
                 }
                 Outcome::Stopped => {
@@ -170,7 +179,7 @@ pub fn fit<T: Real>(
             epoch: number,
             loss: total / total_weight,
             metrics: sums.means(total_weight),
-            rate: rates[batches.count() - 1],
+            rate: lbfgs.as_ref().map_or(rates[batches.count() - 1], |lbfgs| lbfgs.step_length),
             grad_norm: sum_of_squares(&step.gradient).sqrt(),
             ..Epoch::default()
         };
@@ -185,7 +194,7 @@ pub fn fit<T: Real>(
             }
         }
         epoch.seconds = observer.seconds();
-        ended = stopping.reached(spec, &epoch);
+        ended = stopping.reached(spec, &epoch).or_else(|| lbfgs.as_mut().and_then(|lbfgs| lbfgs.ended.take()));
         let last = ended.is_some() || number + 1 == spec.epochs;
         let flow = observer.epoch_end(&epoch, last, state!());
         history.epochs.push(epoch);
@@ -246,11 +255,12 @@ fn by_callback(epoch: usize) -> (Stopped, String) {
     (Stopped::Callback, format!("a callback stopped training in epoch {}", epoch + 1))
 }
 
-fn diverged(what: &str, epoch: usize, batch: usize, rate: f64) -> String {
+fn diverged(what: &str, epoch: usize, batch: usize, rate: Option<f64>) -> String {
     let (epoch, step) = (epoch + 1, batch + 1);
+    let slower = rate.map_or(String::new(), |rate| format!("a learning rate below {rate}, "));
     format!(
         "training diverged: {what} in epoch {epoch}, step {step}; the weights are those before that step. \
-         Try a learning rate below {rate}, inputs scaled to mean 0 and variance 1, or another initializer"
+         Try {slower}inputs scaled to mean 0 and variance 1, or another initializer"
     )
 }
 
@@ -317,6 +327,9 @@ pub fn train_on_batch<T: Real>(
     let (Some(optimizer), Some(loss)) = (optimizer, plan.loss) else {
         return Err(Error::invalid("the model has no loss and optimizer yet: call compile"));
     };
+    if optimizer.pairs.is_some() {
+        return Err(Error::invalid("L-BFGS compares losses of the same rows, so it has no single step: call fit"));
+    }
     check_rate(rate)?;
     let mut sums = Sums::new(metrics, loss, plan.last())?;
     let rows = Batches::new(data.rows(), data.rows())?.rows(0).to_vec();
@@ -327,7 +340,7 @@ pub fn train_on_batch<T: Real>(
             optimizer.step(plan, &team, rate, params, &step.gradient);
             Ok((loss / weight + penalty, sums.means(weight)))
         }
-        Outcome::Diverged(what) => Err(Error::Invalid(diverged(&what, 0, 0, rate))),
+        Outcome::Diverged(what) => Err(Error::Invalid(diverged(&what, 0, 0, Some(rate)))),
         Outcome::Stopped => unreachable!("nobody asked to stop"),
     }
 }

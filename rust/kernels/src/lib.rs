@@ -13,6 +13,7 @@ mod rows;
 mod simd;
 mod tile;
 mod update;
+mod vectors;
 
 pub use activation::{Activation, activate, activate_in_place, multiply_slope};
 pub use buffer::{Buffer, padded, row_stride};
@@ -27,3 +28,4 @@ pub use rows::{
 };
 pub use simd::Real;
 pub use update::{Adam, Sgd, adam, add_penalty_gradient, sgd};
+pub use vectors::{add_multiple, dot};

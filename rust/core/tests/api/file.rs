@@ -1,6 +1,6 @@
 //! The model file: what goes in comes out, what is broken is told, what is there stays until the new one is whole.
 
-use crate::network::{Task, Watcher, adam, bits, fit_spec, layer, model, sgd, spec, with};
+use crate::network::{Task, Watcher, adam, bits, fit_spec, layer, lbfgs, model, sgd, spec, with};
 use dnn_core::{Error, Idle, Look, Model, OptimizerSpec, Params, Real, fit, from_bytes, predict, save, to_bytes};
 use ndarray::Array2;
 use std::fs;
@@ -61,7 +61,7 @@ fn a_model_that_was_never_compiled_comes_back_as_it_was() {
 
 #[test]
 fn training_goes_on_from_a_file_as_if_it_had_not_stopped() {
-    for optimizer in [sgd(0.9), adam(true)] {
+    for optimizer in [sgd(0.9), adam(true), lbfgs(2, 0.0, 0.0)] {
         let mut model = trained::<f32>(optimizer);
         let (mut copy, _) = read::<f32>(&to_bytes(&model, "").expect("it fits"));
         let task = Task::<f32>::regression(10, 2, 2);
@@ -110,7 +110,7 @@ fn error_or_valid(bytes: &[u8]) {
 
 #[test]
 fn any_flipped_bit_is_an_error_or_a_valid_model() {
-    for optimizer in [sgd(0.0), adam(true)] {
+    for optimizer in [sgd(0.0), adam(true), lbfgs(2, 0.0, 0.0)] {
         let bytes = to_bytes(&trained::<f32>(optimizer), "extra").expect("it fits");
         for at in 0..bytes.len() {
             for bit in 0..8 {

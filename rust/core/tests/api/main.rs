@@ -2,6 +2,7 @@
 
 mod divergence;
 mod file;
+mod lbfgs;
 mod network;
 mod params;
 mod plan;

@@ -58,6 +58,11 @@ pub fn adam(amsgrad: bool) -> OptimizerSpec {
     serde_json::from_value(wire).expect("the wire form of adam")
 }
 
+pub fn lbfgs(m: usize, gtol: f64, ftol: f64) -> OptimizerSpec {
+    let wire = json!({"name": "lbfgs", "m": m, "max_fun": 15000, "gtol": gtol, "ftol": ftol});
+    serde_json::from_value(wire).expect("the wire form of lbfgs")
+}
+
 /// A model that can be trained.
 pub fn model<T: Real>(n_inputs: usize, layers: Vec<Value>, loss_name: &str, optimizer: OptimizerSpec) -> Model<T> {
     let mut model = Model::new(spec::<T>(layers), n_inputs).expect("a network that fits");

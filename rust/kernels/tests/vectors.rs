@@ -1,0 +1,55 @@
+//! Long vectors against plain arithmetic: the same bits, at every tail, on every set.
+
+use dnn_kernels::{Isa, Real, add_multiple, dot};
+
+/// Numbers of both signs and several sizes, the same in every run.
+fn numbers<T: Real>(n: usize, seed: u64) -> Vec<T> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let draw = |_| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let unit = (state >> 40) as f64 / (1u64 << 24) as f64 - 0.5;
+        T::from_f64(unit * 10f64.powi((state >> 33) as i32 % 5 - 2))
+    };
+    (0..n).map(draw).collect()
+}
+
+/// The definition, in the order that is promised.
+fn plain_dot<T: Real>(a: &[T], b: &[T]) -> f64 {
+    let mut sums = [0.0; 16];
+    for (i, (a, b)) in a.iter().zip(b).enumerate() {
+        sums[i % 16] += a.to_f64() * b.to_f64();
+    }
+    sums.iter().sum()
+}
+
+fn agrees<T: Real>() {
+    for isa in Isa::available() {
+        for n in (0..70).chain([127, 128, 129, 1000, 4099]) {
+            let (a, b) = (numbers::<T>(n + 1, 3), numbers::<T>(n + 1, 5));
+            // From the second element on: nothing may rest on alignment.
+            let (a, b) = (&a[1..], &b[1..]);
+            assert_eq!(dot(isa, a, b).to_bits(), plain_dot(a, b).to_bits(), "{} {isa:?} {n}", T::NAME);
+            let mut y = b.to_vec();
+            y.push(T::from_f64(-12345.0));
+            add_multiple(isa, -0.37, a, &mut y[..n]);
+            for i in 0..n {
+                let expected = T::from_f64(b[i].to_f64() + -0.37 * a[i].to_f64());
+                assert_eq!(y[i], expected, "{} {isa:?} {n} at {i}", T::NAME);
+            }
+            assert_eq!(y[n].to_f64(), -12345.0, "what lies behind is not written");
+        }
+    }
+}
+
+#[test]
+fn a_dot_product_and_an_added_multiple_have_the_bits_of_plain_loops() {
+    agrees::<f32>();
+    agrees::<f64>();
+}
+
+#[test]
+fn a_dot_product_of_float32_does_not_lose_what_float32_would() {
+    // 2^24 + 1 is no float32: the sum of ones would stand still there.
+    let ones = vec![1.0f32; (1 << 24) + 64];
+    assert_eq!(dot(Isa::available()[0], &ones, &ones), ((1 << 24) + 64) as f64);
+}
