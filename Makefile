@@ -2,7 +2,7 @@
 # extension in release mode, the extras it needs. It takes Python, Rust and make.
 #
 #   make demo DATA=folder          MNIST or Fashion-MNIST files instead of scikit-learn's digits
-#   make bench PEERS=all           also PyTorch and JAX, in an environment of their own (.venv-bench)
+#   make bench PEERS=all           also PyTorch, JAX, ONNX Runtime, in an environment of their own (.venv-bench)
 #   make bench ARGS="--quick"      further arguments of python -m benchmarks
 #   make ... PYTHON=python3.12     another Python for the environment
 
@@ -51,7 +51,7 @@ check: $(DONE)/dev  ## all that must be green: formats, lints, types, stubs, tes
 	$(BIN)/python -m mypy.stubtest dnn._core
 	$(MAKE) --no-print-directory test
 
-bench: $(if $(findstring all,$(PEERS))$(findstring torch,$(PEERS))$(findstring jax,$(PEERS)),$(BENCH_DONE)/peers,$(DONE)/demo)  ## time dnn beside NumPy and scikit-learn; PEERS=all adds PyTorch and JAX
+bench: $(if $(findstring all,$(PEERS))$(findstring torch,$(PEERS))$(findstring jax,$(PEERS))$(findstring onnx,$(PEERS)),$(BENCH_DONE)/peers,$(DONE)/demo)  ## time dnn beside NumPy and scikit-learn; PEERS=all adds PyTorch, JAX, ONNX Runtime
 	mkdir -p build
 	$(dir $(<D))bin/python -m benchmarks $(if $(PEERS),--peers $(PEERS)) --json build/bench.json --plot build/bench.png $(ARGS)
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: time dnn beside NumPy, scikit-learn, PyTorch and JAX, in one run."""
+"""`python -m benchmarks`: time dnn beside NumPy, scikit-learn, PyTorch, JAX and ONNX Runtime, in one run."""
 
 from __future__ import annotations
 
@@ -98,11 +98,12 @@ def main() -> None:
         for worker in workers:
             worker.stop()
     present = [name for name in names if any(worker.name == name for worker in workers)]
-    first = runner.first_model(present, min(repeats, 3)) if asked.first_model else {}
+    training = [name for name in present if peers.ENTRIES[name].trains]
+    first = runner.first_model(training, min(repeats, 3)) if asked.first_model else {}
 
     if measured:
         print("\nTraining, microseconds per step / threads, and how many times faster dnn is:\n")
-        print(report.comparison(report.training_rows(measured), present))
+        print(report.comparison(report.training_rows(measured), training))
         compiled = {
             w.name: [r.compile_seconds for r in results if r.compile_seconds] for w, results in measured
         }
@@ -129,7 +130,7 @@ def main() -> None:
         report.to_json(asked.json, about, versions, measured, predicted, first, warnings)
         print(f"wrote {asked.json}")
     if asked.plot and measured:
-        print(report.plot(asked.plot, about, measured, present) or f"wrote {asked.plot}")
+        print(report.plot(asked.plot, about, measured, training) or f"wrote {asked.plot}")
 
 
 if __name__ == "__main__":

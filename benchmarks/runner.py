@@ -61,7 +61,10 @@ def work(pipe: Connection, name: str, threads: int) -> None:
             elif command == "prepare_prediction":
                 workload, rows = arguments
                 small = replace(workload, rows=workload.batch_size, epochs=1)
-                peer, _, _ = trained(peer_class, small, threads)
+                if peer_class.trains:
+                    peer, _, _ = trained(peer_class, small, threads)
+                else:
+                    peer = peer_class(small, *small.data(), threads)
                 predict = peer.predictor(workload.data_for_prediction(rows))
                 predict()
             elif command == "predict":
@@ -223,6 +226,8 @@ def training(
     results: dict[int, Result] = {}
     warm_up: dict[int, float] = {}
     for i, worker in enumerate(workers):
+        if not peers.ENTRIES[worker.name].trains:
+            continue
         try:
             compile_seconds, check, warm_up[i] = worker.ask("prepare", workload)
             results[i] = Result(worker.name, worker.threads, compile_seconds, check)

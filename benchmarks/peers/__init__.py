@@ -20,13 +20,17 @@ class Entry:
     needs: str
     module: str
     attribute: str
+    trains: bool = True
 
     def missing(self) -> str | None:
         """Why it can't run here, or None."""
-        try:
-            return None if importlib.util.find_spec(self.needs) else f"{self.needs} is not installed"
-        except ImportError as error:
-            return str(error)
+        for package in self.needs.split():
+            try:
+                if importlib.util.find_spec(package) is None:
+                    return f"{package} is not installed"
+            except ImportError as error:
+                return str(error)
+        return None
 
     def load(self) -> type[Peer]:
         return getattr(importlib.import_module(f"{__name__}.{self.module}"), self.attribute)
@@ -38,9 +42,10 @@ ENTRIES = {
     "sklearn": Entry("scikit-learn", "sklearn", "sklearn_peer", "ScikitLearn"),
     "torch": Entry("PyTorch", "torch", "torch_peer", "PyTorch"),
     "jax": Entry("JAX", "jax", "jax_peer", "Jax"),
+    "onnx": Entry("ONNX Runtime", "onnx onnxruntime", "onnx_peer", "OnnxRuntime", trains=False),
     "torch-bf16": Entry("PyTorch bf16", "torch", "torch_peer", "PyTorchBf16"),
 }
-DEFAULT = ("numpy", "sklearn", "torch", "jax")
+DEFAULT = ("numpy", "sklearn", "torch", "jax", "onnx")
 BLAS = (
     "OMP",
     "OPENBLAS",

@@ -20,6 +20,8 @@ class Peer:
     """
 
     compile_seconds = 0.0
+    # False for a system that only predicts: `reset` and `fit` are then never called.
+    trains = True
 
     def __init__(self, workload: Workload, x: Array, y: Array, threads: int):
         raise NotImplementedError
