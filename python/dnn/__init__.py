@@ -9,7 +9,7 @@ from dnn._callbacks import Callback, EarlyStopping, LambdaCallback
 from dnn._core import version as __version__
 from dnn._history import DivergenceWarning, History
 from dnn._initializers import Constant, Normal, Uniform
-from dnn._layers import Dense, Input
+from dnn._layers import Activation, Dense, Input
 from dnn._losses import (
     MAE,
     MSE,
@@ -22,6 +22,7 @@ from dnn._losses import (
     SquaredHinge,
 )
 from dnn._model import Sequential, load
+from dnn._noise import Dropout
 from dnn._optimizers import LBFGS, SGD, Adam
 from dnn._threads import get_num_threads, set_num_threads
 
@@ -33,6 +34,7 @@ __all__ = [
     "MSE",
     "SGD",
     "SSE",
+    "Activation",
     "Adam",
     "BinaryCrossEntropy",
     "Callback",
@@ -40,6 +42,7 @@ __all__ = [
     "CrossEntropy",
     "Dense",
     "DivergenceWarning",
+    "Dropout",
     "EarlyStopping",
     "HalfMSE",
     "Hinge",

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from dnn import (
-    _activations,
     _checks,
     _core,
     _data,
@@ -25,6 +24,7 @@ from dnn import (
     _weights,
 )
 from dnn._core import Network
+from dnn._layers import Dense
 from dnn._summary import Summary
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from dnn._data import Data
     from dnn._history import History
-    from dnn._layers import Dense, Input
+    from dnn._layers import Input, Layer
     from dnn._losses import Loss
     from dnn._optimizers import Optimizer
 
@@ -47,15 +47,14 @@ class Model:
 
     def __init__(
         self,
-        layers: Sequence[Input | Dense],
+        layers: Sequence[Input | Layer],
         *,
         seed: int | None = None,
         dtype: str = "float32",
         precision: str = "highest",
         isa: str | None = None,
     ) -> None:
-        n_inputs, dense = _layers.checked(layers)
-        self._layers = dense
+        n_inputs, self._layers = _layers.checked(layers)
         # 63 bits, so that a seed is an integer in every file format.
         drawn = int.from_bytes(os.urandom(8), "little") >> 1
         self._seed = drawn if seed is None else _checks.integer(seed, "seed", 0)
@@ -74,7 +73,7 @@ class Model:
     # What was said
 
     @property
-    def layers(self) -> tuple[Dense, ...]:
+    def layers(self) -> tuple[Layer, ...]:
         """The layers, first to last."""
         return self._layers
 
@@ -108,7 +107,7 @@ class Model:
     @property
     def n_outputs(self) -> int:
         """Units of the last layer."""
-        return int(self._layers[-1].units)
+        return _layers.n_outputs(self._layers)
 
     @property
     def n_parameters(self) -> int:
@@ -132,7 +131,7 @@ class Model:
 
     @property
     def _output(self) -> str:
-        return _activations.name_of(self._layers[-1].activation)
+        return self._layers[-1].output
 
     def summary(self) -> Summary:
         """A table of the layers, with the number of parameters.
@@ -157,7 +156,8 @@ class Model:
         return Summary(self._layers, self.n_inputs)
 
     def __repr__(self) -> str:
-        widths = "-".join(str(layer.units) for layer in self._layers)
+        dense = [layer for _, layer, _ in _layers.placed(self._layers, None) if isinstance(layer, Dense)]
+        widths = "-".join(str(layer.units) for layer in dense)
         inputs = "?" if self.n_inputs is None else self.n_inputs
         return f"<{type(self).__name__} {inputs}-{widths}, {self._dtype}, seed {self._seed}>"
 

@@ -6,14 +6,16 @@ Numbers, names and initial arrays come in and are checked; no weights and no sta
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from dnn import _activations, _checks, _initializers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike
 
-    from dnn._activations import Activation
+    from dnn._activations import Activation as Curve
     from dnn._initializers import Array, Initializer
 
 
@@ -47,8 +49,27 @@ class Input:
         _checks.integer(self.n, "n", 1)
 
 
+class Layer:
+    """Base of the layers. Those without units of their own are as wide as the layer below."""
+
+    kind: ClassVar[str]
+
+    def width(self, n_in: int | None) -> int | None:
+        """The number of outputs for `n_in` inputs, None where that isn't known yet."""
+        return n_in
+
+    def arrays(self, n_in: int) -> list[tuple[str, tuple[int, ...]]]:
+        """What its arrays of parameters are called, with their shapes, in the order of `get_weights`."""
+        return []
+
+    @property
+    def output(self) -> str:
+        """The name of the activation its outputs come from."""
+        return "identity"
+
+
 @dataclass(frozen=True)
-class Dense:
+class Dense(Layer):
     """A fully connected layer: z = x W + b, a = f(z).
 
     Parameters
@@ -87,8 +108,9 @@ class Dense:
     (64, 'relu', 0.0001)
     """
 
+    kind: ClassVar[str] = "dense"
     units: int
-    activation: str | Activation | None = None
+    activation: str | Curve | None = None
     _: KW_ONLY
     use_bias: bool = True
     weight_initializer: str | Initializer | Array | ArrayLike = "glorot_uniform"
@@ -110,35 +132,120 @@ class Dense:
             # An array is replaced by a copy, so that the layer doesn't change with the user's array.
             object.__setattr__(self, argument, resolved)
 
+    def width(self, n_in: int | None) -> int | None:
+        return int(self.units)
 
-def checked(layers: Any) -> tuple[int | None, tuple[Dense, ...]]:
+    def arrays(self, n_in: int) -> list[tuple[str, tuple[int, ...]]]:
+        weights, bias = ("weights", (n_in, int(self.units))), ("bias", (int(self.units),))
+        return [weights, bias] if self.use_bias else [weights]
+
+    @property
+    def output(self) -> str:
+        return _activations.name_of(self.activation)
+
+
+@dataclass(frozen=True)
+class Activation(Layer):
+    """An activation as a layer of its own: a = f(x), element by element; softmax by rows.
+
+    Directly behind a `Dense` without an activation it is computed together with it, at no cost.
+
+    Parameters
+    ----------
+    activation : str or LeakyReLU or ELU
+        As for `Dense`; softmax on the last layer only.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the activation is unknown, or can't be trained.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> layers = [dnn.Input(2), dnn.Dense(16), dnn.Activation("tanh"), dnn.Dense(1)]
+    >>> dnn.Sequential(layers, seed=1).predict([[0.0, 0.0]])
+    array([[0.]], dtype=float32)
+    """
+
+    kind: ClassVar[str] = "activation"
+    activation: str | Curve
+
+    def __post_init__(self) -> None:
+        if self.activation is None:
+            raise TypeError("activation must be a name such as 'relu', got None")
+        _activations.resolve(self.activation)
+
+    @property
+    def output(self) -> str:
+        return _activations.name_of(self.activation)
+
+
+class Placed(NamedTuple):
+    """A layer at its place in a network: what messages call it, and how many inputs it has, if known."""
+
+    name: str
+    layer: Layer
+    n_in: int | None
+
+
+def placed(layers: Sequence[Layer], n_inputs: int | None) -> list[Placed]:
+    """The layers with their names and widths, in the order in which x goes through them."""
+    found, width = [], n_inputs
+    for position, layer in enumerate(layers, 1):
+        found.append(Placed(str(position), layer, width))
+        width = layer.width(width)
+    return found
+
+
+def n_outputs(layers: Sequence[Layer]) -> int:
+    """The number of outputs of a network that was checked."""
+    width = None
+    for layer in layers:
+        width = layer.width(width)
+    if width is None:
+        raise ValueError("layers has no Dense layer")
+    return width
+
+
+def checked(layers: Any) -> tuple[int | None, tuple[Layer, ...]]:
     """The number of inputs, if an `Input` says it, and the layers of `layers`, which has to be a network."""
     given = _checks.sequence(layers, "layers", "Sequential([Dense(16, 'relu'), Dense(1)])")
     n_inputs = None
     if given and isinstance(given[0], Input):
         n_inputs = int(given.pop(0).n)
-    if not given:
-        raise ValueError("layers has no Dense layer; give at least one, for example [Dense(1)]")
     for position, layer in enumerate(given, 1):
-        if isinstance(layer, Input):
-            raise ValueError(f"layer {position} is an Input; an Input stands in front of all other layers")
-        if isinstance(layer, type) and issubclass(layer, (Dense, Input)):
-            raise TypeError(
-                f"layer {position} is the class {layer.__name__}; make one of it: {layer.__name__}(...)"
-            )
-        if not isinstance(layer, Dense):
-            raise TypeError(
-                f"layer {position} must be a layer such as Dense(16, 'relu'), got {_checks.shown(layer)}"
-            )
-        is_softmax = _activations.name_of(layer.activation) == "softmax"
-        if is_softmax and position < len(given):
-            raise ValueError(
-                f"layer {position} has activation 'softmax', which belongs on the last layer; use 'relu' or "
-                "'tanh' on hidden layers"
-            )
-        if is_softmax and layer.units == 1:
-            raise ValueError(
-                f"layer {position} is a softmax of one unit, which is always 1; use 'sigmoid' for two "
-                "classes, or give it one unit for each class"
-            )
+        _check_layer(layer, position)
+    if not any(isinstance(layer, Dense) for layer in given):
+        raise ValueError("layers has no Dense layer; give at least one, for example [Dense(1)]")
+    everything = placed(given, n_inputs)
+    for place in everything:
+        if place.layer.output == "softmax":
+            _check_softmax(place, is_last=place is everything[-1])
     return n_inputs, tuple(given)
+
+
+def _check_layer(layer: Any, position: int) -> None:
+    if isinstance(layer, Input):
+        raise ValueError(f"layer {position} is an Input; an Input stands in front of all other layers")
+    if isinstance(layer, type) and issubclass(layer, (Layer, Input)):
+        raise TypeError(
+            f"layer {position} is the class {layer.__name__}; make one of it: {layer.__name__}(...)"
+        )
+    if not isinstance(layer, Layer):
+        raise TypeError(
+            f"layer {position} must be a layer such as Dense(16, 'relu'), got {_checks.shown(layer)}"
+        )
+
+
+def _check_softmax(place: Placed, *, is_last: bool) -> None:
+    if not is_last:
+        raise ValueError(
+            f"layer {place.name} has activation 'softmax', which belongs on the last layer; use 'relu' or "
+            "'tanh' on hidden layers"
+        )
+    if place.layer.width(place.n_in) == 1:
+        raise ValueError(
+            f"layer {place.name} is a softmax of one unit, which is always 1; use 'sigmoid' for two "
+            "classes, or give it one unit for each class"
+        )

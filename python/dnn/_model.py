@@ -30,7 +30,7 @@ class Sequential(Inspectable):
 
     Parameters
     ----------
-    layers : list of Dense
+    layers : list of layers such as Dense
         First to last; the last one is the output. An `Input(n)` may stand in front.
     seed : int, optional
         0 or more: the source of all that is random. The same seed gives the same bits, for any number of

@@ -13,18 +13,22 @@ from typing import Any, NamedTuple
 
 from dnn import _activations, _initializers, _losses, _optimizers
 from dnn._initializers import Array
-from dnn._layers import Dense
+from dnn._layers import Activation, Dense, Layer
 from dnn._losses import Loss
+from dnn._noise import Dropout
 from dnn._optimizers import Optimizer
 
 # Raised when a model file gets a key that older versions would misread.
-FORMAT = 1
+FORMAT = 2
+
+# Layers whose fields are all there is to say.
+_PLAIN: dict[str, type[Layer]] = {cls.kind: cls for cls in (Dropout,)}
 
 
-def network(layers: Sequence[Dense], *, seed: int, dtype: str, precision: str, isa: str | None) -> str:
+def network(layers: Sequence[Layer], *, seed: int, dtype: str, precision: str, isa: str | None) -> str:
     """What `Network` is built from. The loss comes with `compile`."""
     spec = {"dtype": dtype, "precision": precision, "isa": isa, "seed": seed, "loss": None}
-    return _dumps({**spec, "layers": [_layer(layer) for layer in layers]})
+    return _dumps({**spec, "layers": _network_layers(layers)})
 
 
 def loss(loss: Loss) -> str:
@@ -50,7 +54,7 @@ def metrics(names: Sequence[str]) -> str:
 class Described(NamedTuple):
     """What a model file says beside the network's own numbers."""
 
-    layers: tuple[Dense, ...]
+    layers: tuple[Layer, ...]
     seed: int
     dtype: str
     precision: str
@@ -75,7 +79,7 @@ def to_file(described: Described, steps: int) -> str:
     return _dumps(
         {
             "format": FORMAT,
-            "layers": [_layer(layer) for layer in described.layers],
+            "layers": _network_layers(described.layers),
             "seed": described.seed,
             "dtype": described.dtype,
             "precision": described.precision,
@@ -119,15 +123,27 @@ def _read_description(said: Mapping[str, Any]) -> Described:
     )
 
 
-def _layer(layer: Dense) -> dict[str, Any]:
-    activation = _activations.resolve(layer.activation)
-    activation_name = activation if isinstance(activation, str) else activation.name
+def _network_layers(layers: Sequence[Layer]) -> list[dict[str, Any]]:
+    return [_layer(layer, above) for layer, above in zip(layers, [*layers[1:], None], strict=True)]
+
+
+def _layer(layer: Layer, above: Layer | None) -> dict[str, Any]:
+    """A layer, and the one above it, whose activation may be meant."""
+    if isinstance(layer, Dense):
+        return {"kind": layer.kind, **_dense(layer, above)}
+    if isinstance(layer, Activation):
+        return {"kind": layer.kind, "activation": _named(_activations.resolve(layer.activation))}
+    return {"kind": layer.kind, **_fields(layer)}
+
+
+def _dense(layer: Dense, above: Layer | None) -> dict[str, Any]:
+    follows = above.output if isinstance(above, Activation) and layer.output == "identity" else layer.output
     return {
         "units": int(layer.units),
-        "activation": _named(activation),
+        "activation": _named(_activations.resolve(layer.activation)),
         "use_bias": bool(layer.use_bias),
-        "weight_initializer": _initializer(layer.weight_initializer, activation_name),
-        "bias_initializer": _initializer(layer.bias_initializer, activation_name),
+        "weight_initializer": _initializer(layer.weight_initializer, follows),
+        "bias_initializer": _initializer(layer.bias_initializer, follows),
         "l1": float(layer.l1),
         "l2": float(layer.l2),
         "trainable": bool(layer.trainable),
@@ -145,25 +161,31 @@ def _initializer(initializer: Any, activation: str) -> dict[str, Any]:
 
 def _named(thing: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
     """{"name": ..., and every field of a dataclass as a plain bool or float}."""
-    if isinstance(thing, str):
-        return {"name": thing}
-    wire: dict[str, Any] = {"name": thing.name}
-    for field in fields(thing):
-        if field.name not in without:
-            value = getattr(thing, field.name)
-            # NumPy's scalars are not JSON; the dataclasses have checked that only bools and real numbers are
-            # here.
-            plain = {"bool": bool, "int": int}.get(str(field.type), float)
-            wire[field.name] = plain(value)
-    return wire
+    return {"name": thing} if isinstance(thing, str) else {"name": thing.name, **_fields(thing, without)}
 
 
-def _read_layer(wire: Mapping[str, Any]) -> Dense:
+def _fields(thing: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    # NumPy's scalars are not JSON; the dataclasses have checked that only bools and real numbers are here.
+    return {
+        field.name: {"bool": bool, "int": int}.get(str(field.type), float)(getattr(thing, field.name))
+        for field in fields(thing)
+        if field.name not in without
+    }
+
+
+def _read_layer(wire: Mapping[str, Any]) -> Layer:
     said = dict(wire)
-    units, activation = said.pop("units"), said.pop("activation")
-    said["weight_initializer"] = _read_or_name(said["weight_initializer"], _initializers.WITH_PARAMETERS)
-    said["bias_initializer"] = _read_or_name(said["bias_initializer"], _initializers.WITH_PARAMETERS)
-    return Dense(units, _read_or_name(activation, _activations.WITH_PARAMETERS), **said)
+    kind = said.pop("kind")
+    if kind in _PLAIN:
+        return _PLAIN[kind](**said)
+    activation = _read_or_name(said.pop("activation"), _activations.WITH_PARAMETERS)
+    if kind == Activation.kind:
+        return Activation(activation, **said)
+    if kind != Dense.kind:
+        raise ValueError(f"there is no layer {kind!r}")
+    for argument in ("weight_initializer", "bias_initializer"):
+        said[argument] = _read_or_name(said[argument], _initializers.WITH_PARAMETERS)
+    return Dense(said.pop("units"), activation, **said)
 
 
 def _read_or_name(wire: Mapping[str, Any], classes: Mapping[str, Any]) -> Any:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dnn import _activations, _weights
+from dnn import _layers, _weights
+from dnn._layers import Activation, Dense
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dnn._layers import Dense
+    from dnn._layers import Layer, Placed
 
 _TITLES = ("layer", "output shape", "activation", "parameters", "trainable")
 
@@ -17,32 +18,39 @@ _TITLES = ("layer", "output shape", "activation", "parameters", "trainable")
 class Summary:
     """A model as a table; `print` it, or let a notebook show it."""
 
-    def __init__(self, layers: Sequence[Dense], n_inputs: int | None) -> None:
+    def __init__(self, layers: Sequence[Layer], n_inputs: int | None) -> None:
         self.rows: list[tuple[str, str, str, str, str]] = []
         self.n_parameters: int | None = 0
         self.n_trainable: int | None = 0
         if n_inputs is not None:
             self.rows.append(("Input", f"(rows, {n_inputs})", "", "0", ""))
-        width = n_inputs
-        for position, layer in enumerate(layers, 1):
-            self._add(position, layer, width)
-            width = int(layer.units)
+        for place in _layers.placed(layers, n_inputs):
+            self._add(place)
 
-    def _add(self, position: int, layer: Dense, width: int | None) -> None:
-        weights = None if width is None else sum(slot.size for slot in _weights.slots([layer], width))
-        bias = int(layer.units) if layer.use_bias else 0
-        trained = "yes" if layer.trainable else "no"
-        if layer.trainable and layer.use_bias and not layer.trainable_bias:
-            trained = "weights"
-        shape = f"(rows, {layer.units})"
-        activation = _activations.name_of(layer.activation)
-        count = "unknown" if weights is None else f"{weights:,}"
-        self.rows.append((f"Dense {position}", shape, activation, count, trained))
-        if weights is None or self.n_parameters is None or self.n_trainable is None:
+    def _add(self, place: Placed) -> None:
+        layer, width = place.layer, place.layer.width(place.n_in)
+        arrays = _weights.slots([layer], place.n_in or 1)
+        is_known = place.n_in is not None or not arrays
+        count = sum(slot.size for slot in arrays)
+        trained, learns = "", 0
+        if arrays:
+            trained, learns = ("yes", count) if getattr(layer, "trainable", True) else ("no", 0)
+        if trained == "yes" and isinstance(layer, Dense) and layer.use_bias and not layer.trainable_bias:
+            trained, learns = "weights", count - int(layer.units)
+        self.rows.append(
+            (
+                f"{type(layer).__name__} {place.name}",
+                f"(rows, {'?' if width is None else width})",
+                layer.output if isinstance(layer, (Dense, Activation)) else "",
+                f"{count:,}" if is_known else "unknown",
+                trained,
+            )
+        )
+        if not is_known or self.n_parameters is None or self.n_trainable is None:
             self.n_parameters = self.n_trainable = None
             return
-        self.n_parameters += weights
-        self.n_trainable += {"yes": weights, "weights": weights - bias, "no": 0}[trained]
+        self.n_parameters += count
+        self.n_trainable += learns
 
     def _totals(self) -> str:
         if self.n_parameters is None or self.n_trainable is None:

@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dnn import _arrays, _checks
+from dnn import _arrays, _checks, _layers
 from dnn._initializers import Array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dnn._layers import Dense
+    from dnn._layers import Layer
 
 
 class Slot(NamedTuple):
-    """One array of parameters: which layer it belongs to (counted from 1), what it is, and its shape."""
+    """One array of parameters: what its layer is called and is, what the array is called, and its shape."""
 
-    layer: int
+    name: str
+    layer: Layer
     kind: str
     shape: tuple[int, ...]
 
@@ -35,41 +36,41 @@ class Slot(NamedTuple):
 
     @property
     def title(self) -> str:
-        return f"{self.kind} of layer {self.layer}"
+        return f"{self.kind} of layer {self.name}"
 
 
-def slots(layers: Sequence[Dense], n_inputs: int) -> list[Slot]:
+def slots(layers: Sequence[Layer], n_inputs: int) -> list[Slot]:
     """The arrays of a network in order: W (n_in, units) and, with a bias, b (units,) of each layer."""
-    found = []
-    for position, layer in enumerate(layers, 1):
-        found.append(Slot(position, "weights", (n_inputs, int(layer.units))))
-        if layer.use_bias:
-            found.append(Slot(position, "bias", (int(layer.units),)))
-        n_inputs = int(layer.units)
-    return found
+    return [
+        Slot(name, layer, kind, shape)
+        for name, layer, n_in in _layers.placed(layers, n_inputs)
+        for kind, shape in layer.arrays(n_in or n_inputs)
+    ]
 
 
 def initial(
-    layers: Sequence[Dense], n_inputs: int, drawn: list[NDArray[Any]], dtype: str
+    layers: Sequence[Layer], n_inputs: int, drawn: list[NDArray[Any]], dtype: str
 ) -> list[NDArray[Any]]:
     """The arrays `drawn` by the extension, with those in place that users gave as initializers."""
     arrays = list(drawn)
     for at, slot in enumerate(slots(layers, n_inputs)):
         argument = "weight_initializer" if slot.kind == "weights" else "bias_initializer"
-        given = getattr(layers[slot.layer - 1], argument)
+        given = getattr(slot.layer, argument, None)
         if isinstance(given, Array):
-            arrays[at] = _arrays.exact(given.values, f"{argument} of layer {slot.layer}", slot.shape, dtype)
+            arrays[at] = _arrays.exact(given.values, f"{argument} of layer {slot.name}", slot.shape, dtype)
     return arrays
 
 
-def has_arrays(layers: Sequence[Dense]) -> bool:
+def has_arrays(layers: Sequence[Layer]) -> bool:
     """Whether any initializer is an array."""
     return any(
-        isinstance(f, Array) for layer in layers for f in (layer.weight_initializer, layer.bias_initializer)
+        isinstance(getattr(layer, argument, None), Array)
+        for _, layer, _ in _layers.placed(layers, None)
+        for argument in ("weight_initializer", "bias_initializer")
     )
 
 
-def checked(given: Any, layers: Sequence[Dense], n_inputs: int | None, dtype: str) -> list[NDArray[Any]]:
+def checked(given: Any, layers: Sequence[Layer], n_inputs: int | None, dtype: str) -> list[NDArray[Any]]:
     """`given`, a list of arrays, as new arrays that fit; `n_inputs` None takes it from the first."""
     example = "model.set_weights([W1, b1, W2, b2])"
     if isinstance(given, np.ndarray) and given.dtype.kind != "O":

@@ -61,6 +61,7 @@ impl<T: Typed> Shared<T> {
         if let Some(optimizer) = &mut shared.optimizer {
             std::mem::swap(optimizer, state.optimizer);
         }
+        std::mem::swap(&mut shared.running, state.running);
         shared.epochs = state.epochs;
         self.in_hook.store(in_hook, Ordering::SeqCst);
     }
@@ -351,7 +352,7 @@ impl Network {
         with!(self, shared => {
             let found = detached(py, || {
                 let model = shared.read();
-                data.with(&model.plan, |data| dnn_core::gradients(&model, data, n_threads))
+                data.with(&model.plan, |data| dnn_core::gradients(&model, data, false, n_threads))
             })?;
             let found = found.map_err(convert::error)?;
             Ok((found.loss, convert::arrays(py, found.gradients)?))
@@ -388,7 +389,7 @@ impl Network {
         with!(self, shared => {
             let found = detached(py, || {
                 let model = shared.read();
-                data.with(&model.plan, |data| dnn_core::gradients(&model, data, n_threads))
+                data.with(&model.plan, |data| dnn_core::gradients(&model, data, false, n_threads))
             })?;
             let deltas = found.map_err(convert::error)?.deltas;
             convert::arrays(py, deltas.into_iter().map(|delta| delta.into_dyn()).collect())
@@ -407,9 +408,9 @@ impl Network {
         with!(self, shared => {
             let found = detached(py, || {
                 let model = shared.read();
-                data.with(&model.plan, |data| dnn_core::input_gradients(&model, data, n_threads))
+                data.with(&model.plan, |data| dnn_core::gradients(&model, data, true, n_threads))
             })?;
-            Ok(found.map_err(convert::error)?.into_pyarray(py).into_any())
+            Ok(found.map_err(convert::error)?.dx.into_pyarray(py).into_any())
         })
     }
 

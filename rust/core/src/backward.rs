@@ -3,58 +3,117 @@
 //! In: x, the activations and the last delta in the workspace. Out: the gradient, in the layout of the parameters.
 //! Every delta is formed from the weights as they were in the forward pass; nothing is updated here.
 
+use crate::forward::{Mode, copy, draw};
 use crate::params::Params;
-use crate::plan::Plan;
+use crate::plan::{Kind, Layer, Place, Plan};
 use crate::workspace::{Workspace, view, view_mut};
-use dnn_kernels::{Below, Real, Team, View, ViewMut};
+use dnn_kernels::{Activation, Below, Real, Team, View, ViewMut};
 
-/// Walks the layers from the last to the first; `seen(layer, delta)` is shown each delta.
+/// Walks the layers from the last to the first; `seen(place, delta)` is shown dL/dz of each layer, and dL/dx where the
+/// workspace has room for it.
 ///
 /// With `accumulate` the gradient is added to. Returns the first layer met whose gradient is not finite.
 pub fn backward<T: Real>(
     plan: &Plan,
     team: &Team,
     params: &Params<T>,
+    mode: Mode,
     x: View<T>,
     work: &mut Workspace<T>,
     accumulate: bool,
     gradient: &mut Params<T>,
-    mut seen: impl FnMut(usize, View<T>),
+    mut seen: impl FnMut(Place, View<T>),
 ) -> Option<usize> {
     let mut not_finite = None;
+    let wants_dx = !work.dx.is_empty();
     for (index, layer) in plan.layers.iter().enumerate().rev() {
         let [even, odd] = &mut work.delta;
         let (delta, next) = if index % 2 == 0 { (even, odd) } else { (odd, even) };
         let delta = view(delta, x.rows, layer);
-        seen(index, delta);
+        seen(Place::Layer(index), delta);
         let input = match index.checked_sub(1) {
             None => x,
             Some(below) => view(&work.a[below], x.rows, &plan.layers[below]),
         };
-        // dL/dW = x^T delta, dL/db = sum over the rows of delta
-        let mut finite = true;
-        if layer.trainable_weights {
-            let dw = ViewMut::new(&mut gradient[layer.weights()], layer.n_in, layer.n_out, layer.stride);
-            finite &= dnn_kernels::weight_gradient(plan.isa, team, input, delta, accumulate, dw);
-        }
-        if layer.trainable_bias {
-            finite &= dnn_kernels::column_sums(plan.isa, team, delta, accumulate, &mut gradient[layer.bias()]);
-        }
+        let finite = parameters(plan, team, layer, input, delta, accumulate, gradient);
         if !finite && not_finite.is_none() {
             not_finite = Some(index);
         }
         // Below the lowest layer that learns, nobody needs a delta.
-        let Some(below) = index.checked_sub(1).filter(|_| plan.layers[..index].iter().any(|layer| layer.trainable()))
-        else {
+        if !wants_dx && !plan.layers[..index].iter().any(Layer::trainable) {
+            break;
+        }
+        let Some(below) = index.checked_sub(1) else {
+            let mut dx = ViewMut::new(&mut work.dx, x.rows, plan.n_inputs, dnn_kernels::row_stride::<T>(plan.n_inputs));
+            to_input(plan, team, params, mode, layer, delta, None, &mut dx);
+            seen(Place::Input, dx.as_view());
             break;
         };
-        // delta of the layer below = (delta W^T) f'(z)
-        let (lower, rows) = (&plan.layers[below], x.rows);
+        // delta of the layer below = dL/da f'(z)
+        let lower = &plan.layers[below];
         let z = if work.z[below].is_empty() { &work.a[below] } else { &work.z[below] };
-        let into =
-            Below { activation: lower.activation(), a: view(&work.a[below], rows, lower), z: view(z, rows, lower) };
-        let w = params.weights(layer);
-        dnn_kernels::input_gradient(plan.isa, team, delta, w, Some(into), view_mut(next, rows, lower));
+        let (a, z) = (view(&work.a[below], x.rows, lower), view(z, x.rows, lower));
+        let activation = lower.activation();
+        let mut next = view_mut(next, x.rows, lower);
+        let done = to_input(plan, team, params, mode, layer, delta, Some(Below { activation, a, z }), &mut next);
+        if !done && activation != Activation::Identity {
+            dnn_kernels::multiply_slope_rows(plan.isa, team, activation, next, a, z);
+        }
     }
     not_finite
+}
+
+/// The gradient of the parameters of a layer, from its input and its delta. Returns whether it is finite.
+fn parameters<T: Real>(
+    plan: &Plan,
+    team: &Team,
+    layer: &Layer,
+    input: View<T>,
+    delta: View<T>,
+    accumulate: bool,
+    gradient: &mut Params<T>,
+) -> bool {
+    let mut finite = true;
+    match layer.kind {
+        Kind::Dense => {
+            // dL/dW = x^T delta, dL/db = sum over the rows of delta
+            if layer.trainable_weights {
+                let dw = ViewMut::new(&mut gradient[layer.weights()], layer.n_in, layer.n_out, layer.stride);
+                finite &= dnn_kernels::weight_gradient(plan.isa, team, input, delta, accumulate, dw);
+            }
+            if layer.trainable_bias {
+                finite &= dnn_kernels::column_sums(plan.isa, team, delta, accumulate, &mut gradient[layer.bias()]);
+            }
+        }
+        Kind::Activation | Kind::Noise { .. } => {}
+    }
+    finite
+}
+
+/// dL/da of the layer below, from the delta of a layer: what its z is of its input, the other way round.
+///
+/// Where the layer can, it multiplies by f'(z) of the layer below as well; returns whether it did.
+fn to_input<T: Real>(
+    plan: &Plan,
+    team: &Team,
+    params: &Params<T>,
+    mode: Mode,
+    layer: &Layer,
+    delta: View<T>,
+    below: Option<Below<T>>,
+    out: &mut ViewMut<T>,
+) -> bool {
+    let out = ViewMut::new(out.data, out.rows, out.columns, out.stride);
+    match layer.kind {
+        Kind::Dense => {
+            dnn_kernels::input_gradient(plan.isa, team, delta, params.weights(layer), below, out);
+            return true;
+        }
+        Kind::Activation => copy(plan, team, delta, out),
+        Kind::Noise { noise, key } => match draw(key, mode) {
+            Some(draw) => dnn_kernels::noise_gradient(plan.isa, team, noise, draw, delta, out),
+            None => copy(plan, team, delta, out),
+        },
+    }
+    false
 }

@@ -9,6 +9,7 @@ use crate::optimizer::Optimizer;
 use crate::pairs::Pairs;
 use crate::params::Params;
 use crate::plan::Plan;
+use crate::running::Running;
 use crate::spec::{OptimizerSpec, Spec};
 use dnn_kernels::Real;
 use ndarray::ArrayD;
@@ -20,7 +21,7 @@ use std::io::Write;
 use std::path::Path;
 
 /// Of the file, in its header. Another layout gets another number.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The header's entry "dnn".
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,6 +35,7 @@ struct Header {
     /// Pairs of L-BFGS.
     #[serde(default)]
     pairs: usize,
+    batches: u64,
     extra: String,
 }
 
@@ -50,6 +52,7 @@ pub fn to_bytes<T: Real>(model: &Model<T>, extra: &str) -> Result<Vec<u8>, Error
         steps: model.optimizer.as_ref().map_or(0, |optimizer| optimizer.steps),
         epochs: model.epochs,
         pairs: model.optimizer.as_ref().and_then(|optimizer| optimizer.pairs.as_ref()).map_or(0, Pairs::len),
+        batches: model.running.batches,
         extra: extra.to_owned(),
     };
     let mut tensors = Vec::new();
@@ -131,7 +134,8 @@ pub fn from_bytes<T: Real>(bytes: &[u8]) -> Result<Option<(Model<T>, String)>, E
             Some(optimizer)
         }
     };
-    Ok(Some((Model { spec: header.spec, plan, params, optimizer, epochs: header.epochs }, header.extra)))
+    let running = Running { batches: header.batches };
+    Ok(Some((Model { spec: header.spec, plan, params, running, optimizer, epochs: header.epochs }, header.extra)))
 }
 
 /// Writes [`to_bytes`] to a file, all or nothing.
@@ -177,10 +181,12 @@ fn memories<T: Real>(optimizer: &mut Optimizer<T>) -> [(&'static str, &mut Optio
 /// The names of the arrays of a store, in the order of [`Params::to_arrays`].
 fn names(plan: &Plan, prefix: &str) -> Vec<String> {
     let mut names = Vec::new();
-    for (index, layer) in plan.layers.iter().enumerate() {
-        names.push(format!("{prefix}layer{}.weights", index + 1));
+    for layer in &plan.layers {
+        if !layer.weights().is_empty() {
+            names.push(format!("{prefix}layer{}.weights", layer.name));
+        }
         if layer.use_bias {
-            names.push(format!("{prefix}layer{}.bias", index + 1));
+            names.push(format!("{prefix}layer{}.bias", layer.name));
         }
     }
     names

@@ -1,11 +1,12 @@
 //! Forward: a block of rows through the network.
 //!
-//! In: x and the parameters. Out: `a = f(x W + b)` of every layer in the workspace. It never changes a parameter.
+//! In: x, the parameters, and whether the network is learning. Out: z and `a = f(z)` of every layer in the workspace.
+//! It never changes a parameter, nor anything else of a model.
 
 use crate::params::Params;
-use crate::plan::{Layer, Output, Plan};
+use crate::plan::{Kind, Layer, Output, Plan};
 use crate::workspace::{Workspace, view, view_mut};
-use dnn_kernels::{Activation, Real, Team, View};
+use dnn_kernels::{Activation, Draw, Real, Team, View, ViewMut};
 
 /// How far the last layer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +17,30 @@ pub enum Last {
     AsLossTakesIt,
 }
 
+/// Whether the network is learning, for layers that act differently then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It is used: no noise.
+    Inference,
+    /// It learns: these are rows of a batch.
+    Training {
+        /// The number of the batch in the life of the model.
+        batch: u64,
+        /// The place in the batch of the first row.
+        first_row: usize,
+    },
+}
+
 /// Runs the rows of x, (rows, n_inputs), through all layers.
-pub fn forward<T: Real>(plan: &Plan, team: &Team, params: &Params<T>, x: View<T>, last: Last, work: &mut Workspace<T>) {
+pub fn forward<T: Real>(
+    plan: &Plan,
+    team: &Team,
+    params: &Params<T>,
+    mode: Mode,
+    x: View<T>,
+    last: Last,
+    work: &mut Workspace<T>,
+) {
     let fused = last == Last::AsLossTakesIt && plan.loss.is_some_and(|loss| loss.takes_z());
     for (index, layer) in plan.layers.iter().enumerate() {
         let (done, rest) = work.a.split_at_mut(index);
@@ -26,13 +49,23 @@ pub fn forward<T: Real>(plan: &Plan, team: &Team, params: &Params<T>, x: View<T>
             Some(below) => view(&done[below], x.rows, &plan.layers[below]),
         };
         let (a, z) = (&mut rest[0], &mut work.z[index]);
-        let is_last = index + 1 == plan.layers.len();
-        dense(plan, team, params, layer, input, fused && is_last, z, a);
+        let linear = fused && index + 1 == plan.layers.len();
+        match layer.kind {
+            Kind::Dense => dense(plan, team, params, layer, input, linear, z, a),
+            Kind::Activation => activate(plan, team, layer, input, linear, z, view_mut(a, x.rows, layer)),
+            Kind::Noise { noise, key } => match draw(key, mode) {
+                Some(draw) => dnn_kernels::add_noise(plan.isa, team, noise, draw, input, view_mut(a, x.rows, layer)),
+                None => copy(plan, team, input, view_mut(a, x.rows, layer)),
+            },
+        }
+        if layer.output == Output::Softmax && !linear {
+            dnn_kernels::softmax_in_place(plan.isa, view_mut(a, x.rows, layer));
+        }
     }
 }
 
-/// One layer: `z = x W + b`, `a = f(z)`; `linear` leaves a = z.
-pub fn dense<T: Real>(
+/// `z = x W + b`, `a = f(z)`; `linear`, or a softmax, leaves a = z.
+fn dense<T: Real>(
     plan: &Plan,
     team: &Team,
     params: &Params<T>,
@@ -46,7 +79,26 @@ pub fn dense<T: Real>(
     let kept = (!z.is_empty()).then(|| view_mut(z, x.rows, layer));
     let (w, bias) = (params.weights(layer), params.bias(layer));
     dnn_kernels::forward(plan.isa, team, x, w, bias, activation, kept, view_mut(a, x.rows, layer));
-    if layer.output == Output::Softmax && !linear {
-        dnn_kernels::softmax_in_place(plan.isa, view_mut(a, x.rows, layer));
+}
+
+/// `z = x`, kept where it is needed, and `a = f(z)`; `linear`, or a softmax, leaves a = z.
+fn activate<T: Real>(plan: &Plan, team: &Team, layer: &Layer, x: View<T>, linear: bool, z: &mut [T], a: ViewMut<T>) {
+    let activation = if linear { Activation::Identity } else { layer.activation() };
+    if !z.is_empty() {
+        copy(plan, team, x, view_mut(z, x.rows, layer));
+    }
+    dnn_kernels::activate_rows(plan.isa, team, activation, x, a);
+}
+
+/// `to = x`, with zeros in the padding.
+pub fn copy<T: Real>(plan: &Plan, team: &Team, x: View<T>, to: ViewMut<T>) {
+    dnn_kernels::activate_rows(plan.isa, team, Activation::Identity, x, to);
+}
+
+/// The numbers that noise draws from the stream of this key, while the network learns.
+pub fn draw(key: u64, mode: Mode) -> Option<Draw> {
+    match mode {
+        Mode::Inference => None,
+        Mode::Training { batch, first_row } => Some(Draw { key, batch, first_row }),
     }
 }

@@ -18,8 +18,8 @@ use rand_distr::{Distribution, StandardNormal};
 /// [`Error::Memory`] where the buffer can't be had.
 pub fn initialize<T: Real>(plan: &Plan) -> Result<Params<T>, Error> {
     let mut params = Params::zeroed(plan)?;
-    for (index, layer) in plan.layers.iter().enumerate() {
-        let rng = |purpose| stream(plan.seed, purpose, index as u64);
+    for layer in &plan.layers {
+        let rng = |purpose| stream(plan.seed, purpose, layer.number);
         fill(layer.weight_initializer, layer, &mut params[layer.weights()], &mut rng(Purpose::Weights));
         fill(layer.bias_initializer, layer, &mut params[layer.bias()], &mut rng(Purpose::Biases));
     }

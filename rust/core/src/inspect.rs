@@ -5,12 +5,12 @@
 use crate::batches::Batches;
 use crate::data::{Data, Rows};
 use crate::error::Error;
-use crate::forward::dense;
+use crate::forward::{Last, Mode, forward};
 use crate::model::Model;
 use crate::params::Params;
-use crate::plan::{Layer, Plan};
+use crate::plan::{Place, Plan, Shown};
 use crate::step::{Outcome, Step, penalty};
-use crate::workspace::{Workspace, view, view_mut};
+use crate::workspace::{Workspace, view};
 use dnn_kernels::{Real, Team, View};
 use ndarray::{Array2, ArrayD, Axis, Slice};
 
@@ -23,7 +23,7 @@ pub struct Activations<T> {
     pub a: Array2<T>,
 }
 
-/// z and a of every layer, first layer first.
+/// z and a of every layer, first layer first, as a network in use has them: without noise.
 ///
 /// # Errors
 /// [`Error::Invalid`] for x of another width; [`Error::Memory`].
@@ -32,22 +32,19 @@ pub fn trace<T: Real>(model: &Model<T>, x: &Rows<T>, threads: usize) -> Result<V
     let (rows, columns) = x.shape();
     crate::data::check_inputs(plan, rows, columns)?;
     let mut work = Workspace::new(plan, rows, true)?;
-    let team = Team::of(threads);
     let data: Vec<T> = (0..rows).flat_map(|i| x.row(i).iter().copied()).collect();
-    for (index, layer) in plan.layers.iter().enumerate() {
-        let (done, rest) = work.a.split_at_mut(index);
-        let input = match index.checked_sub(1) {
-            None => View::new(&data, rows, columns, columns),
-            Some(below) => view(&done[below], rows, &plan.layers[below]),
-        };
-        dense(plan, &team, &model.params, layer, input, false, &mut work.z[index], &mut rest[0]);
+    let x = View::new(&data, rows, columns, columns);
+    forward(plan, &Team::of(threads), &model.params, Mode::Inference, x, Last::Activated, &mut work);
+    let mut shown = Vec::new();
+    for (layer, (z, a)) in plan.layers.iter().zip(work.z.iter().zip(&work.a)) {
+        let a = to_array(view(a, rows, layer));
+        let z = if z.is_empty() { a.clone() } else { to_array(view(z, rows, layer)) };
+        if layer.shown == Shown::Twice {
+            shown.push(Activations { z: z.clone(), a: z.clone() });
+        }
+        shown.push(Activations { z, a });
     }
-    let layers = plan.layers.iter().enumerate();
-    let tight = |(index, layer): (usize, &Layer)| Activations {
-        z: to_array(view(&work.z[index], rows, layer)),
-        a: to_array(view(&work.a[index], rows, layer)),
-    };
-    Ok(layers.map(tight).collect())
+    Ok(shown)
 }
 
 /// What a batch of all rows does to a model, without doing it.
@@ -59,6 +56,8 @@ pub struct Gradients<T: Real> {
     pub gradients: Vec<ArrayD<T>>,
     /// dL/dz of every layer, (rows, n_out), first layer first.
     pub deltas: Vec<Array2<T>>,
+    /// dL/dx, (rows, n_inputs), where it was asked for.
+    pub dx: Array2<T>,
 }
 
 /// The plan with nothing frozen: a derivative exists whether or not anyone follows it.
@@ -70,50 +69,52 @@ fn unfrozen(plan: &Plan) -> Plan {
     plan
 }
 
-/// Loss, gradients and deltas of all rows.
+/// Loss, gradients and deltas of all rows, as the next batch of the model: with its noise.
 ///
 /// # Errors
 /// [`Error::Invalid`] where the loss or a gradient is not finite; [`Error::Memory`].
-pub fn gradients<T: Real>(model: &Model<T>, data: &Data<T>, threads: usize) -> Result<Gradients<T>, Error> {
+pub fn gradients<T: Real>(
+    model: &Model<T>,
+    data: &Data<T>,
+    with_dx: bool,
+    threads: usize,
+) -> Result<Gradients<T>, Error> {
     let plan = &unfrozen(&model.plan);
     let rows = Batches::new(data.rows(), data.rows())?.rows(0).to_vec();
     let mut step = Step::new(plan, data, rows.len())?;
+    // On the way to x every layer is passed, also below the lowest with parameters.
+    if with_dx || !plan.layers[0].trainable() {
+        step = step.with_dx(plan)?;
+    }
     let mut deltas: Vec<_> = plan.layers.iter().map(|layer| Array2::default((rows.len(), layer.n_out))).collect();
-    let team = Team::of(threads);
-    let keep = |start: usize, layer: usize, delta: View<T>| {
+    let mut dx = Array2::default((rows.len(), plan.n_inputs));
+    let (team, number) = (Team::of(threads), model.running.batches);
+    let keep = |start: usize, place: Place, delta: View<T>| {
         let rows = Slice::from(start..start + delta.rows);
-        deltas[layer].slice_axis_mut(Axis(0), rows).assign(&to_array(delta));
+        let kept = match place {
+            Place::Input => &mut dx,
+            Place::Layer(index) => &mut deltas[index],
+        };
+        kept.slice_axis_mut(Axis(0), rows).assign(&to_array(delta));
     };
-    match step.loss_and_gradient(plan, &team, &model.params, data, &rows, None, || true, keep) {
+    match step.loss_and_gradient(plan, &team, &model.params, number, data, &rows, None, || true, keep) {
         Outcome::Done { loss, weight, penalty } => {
-            Ok(Gradients { loss: loss / weight + penalty, gradients: step.gradient.to_arrays(plan), deltas })
+            let mut shown = Vec::new();
+            for (layer, delta) in plan.layers.iter().zip(deltas) {
+                if layer.shown == Shown::Twice {
+                    shown.push(delta.clone());
+                }
+                shown.push(delta);
+            }
+            let gradients = step.gradient.to_arrays(plan);
+            Ok(Gradients { loss: loss / weight + penalty, gradients, deltas: shown, dx })
         }
         Outcome::Diverged(what) => Err(Error::Invalid(format!("{what}; scale the inputs or the weights down"))),
         Outcome::Stopped => unreachable!("nobody asked to stop"),
     }
 }
 
-/// dL/dx, (rows, n_inputs): the delta of the first layer times its weights, transposed.
-///
-/// # Errors
-/// As [`gradients`].
-pub fn input_gradients<T: Real>(model: &Model<T>, data: &Data<T>, threads: usize) -> Result<Array2<T>, Error> {
-    let plan = &model.plan;
-    let deltas = gradients(model, data, threads)?.deltas;
-    let first = &plan.layers[0];
-    let rows = data.rows();
-    // A layer as wide as the inputs gives the result its padding.
-    let stride = dnn_kernels::row_stride::<T>(plan.n_inputs);
-    let shape = Layer { n_out: plan.n_inputs, stride, ..first.clone() };
-    let mut out = vec![T::ZERO; rows * stride];
-    let delta = deltas[0].as_standard_layout();
-    let delta = View::new(delta.as_slice().expect("standard layout"), rows, first.n_out, first.n_out);
-    let (team, w) = (Team::of(threads), model.params.weights(first));
-    dnn_kernels::input_gradient(plan.isa, &team, delta, w, None, view_mut(&mut out, rows, &shape));
-    Ok(to_array(view(&out, rows, &shape)))
-}
-
-/// `(L(p + h) - L(p - h)) / 2h` for every parameter p.
+/// `(L(p + h) - L(p - h)) / 2h` for every parameter p, each time with the noise of the next batch of the model.
 ///
 /// # Errors
 /// [`Error::Memory`].
@@ -123,14 +124,14 @@ pub fn numeric_gradients<T: Real>(model: &Model<T>, data: &Data<T>, h: f64) -> R
     let mut step = Step::new(plan, data, rows.len())?;
     let mut params = model.params.duplicate()?;
     let mut gradient = Params::zeroed(plan)?;
-    let team = Team::solo();
+    let (team, number) = (Team::solo(), Some(model.running.batches));
     for layer in &plan.layers {
         for range in [layer.weights(), layer.bias()] {
             for at in range.clone().filter(|at| (at - range.start) % layer.stride < layer.n_out) {
                 let p = params[at];
                 let mut loss_at = |x: T| {
                     params[at] = x;
-                    let (loss, weight) = step.loss(plan, &team, &params, data, &rows, None);
+                    let (loss, weight) = step.loss(plan, &team, &params, number, data, &rows, None);
                     loss / weight + penalty(plan, &params)
                 };
                 let (up, down) = (T::from_f64(p.to_f64() + h), T::from_f64(p.to_f64() - h));

@@ -14,6 +14,7 @@ mod forward;
 mod history;
 mod init;
 mod inspect;
+mod layer;
 mod lbfgs;
 mod line_search;
 mod loss;
@@ -25,6 +26,7 @@ mod params;
 mod plan;
 mod predict;
 mod rng;
+mod running;
 mod spec;
 mod step;
 mod stopping;
@@ -36,14 +38,17 @@ pub use dnn_kernels::{Isa, IsaError, Real, cpu_features};
 pub use error::Error;
 pub use file::{from_bytes, save, to_bytes};
 pub use history::{Epoch, History, Stopped};
-pub use inspect::{Activations, Gradients, gradients, input_gradients, numeric_gradients, trace};
+pub use inspect::{Activations, Gradients, gradients, numeric_gradients, trace};
+pub use layer::{Kind, Layer, Output, Place, Shown};
 pub use model::Model;
 pub use optimizer::Optimizer;
 pub use params::Params;
-pub use plan::{Layer, Output, Plan};
+pub use plan::Plan;
 pub use predict::{Idle, Look, is_brief, predict};
 pub use rng::{Purpose, shuffle, stream, uniform};
+pub use running::Running;
 pub use spec::{
-    ActivationSpec, BatchSize, Dtype, FitSpec, Initializer, LayerSpec, LossSpec, Metric, OptimizerSpec, Precision, Spec,
+    ActivationSpec, BatchSize, DenseSpec, Dtype, FitSpec, Initializer, LayerSpec, LossSpec, Metric, OptimizerSpec,
+    Precision, Spec,
 };
 pub use train::{Flow, Observer, State, evaluate, fit, train_on_batch};

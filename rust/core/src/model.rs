@@ -1,10 +1,11 @@
-//! A model: a plan, its parameters, and the memory of its optimizer.
+//! A model: a plan, its parameters, what is gathered beside them, and the memory of its optimizer.
 
 use crate::error::Error;
 use crate::init::initialize;
 use crate::optimizer::Optimizer;
 use crate::params::Params;
 use crate::plan::Plan;
+use crate::running::Running;
 use crate::spec::{LossSpec, OptimizerSpec, Spec};
 use dnn_kernels::Real;
 
@@ -17,6 +18,8 @@ pub struct Model<T: Real> {
     pub plan: Plan,
     /// Weights and biases.
     pub params: Params<T>,
+    /// What is gathered beside them while it learns.
+    pub running: Running,
     /// There once `compile` was called.
     pub optimizer: Option<Optimizer<T>>,
     /// Epochs begun in the life of the model: each has an order of the rows of its own.
@@ -31,7 +34,7 @@ impl<T: Real> Model<T> {
     pub fn new(spec: Spec, n_inputs: usize) -> Result<Model<T>, Error> {
         let plan = Plan::new::<T>(&spec, n_inputs)?;
         let params = initialize(&plan)?;
-        Ok(Model { spec, plan, params, optimizer: None, epochs: 0 })
+        Ok(Model { spec, plan, params, running: Running::new(), optimizer: None, epochs: 0 })
     }
 
     /// Sets the loss and a new optimizer; the weights stay.
@@ -53,6 +56,7 @@ impl<T: Real> Model<T> {
     pub fn duplicate(&self) -> Result<Model<T>, Error> {
         let optimizer = self.optimizer.as_ref().map(Optimizer::duplicate).transpose()?;
         let (spec, plan, params) = (self.spec.clone(), self.plan.clone(), self.params.duplicate()?);
-        Ok(Model { spec, plan, params, optimizer, epochs: self.epochs })
+        let running = self.running.duplicate()?;
+        Ok(Model { spec, plan, params, running, optimizer, epochs: self.epochs })
     }
 }

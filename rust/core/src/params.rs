@@ -20,9 +20,9 @@ impl<T: Real> Params<T> {
     /// [`Error::Memory`] that names the largest layer.
     pub fn zeroed(plan: &Plan) -> Result<Params<T>, Error> {
         Buffer::zeroed(plan.len).map(Params).ok_or_else(|| {
-            let largest = plan.layers.iter().enumerate().max_by_key(|(_, layer)| layer.n_parameters());
-            let what = largest.map_or(String::new(), |(index, layer)| {
-                format!("the network (its largest layer is layer {}, {} x {})", index + 1, layer.n_in, layer.n_out)
+            let largest = plan.layers.iter().max_by_key(|layer| layer.n_parameters());
+            let what = largest.map_or(String::new(), |layer| {
+                format!("the network (its largest layer is layer {}, {} x {})", layer.name, layer.n_in, layer.n_out)
             });
             Error::memory(what, Some(plan.len), size_of::<T>())
         })
@@ -50,7 +50,7 @@ impl<T: Real> Params<T> {
     /// Weights, then the bias where there is one, of every layer.
     pub fn to_arrays(&self, plan: &Plan) -> Vec<ArrayD<T>> {
         let mut arrays = Vec::new();
-        for layer in &plan.layers {
+        for layer in plan.layers.iter().filter(|layer| layer.n_parameters() > 0) {
             let w = self.weights(layer);
             arrays.push(Array2::from_shape_fn((layer.n_in, layer.n_out), |(i, j)| w.row(i)[j]).into_dyn());
             if let Some(bias) = self.bias(layer) {
@@ -65,19 +65,18 @@ impl<T: Real> Params<T> {
     /// # Errors
     /// [`Error::Invalid`] that names the layer whose array does not fit or is not finite.
     pub fn set_arrays(&mut self, plan: &Plan, arrays: &[ArrayViewD<T>]) -> Result<(), Error> {
-        let expected: Vec<(usize, &Layer, bool)> = plan
+        let expected: Vec<(&Layer, bool)> = plan
             .layers
             .iter()
-            .enumerate()
-            .flat_map(|(index, layer)| [(index + 1, layer, false), (index + 1, layer, true)])
-            .filter(|(_, layer, bias)| !bias || layer.use_bias)
+            .flat_map(|layer| [(layer, false), (layer, true)])
+            .filter(|(layer, bias)| if *bias { layer.use_bias } else { layer.weight_rows > 0 })
             .collect();
         if arrays.len() != expected.len() {
             let (need, got) = (expected.len(), arrays.len());
             return Err(Error::Invalid(format!("the network has {need} arrays of weights and biases, got {got}")));
         }
-        for (array, &(number, layer, bias)) in arrays.iter().zip(&expected) {
-            let name = if bias { "bias" } else { "weights" };
+        for (array, &(layer, bias)) in arrays.iter().zip(&expected) {
+            let (name, number) = (if bias { "bias" } else { "weights" }, &layer.name);
             let need: &[usize] = if bias { &[layer.n_out] } else { &[layer.n_in, layer.n_out] };
             if array.shape() != need {
                 let got = array.shape();
@@ -93,7 +92,7 @@ impl<T: Real> Params<T> {
                 )));
             }
         }
-        for (array, &(_, layer, bias)) in arrays.iter().zip(&expected) {
+        for (array, &(layer, bias)) in arrays.iter().zip(&expected) {
             let range = if bias { layer.bias() } else { layer.weights() };
             let rows = array
                 .to_shape((if bias { 1 } else { layer.n_in }, layer.n_out))

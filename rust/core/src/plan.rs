@@ -4,89 +4,17 @@
 //! Sizes are computed with checked arithmetic; a network that can't be addressed is refused with its layer and bytes.
 
 use crate::error::Error;
+pub use crate::layer::{Kind, Layer, Output, Place, Shown};
 use crate::loss::Loss;
-use crate::spec::{ActivationSpec, Initializer, LayerSpec, Spec};
-use dnn_kernels::{Activation, Isa, Real, row_stride};
+use crate::rng;
+use crate::spec::{ActivationSpec, DenseSpec, Initializer, LayerSpec, Spec};
+use dnn_kernels::{Activation, Isa, Noise, Real, row_stride};
 use std::ops::Range;
-
-/// What is applied to z of a layer.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Output {
-    /// A function of each element.
-    Pointwise(Activation),
-    /// A function of each row; only on the last layer.
-    Softmax,
-}
-
-/// A dense layer with its place in the parameter buffer: `n_in` rows of weights, then the bias as one more row.
-#[derive(Clone, Debug)]
-pub struct Layer {
-    /// Inputs.
-    pub n_in: usize,
-    /// Outputs.
-    pub n_out: usize,
-    /// What is applied to z.
-    pub output: Output,
-    /// Whether there is a bias row.
-    pub use_bias: bool,
-    /// Where the block starts in the buffer.
-    pub start: usize,
-    /// From one row of the block to the next.
-    pub stride: usize,
-    /// What learns, as ranges of the buffer.
-    pub trainable_weights: bool,
-    /// Whether the bias learns.
-    pub trainable_bias: bool,
-    /// Penalty on |W|.
-    pub l1: f64,
-    /// Penalty on W^2.
-    pub l2: f64,
-    /// How W is drawn.
-    pub weight_initializer: Initializer,
-    /// How b is drawn.
-    pub bias_initializer: Initializer,
-}
-
-impl Layer {
-    /// The weights in the buffer, padding included.
-    pub fn weights(&self) -> Range<usize> {
-        self.start..self.start + self.n_in * self.stride
-    }
-
-    /// The bias in the buffer, padding included: the last row of the block. Empty without a bias.
-    pub fn bias(&self) -> Range<usize> {
-        let start = self.weights().end;
-        start..start + if self.use_bias { self.stride } else { 0 }
-    }
-
-    /// Number of weights and biases.
-    pub fn n_parameters(&self) -> usize {
-        self.n_in * self.n_out + if self.use_bias { self.n_out } else { 0 }
-    }
-
-    /// The activation, where it is pointwise; softmax leaves z as it is.
-    pub fn activation(&self) -> Activation {
-        match self.output {
-            Output::Pointwise(activation) => activation,
-            Output::Softmax => Activation::Identity,
-        }
-    }
-
-    /// Whether training has to keep z beside a.
-    pub fn keeps_z(&self) -> bool {
-        self.activation().needs_z()
-    }
-
-    /// Whether anything of the layer learns.
-    pub fn trainable(&self) -> bool {
-        self.trainable_weights || self.trainable_bias
-    }
-}
 
 /// A network that was checked.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// First hidden layer first.
+    /// In the order in which x goes through them.
     pub layers: Vec<Layer>,
     /// Columns of x.
     pub n_inputs: usize,
@@ -111,50 +39,27 @@ impl Plan {
         if n_inputs == 0 {
             return Err(Error::invalid("the network needs at least one input column, got 0"));
         }
-        let Some(last) = spec.layers.len().checked_sub(1) else {
-            return Err(Error::invalid("the network needs at least one layer, got none"));
-        };
         let isa = match &spec.isa {
             Some(name) => Isa::named(name),
             None => Isa::preferred(),
         };
         let isa = isa.map_err(|error| Error::invalid(error.to_string()))?;
-        let mut layers = Vec::with_capacity(spec.layers.len());
-        let (mut n_in, mut start) = (n_inputs, 0usize);
-        for (index, layer) in spec.layers.iter().enumerate() {
-            let number = index + 1;
-            check_layer(number, layer, index == last)?;
-            let stride = checked_stride::<T>(layer.units);
-            let rows = n_in.checked_add(usize::from(layer.use_bias));
-            let size = stride.zip(rows).and_then(|(stride, rows)| stride.checked_mul(rows));
-            let end = size.and_then(|size| start.checked_add(size)).filter(|&end| end <= isize::MAX as usize / 16);
-            let (Some(stride), Some(end)) = (stride, end) else {
-                let count = n_in.checked_mul(layer.units);
-                return Err(Error::memory(
-                    format_args!("layer {number} ({n_in} x {})", layer.units),
-                    count,
-                    size_of::<T>(),
-                ));
-            };
-            layers.push(Layer {
-                n_in,
-                n_out: layer.units,
-                output: output_of(layer.activation),
-                use_bias: layer.use_bias,
-                start,
-                stride,
-                trainable_weights: layer.trainable,
-                trainable_bias: layer.trainable && layer.trainable_bias && layer.use_bias,
-                l1: layer.l1,
-                l2: layer.l2,
-                weight_initializer: layer.weight_initializer,
-                bias_initializer: layer.bias_initializer,
-            });
-            (n_in, start) = (layer.units, end);
+        let mut list =
+            List { layers: Vec::with_capacity(spec.layers.len()), width: n_inputs, end: 0, number: 0, seed: spec.seed };
+        list.add_all::<T>(&spec.layers)?;
+        let List { layers, end, .. } = list;
+        let Some(last) = layers.last() else {
+            return Err(Error::invalid("the network needs at least one layer, got none"));
+        };
+        let softmax = layers[..layers.len() - 1].iter().find(|layer| layer.output == Output::Softmax);
+        if let Some(Layer { name, .. }) = softmax {
+            return Err(Error::Invalid(format!(
+                "layer {name}: softmax is for the last layer; give hidden layers relu, tanh or another"
+            )));
         }
-        let loss = spec.loss.map(|loss| Loss::new(loss, &layers[last])).transpose()?;
+        let loss = spec.loss.map(|loss| Loss::new(loss, last)).transpose()?;
         let trainable = trainable_ranges(&layers);
-        Ok(Plan { layers, n_inputs, len: start, loss, isa, seed: spec.seed, trainable })
+        Ok(Plan { layers, n_inputs, len: end, loss, isa, seed: spec.seed, trainable })
     }
 
     /// Columns of the output.
@@ -175,6 +80,131 @@ impl Plan {
     /// Multiply-adds of a training step of so many rows, roughly.
     pub fn work(&self, rows: usize) -> usize {
         self.len.saturating_mul(3).saturating_mul(rows.saturating_add(4))
+    }
+}
+
+/// The flat list of layers while it grows.
+struct List {
+    layers: Vec<Layer>,
+    /// Outputs of the last layer.
+    width: usize,
+    /// Where the block of the last layer ends in the parameter buffer.
+    end: usize,
+    /// Layers that were asked for so far.
+    number: u64,
+    seed: u64,
+}
+
+impl List {
+    fn add_all<T: Real>(&mut self, specs: &[LayerSpec]) -> Result<(), Error> {
+        for (index, spec) in specs.iter().enumerate() {
+            let name = (index + 1).to_string();
+            // An activation is no layer of its own where the dense layer just below can take it over.
+            let fuses = index > 0 && matches!(specs[index - 1], LayerSpec::Dense(_));
+            self.add::<T>(spec, &name, fuses)?;
+            self.number += 1;
+        }
+        Ok(())
+    }
+
+    fn add<T: Real>(&mut self, spec: &LayerSpec, name: &str, fuses: bool) -> Result<(), Error> {
+        let identity = Output::Pointwise(Activation::Identity);
+        match spec {
+            LayerSpec::Dense(dense) => {
+                check_dense(name, dense)?;
+                let layer = self.dense::<T>(dense, name)?;
+                check_output(&layer)?;
+                self.push(layer);
+            }
+            LayerSpec::Activation { activation } => {
+                check_activation(name, *activation)?;
+                let output = output_of(*activation);
+                let layer = match self.layers.last_mut() {
+                    Some(below) if fuses && below.output == identity => {
+                        (below.output, below.shown) = (output, Shown::Twice);
+                        return check_output(below);
+                    }
+                    _ => Layer { output, ..self.plain::<T>(Kind::Activation, name)? },
+                };
+                check_output(&layer)?;
+                self.push(layer);
+            }
+            LayerSpec::Dropout { rate } => {
+                check_rate(name, *rate)?;
+                self.noise::<T>(Noise::Dropout { rate: *rate }, name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, layer: Layer) {
+        (self.width, self.end) = (layer.n_out, layer.bias().end);
+        self.layers.push(layer);
+    }
+
+    fn noise<T: Real>(&mut self, noise: Noise, name: &str) -> Result<(), Error> {
+        let key = rng::key(self.seed, rng::Purpose::Noise, self.number);
+        let layer = self.plain::<T>(Kind::Noise { noise, key }, name)?;
+        self.push(layer);
+        Ok(())
+    }
+
+    /// A layer without parameters, as wide as the one below.
+    fn plain<T: Real>(&self, kind: Kind, name: &str) -> Result<Layer, Error> {
+        let width = self.width;
+        let Some(stride) = checked_stride::<T>(width) else {
+            return Err(Error::memory(format_args!("layer {name} (of width {width})"), Some(width), size_of::<T>()));
+        };
+        Ok(Layer {
+            kind,
+            name: name.into(),
+            number: self.number,
+            shown: Shown::Once,
+            n_in: width,
+            n_out: width,
+            output: Output::Pointwise(Activation::Identity),
+            weight_rows: 0,
+            use_bias: false,
+            start: self.end,
+            stride,
+            trainable_weights: false,
+            trainable_bias: false,
+            l1: 0.0,
+            l2: 0.0,
+            weight_initializer: Initializer::Zeros,
+            bias_initializer: Initializer::Zeros,
+        })
+    }
+
+    fn dense<T: Real>(&self, dense: &DenseSpec, name: &str) -> Result<Layer, Error> {
+        let n_in = self.width;
+        let stride = checked_stride::<T>(dense.units);
+        let rows = n_in.checked_add(usize::from(dense.use_bias));
+        let size = stride.zip(rows).and_then(|(stride, rows)| stride.checked_mul(rows));
+        let end = size.and_then(|size| self.end.checked_add(size)).filter(|&end| end <= isize::MAX as usize / 16);
+        let (Some(stride), Some(_)) = (stride, end) else {
+            let count = n_in.checked_mul(dense.units);
+            return Err(Error::memory(format_args!("layer {name} ({n_in} x {})", dense.units), count, size_of::<T>()));
+        };
+        Ok(Layer {
+            kind: Kind::Dense,
+            name: name.into(),
+            number: self.number,
+            shown: Shown::Once,
+            n_in,
+            n_out: dense.units,
+            output: output_of(dense.activation),
+            weight_rows: n_in,
+            use_bias: dense.use_bias,
+            start: self.end,
+            stride,
+            trainable_weights: dense.trainable,
+            trainable_bias: dense.trainable && dense.trainable_bias && dense.use_bias,
+            l1: dense.l1,
+            l2: dense.l2,
+            weight_initializer: dense.weight_initializer,
+            bias_initializer: dense.bias_initializer,
+        })
     }
 }
 
@@ -207,31 +237,47 @@ fn output_of(activation: ActivationSpec) -> Output {
     })
 }
 
-fn check_layer(number: usize, layer: &LayerSpec, last: bool) -> Result<(), Error> {
-    let refuse = |message: String| Err(Error::Invalid(format!("layer {number}: {message}")));
-    if layer.units == 0 {
-        return refuse("units must be at least 1, got 0".into());
+fn check_output(layer: &Layer) -> Result<(), Error> {
+    if layer.output == Output::Softmax && layer.n_out == 1 {
+        let name = &layer.name;
+        return Err(Error::Invalid(format!(
+            "layer {name}: softmax of one unit is always 1; use sigmoid, or one unit for each class"
+        )));
     }
-    match layer.activation {
-        ActivationSpec::Softmax if !last => {
-            return refuse("softmax is for the last layer; give hidden layers relu, tanh or another".into());
-        }
-        ActivationSpec::Softmax if layer.units == 1 => {
-            return refuse("softmax of one unit is always 1; use sigmoid, or one unit for each class".into());
-        }
+    Ok(())
+}
+
+fn check_rate(name: &str, rate: f64) -> Result<(), Error> {
+    if (0.0..1.0).contains(&rate) {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!("layer {name}: rate must be in [0, 1), got {rate}")))
+}
+
+fn check_activation(name: &str, activation: ActivationSpec) -> Result<(), Error> {
+    let refuse = |message: String| Err(Error::Invalid(format!("layer {name}: {message}")));
+    match activation {
         // The derivative is taken from the output, which must tell the sides of the kink apart.
         ActivationSpec::LeakyRelu { slope } if !(0.0..1.0).contains(&slope) => {
-            return refuse(format!("slope of leaky_relu must be in [0, 1), got {slope}"));
+            refuse(format!("slope of leaky_relu must be in [0, 1), got {slope}"))
         }
         ActivationSpec::Elu { alpha } if !(alpha > 0.0 && alpha.is_finite()) => {
-            return refuse(format!("alpha of elu must be positive, got {alpha}"));
+            refuse(format!("alpha of elu must be positive, got {alpha}"))
         }
         // Its inverse has to be a number of float32 too.
         ActivationSpec::Celu { alpha } if !(1e-6..=1e6).contains(&alpha) => {
-            return refuse(format!("alpha of celu must be from 1e-6 to 1e6, got {alpha}"));
+            refuse(format!("alpha of celu must be from 1e-6 to 1e6, got {alpha}"))
         }
-        _ => {}
+        _ => Ok(()),
     }
+}
+
+fn check_dense(name: &str, layer: &DenseSpec) -> Result<(), Error> {
+    let refuse = |message: String| Err(Error::Invalid(format!("layer {name}: {message}")));
+    if layer.units == 0 {
+        return refuse("units must be at least 1, got 0".into());
+    }
+    check_activation(name, layer.activation)?;
     for (name, value) in [("l1", layer.l1), ("l2", layer.l2)] {
         if !(value >= 0.0 && value.is_finite()) {
             return refuse(format!("{name} must be 0 or more, got {value}"));

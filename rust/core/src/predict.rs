@@ -4,7 +4,7 @@
 //! product computes it as one chain of its own, in whatever block of rows it lies.
 
 use crate::error::Error;
-use crate::forward::{Last, forward};
+use crate::forward::{Last, Mode, forward};
 use crate::params::Params;
 use crate::plan::Plan;
 use crate::workspace::Workspace;
@@ -182,7 +182,7 @@ impl<T: Real> Call<'_, T> {
             return false;
         }
         let x = View::new(x, x.len() / columns, columns, columns);
-        forward(plan, team, self.params, x, Last::Activated, work);
+        forward(plan, team, self.params, Mode::Inference, x, Last::Activated, work);
         let last = plan.last();
         let a = work.a.last().expect("a plan has layers");
         for (to, from) in out.chunks_exact_mut(last.n_out).zip(a.chunks_exact(last.stride)) {

@@ -16,6 +16,8 @@ pub enum Purpose {
     Shuffle = 3,
     /// The division of rows into training and validation; the index is 0.
     Split = 4,
+    /// Noise of a layer while the network learns; the index is the layer. Its numbers are those of a [`key`].
+    Noise = 5,
 }
 
 /// The stream of this name.
@@ -25,6 +27,11 @@ pub fn stream(seed: u64, purpose: Purpose, index: u64) -> ChaCha8Rng {
     key[8..16].copy_from_slice(&(purpose as u64).to_le_bytes());
     key[16..24].copy_from_slice(&index.to_le_bytes());
     ChaCha8Rng::from_seed(key)
+}
+
+/// The key of a counter-based generator (`noise.rs` of the kernels) for the stream of this name.
+pub fn key(seed: u64, purpose: Purpose, index: u64) -> u64 {
+    stream(seed, purpose, index).next_u64()
 }
 
 /// A number in [0, 1): the upper 53 bits of a draw.

@@ -41,10 +41,20 @@ pub enum Precision {
     Highest,
 }
 
+/// A layer by its kind; `layer.rs` says what each does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names of the field")]
+pub enum LayerSpec {
+    Dense(DenseSpec),
+    Activation { activation: ActivationSpec },
+    Dropout { rate: f64 },
+}
+
 /// A dense layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LayerSpec {
+pub struct DenseSpec {
     /// Number of outputs.
     pub units: usize,
     /// Applied to `x W + b`.

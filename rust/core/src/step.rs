@@ -7,10 +7,10 @@ use crate::backward::backward;
 use crate::batches::{BLOCK_ROWS, Batch, blocks};
 use crate::data::Data;
 use crate::error::Error;
-use crate::forward::{Last, forward};
+use crate::forward::{Last, Mode, forward};
 use crate::metrics::Sums;
 use crate::params::Params;
-use crate::plan::Plan;
+use crate::plan::{Place, Plan};
 use crate::workspace::{Workspace, view};
 use dnn_kernels::{Real, Team, View, add_penalty_gradient, sum_of_magnitudes, sum_of_squares};
 
@@ -45,19 +45,28 @@ impl<T: Real> Step<T> {
         Ok(Step { gradient, work, batch: Batch::with_capacity(data, capacity)? })
     }
 
-    /// Loss and gradient of the rows with these numbers.
+    /// The same with dL/dx.
     ///
-    /// `go_on` is asked after every block; `seen(rows done, layer, delta)` is shown the deltas.
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn with_dx(self, plan: &Plan) -> Result<Step<T>, Error> {
+        Ok(Step { work: self.work.with_dx(plan)?, ..self })
+    }
+
+    /// Loss and gradient of the rows with these numbers, the batch of this number in the life of the model.
+    ///
+    /// `go_on` is asked after every block; `seen(rows done, place, delta)` is shown what [`backward`] shows.
     pub fn loss_and_gradient(
         &mut self,
         plan: &Plan,
         team: &Team,
         params: &Params<T>,
+        number: u64,
         data: &Data<T>,
         rows: &[u32],
         mut sums: Option<&mut Sums>,
         mut go_on: impl FnMut() -> bool,
-        mut seen: impl FnMut(usize, usize, View<T>),
+        mut seen: impl FnMut(usize, Place, View<T>),
     ) -> Outcome {
         let weight = weight_of(data, rows);
         let mut total = 0.0;
@@ -67,32 +76,44 @@ impl<T: Real> Step<T> {
                 return Outcome::Stopped;
             }
             let done = block.start;
-            let loss = self.forward_and_loss(plan, team, params, data, &rows[block], weight, sums.as_deref_mut());
+            let mode = Mode::Training { batch: number, first_row: done };
+            let loss = self.forward_and_loss(plan, team, params, mode, data, &rows[block], weight, sums.as_deref_mut());
             if !loss.is_finite() {
                 return Outcome::Diverged(self.blame(plan));
             }
             total += loss;
             let x = self.batch.x();
-            let broken =
-                backward(plan, team, params, x, &mut self.work, accumulate, &mut self.gradient, |layer, delta| {
-                    seen(done, layer, delta);
-                });
+            let broken = backward(
+                plan,
+                team,
+                params,
+                mode,
+                x,
+                &mut self.work,
+                accumulate,
+                &mut self.gradient,
+                |place, delta| {
+                    seen(done, place, delta);
+                },
+            );
             if let Some(layer) = broken {
-                return Outcome::Diverged(format!("the gradient of layer {} is not finite", layer + 1));
+                return Outcome::Diverged(format!("the gradient of layer {} is not finite", plan.layers[layer].name));
             }
         }
         match self.add_penalty(plan, params) {
             Ok(penalty) => Outcome::Done { loss: total, weight, penalty },
-            Err(layer) => Outcome::Diverged(format!("the penalty of layer {} is not finite", layer + 1)),
+            Err(layer) => Outcome::Diverged(format!("the penalty of layer {} is not finite", plan.layers[layer].name)),
         }
     }
 
-    /// The loss of the rows, without a gradient: (sum of the weighted losses, sum of the weights).
+    /// The loss of the rows, without a gradient: (sum of the weighted losses, sum of the weights). With the `number` of
+    /// a batch it is the loss from which the network would learn, else that of its use.
     pub fn loss(
         &mut self,
         plan: &Plan,
         team: &Team,
         params: &Params<T>,
+        number: Option<u64>,
         data: &Data<T>,
         rows: &[u32],
         mut sums: Option<&mut Sums>,
@@ -100,7 +121,9 @@ impl<T: Real> Step<T> {
         let weight = weight_of(data, rows);
         let mut total = 0.0;
         for block in blocks(rows.len()) {
-            total += self.forward_and_loss(plan, team, params, data, &rows[block], weight, sums.as_deref_mut());
+            let first_row = block.start;
+            let mode = number.map_or(Mode::Inference, |batch| Mode::Training { batch, first_row });
+            total += self.forward_and_loss(plan, team, params, mode, data, &rows[block], weight, sums.as_deref_mut());
         }
         (total, weight)
     }
@@ -110,6 +133,7 @@ impl<T: Real> Step<T> {
         plan: &Plan,
         team: &Team,
         params: &Params<T>,
+        mode: Mode,
         data: &Data<T>,
         rows: &[u32],
         total_weight: f64,
@@ -119,7 +143,7 @@ impl<T: Real> Step<T> {
         let (work, last) = (&mut self.work, plan.layers.len() - 1);
         self.batch.gather(data, rows, total_weight);
         self.batch.set_scale(loss.factor());
-        forward(plan, team, params, self.batch.x(), Last::AsLossTakesIt, work);
+        forward(plan, team, params, mode, self.batch.x(), Last::AsLossTakesIt, work);
         let layer = &plan.layers[last];
         let output = view(&work.a[last], rows.len(), layer);
         let z = view(if work.z[last].is_empty() { &work.a[last] } else { &work.z[last] }, rows.len(), layer);
@@ -155,8 +179,8 @@ impl<T: Real> Step<T> {
             (0..rows).any(|i| a.row(i).iter().any(|x| !x.is_finite()))
         });
         match broken {
-            Some(index) => format!("the outputs of layer {} are not finite", index + 1),
-            None => format!("the loss of the outputs of layer {} is not finite", plan.layers.len()),
+            Some(index) => format!("the outputs of layer {} are not finite", plan.layers[index].name),
+            None => format!("the loss of the outputs of layer {} is not finite", plan.last().name),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::model::Model;
 use crate::optimizer::Optimizer;
 use crate::params::Params;
 use crate::plan::Plan;
+use crate::running::Running;
 use crate::spec::{BatchSize, FitSpec, Metric, OptimizerSpec};
 use crate::step::{Outcome, Step, penalty};
 use crate::stopping::Stopping;
@@ -33,6 +34,8 @@ pub struct State<'a, T: Real> {
     pub params: &'a mut Params<T>,
     /// With its memory.
     pub optimizer: &'a mut Optimizer<T>,
+    /// What is gathered beside them.
+    pub running: &'a mut Running,
     /// Epochs begun in the life of the model.
     pub epochs: u64,
 }
@@ -72,7 +75,7 @@ pub fn fit<T: Real>(
     spec: &FitSpec,
     observer: &mut dyn Observer<T>,
 ) -> Result<History, Error> {
-    let Model { plan, params, optimizer, epochs: epochs_begun, .. } = model;
+    let Model { plan, params, running, optimizer, epochs: epochs_begun, .. } = model;
     let (Some(optimizer), Some(loss)) = (optimizer, plan.loss) else {
         return Err(Error::invalid("the model has no loss and optimizer yet: call compile"));
     };
@@ -100,12 +103,13 @@ pub fn fit<T: Real>(
     };
     let mut stopping = Stopping::new();
     let mut work_since_question = 0;
+    let first_batch = running.batches;
     let team = Team::of(spec.n_threads);
 
     // What an observer is lent; a macro, because each loan has to end before the next line.
     macro_rules! state {
         () => {
-            State { params: &mut *params, optimizer: &mut *optimizer, epochs: *epochs_begun }
+            State { params: &mut *params, optimizer: &mut *optimizer, running: &mut *running, epochs: *epochs_begun }
         };
     }
     let mut ended: Option<(Stopped, String)> = None;
@@ -143,13 +147,19 @@ pub fn fit<T: Real>(
                     !observer.interrupted()
                 }
             };
+            // A line search compares losses, so all of its evaluations have the same noise.
+            let life_batch = if lbfgs.is_some() { first_batch } else { running.batches };
             let outcome = match (&mut lbfgs, &mut optimizer.pairs) {
                 _ if !go_on() => Outcome::Stopped,
                 (Some(lbfgs), Some(pairs)) => lbfgs.iterate(plan.isa, pairs, params, &mut step, |step, params| {
                     sums.clear();
-                    step.loss_and_gradient(plan, &team, params, data, rows, Some(&mut sums), &mut go_on, |_, _, _| {})
+                    let sums = Some(&mut sums);
+                    step.loss_and_gradient(plan, &team, params, life_batch, data, rows, sums, &mut go_on, |_, _, _| {})
                 }),
-                _ => step.loss_and_gradient(plan, &team, params, data, rows, Some(&mut sums), go_on, |_, _, _| {}),
+                _ => {
+                    let sums = Some(&mut sums);
+                    step.loss_and_gradient(plan, &team, params, life_batch, data, rows, sums, go_on, |_, _, _| {})
+                }
             };
             let (loss, weight, penalty) = match outcome {
                 Outcome::Done { loss, weight, penalty } => (loss, weight, penalty),
@@ -167,6 +177,7 @@ pub fn fit<T: Real>(
             if weight > 0.0 {
                 optimizer.step(plan, &team, rate, params, &step.gradient);
             }
+            running.count();
             history.steps += 1;
             (total, total_weight) = (total + loss + penalty * weight, total_weight + weight);
             let mean = if weight > 0.0 { loss / weight + penalty } else { 0.0 };
@@ -291,7 +302,7 @@ impl<T: Real> Evaluation<T> {
         sums: &mut Sums,
     ) -> (f64, Vec<f64>) {
         sums.clear();
-        let (loss, weight) = self.step.loss(plan, team, params, data, &self.rows, Some(sums));
+        let (loss, weight) = self.step.loss(plan, team, params, None, data, &self.rows, Some(sums));
         (loss / weight + penalty(plan, params), sums.means(weight))
     }
 }
@@ -323,7 +334,7 @@ pub fn train_on_batch<T: Real>(
     metrics: &[Metric],
     threads: usize,
 ) -> Result<(f64, Vec<f64>), Error> {
-    let Model { plan, params, optimizer, .. } = model;
+    let Model { plan, params, running, optimizer, .. } = model;
     let (Some(optimizer), Some(loss)) = (optimizer, plan.loss) else {
         return Err(Error::invalid("the model has no loss and optimizer yet: call compile"));
     };
@@ -335,9 +346,11 @@ pub fn train_on_batch<T: Real>(
     let rows = Batches::new(data.rows(), data.rows())?.rows(0).to_vec();
     let mut step = Step::new(plan, data, data.rows())?;
     let team = Team::of(threads);
-    match step.loss_and_gradient(plan, &team, params, data, &rows, Some(&mut sums), || true, |_, _, _| {}) {
+    let number = running.batches;
+    match step.loss_and_gradient(plan, &team, params, number, data, &rows, Some(&mut sums), || true, |_, _, _| {}) {
         Outcome::Done { loss, weight, penalty } => {
             optimizer.step(plan, &team, rate, params, &step.gradient);
+            running.count();
             Ok((loss / weight + penalty, sums.means(weight)))
         }
         Outcome::Diverged(what) => Err(Error::Invalid(diverged(&what, 0, 0, Some(rate)))),

@@ -4,7 +4,7 @@
 
 use crate::error::Error;
 use crate::plan::{Layer, Plan};
-use dnn_kernels::{Buffer, Real, View, ViewMut};
+use dnn_kernels::{Buffer, Real, View, ViewMut, row_stride};
 
 /// Room for a block of rows on its way through the network and back.
 #[derive(Debug)]
@@ -15,26 +15,40 @@ pub struct Workspace<T: Real> {
     pub z: Vec<Buffer<T>>,
     /// dL/dz of every other layer: layer l writes `delta[l % 2]` while it reads the other.
     pub delta: [Buffer<T>; 2],
+    /// dL/dx, (rows, n_inputs) and padded, where it is wanted; else empty.
+    pub dx: Buffer<T>,
     /// The loss of each row.
     pub losses: Vec<f64>,
 }
 
 impl<T: Real> Workspace<T> {
-    /// Room for `rows` rows; with `all_z` every layer keeps its z.
+    /// Room for `rows` rows; with `all_z` every layer keeps its z, if it has one.
     ///
     /// # Errors
     /// [`Error::Memory`] that names the layer.
     pub fn new(plan: &Plan, rows: usize, all_z: bool) -> Result<Workspace<T>, Error> {
         let mut work = Workspace::forward_only(plan, rows)?;
-        for (index, layer) in plan.layers.iter().enumerate().filter(|_| all_z) {
-            work.z[index] = room(rows, index + 1, layer.stride)?;
+        for (index, layer) in plan.layers.iter().enumerate().filter(|(_, layer)| all_z && layer.has_z()) {
+            work.z[index] = room(rows, &layer.name, layer.stride)?;
         }
         for parity in 0..2 {
             let widest = plan.layers.iter().skip(parity).step_by(2).map(|layer| layer.stride).max();
-            work.delta[parity] = room(rows, plan.layers.len(), widest.unwrap_or(0))?;
+            work.delta[parity] = room(rows, &plan.last().name, widest.unwrap_or(0))?;
         }
         work.losses = vec![0.0; rows];
         Ok(work)
+    }
+
+    /// Makes room for dL/dx too.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn with_dx(mut self, plan: &Plan) -> Result<Workspace<T>, Error> {
+        let rows = self.losses.len();
+        let count = rows.checked_mul(row_stride::<T>(plan.n_inputs));
+        let what = format_args!("the gradient of {rows} rows of x");
+        self.dx = count.and_then(Buffer::zeroed).ok_or_else(|| Error::memory(what, count, size_of::<T>()))?;
+        Ok(self)
     }
 
     /// Room for `rows` rows on their way forward, as [`Workspace::new`] without the way back.
@@ -45,21 +59,22 @@ impl<T: Real> Workspace<T> {
         let mut work = Workspace {
             a: Vec::with_capacity(plan.layers.len()),
             z: Vec::with_capacity(plan.layers.len()),
-            delta: [room(0, 0, 0)?, room(0, 0, 0)?],
+            delta: [room(0, "x", 0)?, room(0, "x", 0)?],
+            dx: room(0, "x", 0)?,
             losses: Vec::new(),
         };
-        for (index, layer) in plan.layers.iter().enumerate() {
-            work.a.push(room(rows, index + 1, layer.stride)?);
-            work.z.push(room(rows, index + 1, if layer.keeps_z() { layer.stride } else { 0 })?);
+        for layer in &plan.layers {
+            work.a.push(room(rows, &layer.name, layer.stride)?);
+            work.z.push(room(rows, &layer.name, if layer.keeps_z() { layer.stride } else { 0 })?);
         }
         Ok(work)
     }
 }
 
-/// Room for `rows` rows of layer `number`, `stride` apart.
-fn room<T: Real>(rows: usize, number: usize, stride: usize) -> Result<Buffer<T>, Error> {
+/// Room for `rows` rows of the layer of this name, `stride` apart.
+fn room<T: Real>(rows: usize, name: &str, stride: usize) -> Result<Buffer<T>, Error> {
     let count = rows.checked_mul(stride);
-    let what = format_args!("{rows} rows of layer {number}");
+    let what = format_args!("{rows} rows of layer {name}");
     count.and_then(Buffer::zeroed).ok_or_else(|| Error::memory(what, count, size_of::<T>()))
 }
 

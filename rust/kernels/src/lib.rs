@@ -6,8 +6,12 @@ mod activation;
 mod buffer;
 mod ceiling;
 mod dense;
+mod each;
 mod isa;
 mod math;
+mod noise;
+mod norms;
+mod pointwise;
 mod pool;
 mod rows;
 mod simd;
@@ -21,6 +25,14 @@ pub use ceiling::ceiling;
 pub use dense::{Below, View, ViewMut, column_sums, forward, input_gradient, weight_gradient};
 pub use isa::{Isa, IsaError, cpu_features};
 pub use math::{Elementary, evaluate};
+pub use noise::{Draw, Noise, add_noise, noise_gradient};
+pub use norms::{
+    Moments, column_moments, column_norm_gradient, gamma_gradient, inverse_deviation, normalize, row_moments,
+    row_norm_gradient, scale_columns,
+};
+pub use pointwise::{
+    activate_rows, add_rows, add_rows_in_place, multiply_slope_rows, prelu, prelu_gradient, prelu_slope_gradient,
+};
 pub use pool::Team;
 pub use rows::{
     PointLoss, Target, all_finite, multiply_softmax_slope, point_loss, softmax_cross_entropy, softmax_in_place,

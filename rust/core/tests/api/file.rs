@@ -152,8 +152,8 @@ fn edited(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
 #[test]
 fn a_file_of_another_version_says_which_one_is_read() {
     let bytes = to_bytes(&trained::<f32>(sgd(0.0)), "").expect("it fits");
-    let error = from_bytes::<f32>(&edited(&bytes, "\\\"version\\\":1", "\\\"version\\\":2")).expect_err("too new");
-    let expected = "this is not a model file of dnn: it has version Some(2), this program reads version 1";
+    let error = from_bytes::<f32>(&edited(&bytes, "\\\"version\\\":2", "\\\"version\\\":3")).expect_err("too new");
+    let expected = "this is not a model file of dnn: it has version Some(3), this program reads version 2";
     assert_eq!(error.to_string(), expected);
 }
 

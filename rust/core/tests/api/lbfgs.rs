@@ -4,7 +4,7 @@ use crate::network::{Task, Watcher, bits, fit_spec, layer, lbfgs, model, pool, t
 use dnn_core::{Data, Given, Model, Real, Stopped, evaluate, fit, from_bytes, gradients, to_bytes, train_on_batch};
 
 fn largest_gradient<T: Real>(model: &Model<T>, data: &Data<T>) -> f64 {
-    let found = gradients(model, data, 1).expect("finite").gradients;
+    let found = gradients(model, data, false, 1).expect("finite").gradients;
     found.iter().flat_map(|array| array.iter().map(|g| g.to_f64().abs())).fold(0.0, f64::max)
 }
 

@@ -22,7 +22,7 @@ pub fn layer(units: usize, activation: &str) -> Value {
         name => json!({ "name": name }),
     };
     json!({
-        "units": units, "activation": activation, "use_bias": true,
+        "kind": "dense", "units": units, "activation": activation, "use_bias": true,
         "weight_initializer": {"name": "glorot_uniform"}, "bias_initializer": {"name": "zeros"},
         "l1": 0.0, "l2": 0.0, "trainable": true, "trainable_bias": true,
     })

@@ -119,7 +119,7 @@ fn every_refusal_names_the_layer_and_what_is_wrong() {
 #[test]
 fn numbers_that_are_not_finite_are_refused() {
     use dnn_core::{ActivationSpec, Initializer};
-    type Change = fn(&mut dnn_core::LayerSpec, f64);
+    type Change = fn(&mut dnn_core::DenseSpec, f64);
     let changes: [Change; 7] = [
         |layer, x| layer.l1 = x,
         |layer, x| layer.l2 = x,
@@ -132,7 +132,8 @@ fn numbers_that_are_not_finite_are_refused() {
     for change in changes {
         for x in [f64::NAN, f64::INFINITY] {
             let mut spec = spec::<f32>(vec![layer(3, "tanh"), layer(2, "identity")]);
-            change(&mut spec.layers[1], x);
+            let dnn_core::LayerSpec::Dense(dense) = &mut spec.layers[1] else { panic!("a dense layer") };
+            change(dense, x);
             assert!(refusal(4, &spec).starts_with("layer 2: "));
         }
     }

@@ -115,14 +115,14 @@ fn distance_to_small_batches<T: Real>(rows: usize, threads: usize) -> (Vec<u64>,
     let layers = vec![layer(40, "tanh"), layer(30, "gelu"), layer(3, "identity")];
     let model = crate::network::model::<T>(6, layers, "mse", sgd(0.0));
     let whole = Task::<T>::regression(rows, 6, 3);
-    let all = gradients(&model, &whole.data(&model.plan), threads).expect("finite");
+    let all = gradients(&model, &whole.data(&model.plan), false, threads).expect("finite");
     let (mut loss, mut sums) = (0.0, vec![]);
     for start in (0..rows).step_by(100) {
         let size = 100.min(rows - start);
         let mut part = Task::<T>::regression(size, 6, 3);
         part.x = crate::network::table(size, 6, |i, j| whole.x.row(start + i)[j].to_f64());
         part.y = crate::network::table(size, 3, |i, j| whole.y.row(start + i)[j].to_f64());
-        let of_part = gradients(&model, &part.data(&model.plan), 1).expect("finite");
+        let of_part = gradients(&model, &part.data(&model.plan), false, 1).expect("finite");
         let share = size as f64 / rows as f64;
         loss += share * of_part.loss;
         let numbers = of_part.gradients.iter().flat_map(|array| array.iter().map(|x| share * x.to_f64()));

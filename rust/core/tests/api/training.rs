@@ -129,7 +129,7 @@ fn a_row_of_weight_two_counts_like_two_rows_and_one_of_weight_zero_like_none() {
     let weighted = Task { weights: Some(vec![1.0, 2.0, 0.0, 1.0, 2.0, 0.0]), ..task };
     let of = |task: &Task<f64>| {
         let model = model::<f64>(3, vec![layer(7, "tanh"), layer(2, "identity")], "mse", sgd(0.0));
-        let found = dnn_core::gradients(&model, &task.data(&model.plan), 1).expect("finite");
+        let found = dnn_core::gradients(&model, &task.data(&model.plan), false, 1).expect("finite");
         found.gradients.iter().flat_map(|array| array.iter().copied()).chain([found.loss]).collect::<Vec<_>>()
     };
     for (a, b) in of(&weighted).into_iter().zip(of(&written_out)) {

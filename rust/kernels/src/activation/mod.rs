@@ -67,7 +67,7 @@ pub enum Activation {
 }
 
 /// An activation that the compiler knows.
-pub(crate) trait Curve: Copy {
+pub(crate) trait Curve: Copy + Sync {
     /// a = f(z)
     fn value<V: Vector>(self, z: V) -> V;
     /// f'(z), given a = f(z); z is read only where [`Activation::needs_z`] says so.

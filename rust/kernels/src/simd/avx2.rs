@@ -123,6 +123,33 @@ impl Vector for F32x16 {
         })
     }
     #[inline(always)]
+    fn mul_words(self, b: Self) -> Self {
+        F32x16(unsafe {
+            [
+                _mm256_castsi256_ps(_mm256_mul_epu32(_mm256_castps_si256(self.0[0]), _mm256_castps_si256(b.0[0]))),
+                _mm256_castsi256_ps(_mm256_mul_epu32(_mm256_castps_si256(self.0[1]), _mm256_castps_si256(b.0[1]))),
+            ]
+        })
+    }
+    #[inline(always)]
+    fn upper_words(self) -> Self {
+        F32x16(unsafe {
+            [
+                _mm256_castsi256_ps(_mm256_srli_epi64::<32>(_mm256_castps_si256(self.0[0]))),
+                _mm256_castsi256_ps(_mm256_srli_epi64::<32>(_mm256_castps_si256(self.0[1]))),
+            ]
+        })
+    }
+    #[inline(always)]
+    fn lift_words(self) -> Self {
+        F32x16(unsafe {
+            [
+                _mm256_castsi256_ps(_mm256_slli_epi64::<32>(_mm256_castps_si256(self.0[0]))),
+                _mm256_castsi256_ps(_mm256_slli_epi64::<32>(_mm256_castps_si256(self.0[1]))),
+            ]
+        })
+    }
+    #[inline(always)]
     fn zip_low(self, b: Self) -> Self {
         // Unpacking interleaves within each 128-bit half; then the halves are put in order.
         unsafe {
@@ -260,6 +287,33 @@ impl Vector for F64x8 {
             [
                 _mm256_castsi256_pd(_mm256_srli_epi64::<52>(_mm256_castpd_si256(self.0[0]))),
                 _mm256_castsi256_pd(_mm256_srli_epi64::<52>(_mm256_castpd_si256(self.0[1]))),
+            ]
+        })
+    }
+    #[inline(always)]
+    fn mul_words(self, b: Self) -> Self {
+        F64x8(unsafe {
+            [
+                _mm256_castsi256_pd(_mm256_mul_epu32(_mm256_castpd_si256(self.0[0]), _mm256_castpd_si256(b.0[0]))),
+                _mm256_castsi256_pd(_mm256_mul_epu32(_mm256_castpd_si256(self.0[1]), _mm256_castpd_si256(b.0[1]))),
+            ]
+        })
+    }
+    #[inline(always)]
+    fn upper_words(self) -> Self {
+        F64x8(unsafe {
+            [
+                _mm256_castsi256_pd(_mm256_srli_epi64::<32>(_mm256_castpd_si256(self.0[0]))),
+                _mm256_castsi256_pd(_mm256_srli_epi64::<32>(_mm256_castpd_si256(self.0[1]))),
+            ]
+        })
+    }
+    #[inline(always)]
+    fn lift_words(self) -> Self {
+        F64x8(unsafe {
+            [
+                _mm256_castsi256_pd(_mm256_slli_epi64::<32>(_mm256_castpd_si256(self.0[0]))),
+                _mm256_castsi256_pd(_mm256_slli_epi64::<32>(_mm256_castpd_si256(self.0[1]))),
             ]
         })
     }

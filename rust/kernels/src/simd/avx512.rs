@@ -107,6 +107,19 @@ impl Vector for F32x16 {
         F32x16(unsafe { _mm512_castsi512_ps(_mm512_srli_epi32::<23>(_mm512_castps_si512(self.0))) })
     }
     #[inline(always)]
+    fn mul_words(self, b: Self) -> Self {
+        let product = unsafe { _mm512_mul_epu32(_mm512_castps_si512(self.0), _mm512_castps_si512(b.0)) };
+        F32x16(unsafe { _mm512_castsi512_ps(product) })
+    }
+    #[inline(always)]
+    fn upper_words(self) -> Self {
+        F32x16(unsafe { _mm512_castsi512_ps(_mm512_srli_epi64::<32>(_mm512_castps_si512(self.0))) })
+    }
+    #[inline(always)]
+    fn lift_words(self) -> Self {
+        F32x16(unsafe { _mm512_castsi512_ps(_mm512_slli_epi64::<32>(_mm512_castps_si512(self.0))) })
+    }
+    #[inline(always)]
     fn zip_low(self, b: Self) -> Self {
         F32x16(unsafe {
             _mm512_permutex2var_ps(
@@ -244,6 +257,19 @@ impl Vector for F64x8 {
     #[inline(always)]
     fn shr_fraction(self) -> Self {
         F64x8(unsafe { _mm512_castsi512_pd(_mm512_srli_epi64::<52>(_mm512_castpd_si512(self.0))) })
+    }
+    #[inline(always)]
+    fn mul_words(self, b: Self) -> Self {
+        let product = unsafe { _mm512_mul_epu32(_mm512_castpd_si512(self.0), _mm512_castpd_si512(b.0)) };
+        F64x8(unsafe { _mm512_castsi512_pd(product) })
+    }
+    #[inline(always)]
+    fn upper_words(self) -> Self {
+        F64x8(unsafe { _mm512_castsi512_pd(_mm512_srli_epi64::<32>(_mm512_castpd_si512(self.0))) })
+    }
+    #[inline(always)]
+    fn lift_words(self) -> Self {
+        F64x8(unsafe { _mm512_castsi512_pd(_mm512_slli_epi64::<32>(_mm512_castpd_si512(self.0))) })
     }
     #[inline(always)]
     fn zip_low(self, b: Self) -> Self {

@@ -151,6 +151,13 @@ pub trait Vector: Copy + 'static {
     /// The bits moved right by [`Vector::FRACTION_BITS`], zeros coming in.
     fn shr_fraction(self) -> Self;
 
+    /// In each 64 bits: the product of the lower words of self and b (a word has 32 bits).
+    fn mul_words(self, b: Self) -> Self;
+    /// In each 64 bits: the upper word in the place of the lower, zeros above.
+    fn upper_words(self) -> Self;
+    /// In each 64 bits: the lower word in the place of the upper, zeros below.
+    fn lift_words(self) -> Self;
+
     /// The lower halves interleaved: self 0, b 0, self 1, b 1, ...
     fn zip_low(self, b: Self) -> Self;
     /// The upper halves interleaved.
@@ -197,6 +204,13 @@ pub trait Vector: Copy + 'static {
     #[inline(always)]
     fn with_sign_of(self, b: Self) -> Self {
         self.or(b.sign_bit())
+    }
+    /// The same 64 bits over and over.
+    #[inline(always)]
+    fn splat_bits(bits: u64) -> Self {
+        let all = [bits; 8];
+        // SAFETY: a vector of any type has 64 bytes, and any bits are a number.
+        unsafe { Self::load(all.as_ptr().cast()) }
     }
     /// 2^self for whole numbers within the exponents of normal numbers.
     ///

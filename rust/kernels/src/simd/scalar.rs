@@ -16,6 +16,15 @@ macro_rules! scalar_vector {
                 $vector(std::array::from_fn(|i| f(self.0[i], b.0[i])))
             }
             #[inline(always)]
+            fn map_words(self, b: Self, f: impl Fn(u64, u64) -> u64) -> Self {
+                // SAFETY: all vectors have 64 bytes, and any bits are a number.
+                unsafe {
+                    let words = |x: Self| std::mem::transmute::<Self, [u64; 8]>(x);
+                    let (x, y) = (words(self), words(b));
+                    std::mem::transmute::<[u64; 8], Self>(std::array::from_fn(|i| f(x[i], y[i])))
+                }
+            }
+            #[inline(always)]
             fn map_bits(self, b: Self, f: impl Fn($bits, $bits) -> $bits) -> Self {
                 self.map2(b, |x, y| <$elem>::from_bits(f(x.to_bits(), y.to_bits())))
             }
@@ -113,6 +122,18 @@ macro_rules! scalar_vector {
             #[inline(always)]
             fn shr_fraction(self) -> Self {
                 self.map_bits(self, |x, _| x >> $fraction)
+            }
+            #[inline(always)]
+            fn mul_words(self, b: Self) -> Self {
+                self.map_words(b, |x, y| (x & 0xffff_ffff) * (y & 0xffff_ffff))
+            }
+            #[inline(always)]
+            fn upper_words(self) -> Self {
+                self.map_words(self, |x, _| x >> 32)
+            }
+            #[inline(always)]
+            fn lift_words(self) -> Self {
+                self.map_words(self, |x, _| x << 32)
             }
             #[inline(always)]
             fn prefetch(_at: *const u8) {}

@@ -1,0 +1,136 @@
+//! A layer of the flat list that a network is worked off by: what it does, and where its parameters lie.
+//!
+//! In: what `plan.rs` has checked. Out: shapes and ranges that everything else trusts. It computes nothing.
+
+use crate::spec::Initializer;
+use dnn_kernels::{Activation, Noise};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What is applied to z of a layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Output {
+    /// A function of each element.
+    Pointwise(Activation),
+    /// A function of each row; only on the last layer.
+    Softmax,
+}
+
+/// What a layer makes of its input x, the output of the layer below: z, and from it `a = f(z)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// z = x W + b
+    Dense,
+    /// z = x
+    Activation,
+    /// z = x with noise while the network learns, z = x otherwise
+    Noise {
+        /// Which noise.
+        noise: Noise,
+        /// Of its stream of random numbers.
+        key: u64,
+    },
+}
+
+/// A place on the way through the network, where numbers come out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In front of the first layer: x.
+    Input,
+    /// Behind the layer of this index in the list.
+    Layer(usize),
+}
+
+/// How many entries a layer has in what users are shown of a network: activations, deltas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// One.
+    Once,
+    /// Two: a dense layer that has taken over the activation of the layer above it, which was a layer of its own.
+    Twice,
+}
+
+/// A layer with its place in the parameter buffer: rows of weights, then the bias as one more row.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// What it does.
+    pub kind: Kind,
+    /// What messages and files call it: `2`.
+    pub name: Arc<str>,
+    /// Which of the layers that were asked for it is, from 0: the index of its streams of random numbers.
+    pub number: u64,
+    /// See [`Shown`].
+    pub shown: Shown,
+    /// Inputs.
+    pub n_in: usize,
+    /// Outputs.
+    pub n_out: usize,
+    /// What is applied to z.
+    pub output: Output,
+    /// Rows of weights: `n_in` of a dense layer, 0 of a layer without parameters.
+    pub weight_rows: usize,
+    /// Whether there is a bias row.
+    pub use_bias: bool,
+    /// Where the block starts in the buffer.
+    pub start: usize,
+    /// From one row of the block, or of the outputs, to the next.
+    pub stride: usize,
+    /// Whether the weights learn.
+    pub trainable_weights: bool,
+    /// Whether the bias learns.
+    pub trainable_bias: bool,
+    /// Penalty on |W|.
+    pub l1: f64,
+    /// Penalty on W^2.
+    pub l2: f64,
+    /// How the weights are drawn.
+    pub weight_initializer: Initializer,
+    /// How the bias is drawn.
+    pub bias_initializer: Initializer,
+}
+
+impl Layer {
+    /// The weights in the buffer, padding included.
+    pub fn weights(&self) -> Range<usize> {
+        self.start..self.start + self.weight_rows * self.stride
+    }
+
+    /// The bias in the buffer, padding included: the last row of the block. Empty without a bias.
+    pub fn bias(&self) -> Range<usize> {
+        let start = self.weights().end;
+        start..start + if self.use_bias { self.stride } else { 0 }
+    }
+
+    /// Number of weights and biases.
+    pub fn n_parameters(&self) -> usize {
+        (self.weight_rows + usize::from(self.use_bias)) * self.n_out
+    }
+
+    /// Whether it is `f(x W + b)`.
+    pub fn is_dense(&self) -> bool {
+        self.kind == Kind::Dense
+    }
+
+    /// The activation, where it is pointwise; softmax leaves z as it is.
+    pub fn activation(&self) -> Activation {
+        match self.output {
+            Output::Pointwise(activation) => activation,
+            Output::Softmax => Activation::Identity,
+        }
+    }
+
+    /// Whether there is a z beside a, which may be kept.
+    pub fn has_z(&self) -> bool {
+        matches!(self.kind, Kind::Dense | Kind::Activation)
+    }
+
+    /// Whether training has to keep z beside a.
+    pub fn keeps_z(&self) -> bool {
+        self.activation().needs_z()
+    }
+
+    /// Whether anything of the layer learns.
+    pub fn trainable(&self) -> bool {
+        self.trainable_weights || self.trainable_bias
+    }
+}

@@ -1,0 +1,103 @@
+"""Gradients are the derivatives of the loss for every layer with every activation and loss it may meet.
+
+Driven by what there is: a layer that is new has to get a line in LAYERS, activations and losses come by
+themselves. Noise is the same in all evaluations of a check.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dnn
+import numpy as np
+import pytest
+from dnn import _layers
+from test_gradients import (
+    PAIRS,
+    assert_agree,
+    assert_gradients_are_derivatives,
+    differences,
+    hidden_like,
+    targets,
+)
+
+# By the name of the class: how it comes into a network behind a layer of 5 units.
+LAYERS: dict[str, Any] = {
+    "Activation": lambda: dnn.Activation("tanh"),
+    "Dropout": lambda: dnn.Dropout(0.3),
+}
+OUTPUTS = list(dict.fromkeys(output for output, _ in PAIRS))
+ROWS, N_INPUTS, N_OUTPUTS = 7, 4, 3
+
+
+def problem(layers: list[Any], loss: str, seed: int = 0, scale: float = 0.7) -> Any:
+    """A model with random weights, and x and y for it. No kink is as near as the differences reach: that is
+    as likely as 1 in a thousand, and would be seen."""
+    model = dnn.Sequential([dnn.Input(N_INPUTS), *layers], seed=seed, dtype="float64")
+    model.compile(loss=loss)
+    rng = np.random.default_rng(seed)
+    model.set_weights([w + rng.normal(0, scale, w.shape) for w in model.get_weights()])
+    return model, rng.normal(size=(ROWS, N_INPUTS)), targets(loss, model.n_outputs, rng, ROWS)
+
+
+def test_every_layer_is_here() -> None:
+    def all_of(cls: type) -> set[str]:
+        return {sub.__name__ for sub in cls.__subclasses__()} | {
+            name for sub in cls.__subclasses__() for name in all_of(sub)
+        }
+
+    assert all_of(_layers.Layer) == {"Dense", *LAYERS}
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_with_every_activation_and_every_loss_it_fits(name: str, output: str) -> None:
+    hidden, layer = hidden_like(output), LAYERS[name]
+    # e^e^e^z is a number for small z only.
+    second, scale = ("tanh", 0.3) if output == "exponential" else (hidden, 0.7)
+    for loss in (loss for pair, loss in PAIRS if pair == output):
+        layers = [dnn.Dense(5, hidden), layer(), dnn.Dense(5, second), layer(), dnn.Dense(N_OUTPUTS, output)]
+        assert_gradients_are_derivatives(*problem(layers, loss, scale=scale))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("loss", ["mse", "mae"])
+def test_every_layer_at_the_input_and_at_the_output(name: str, loss: str) -> None:
+    layers = [LAYERS[name](), dnn.Dense(5, "tanh"), LAYERS[name]()]
+    assert_gradients_are_derivatives(*problem(layers, loss))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_with_weighted_rows(name: str) -> None:
+    layers = [dnn.Dense(5, "gelu"), LAYERS[name](), dnn.Dense(2)]
+    assert_gradients_are_derivatives(*problem(layers, "mse"), [0.3, 2.0, 0.0, 1.0, 5.0, 0.1, 1.0])
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_behind_another_of_its_kind(name: str) -> None:
+    layers = [dnn.Dense(5), LAYERS[name](), LAYERS[name](), dnn.Dense(2)]
+    assert_gradients_are_derivatives(*problem(layers, "mse"))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_of_x_are_derivatives_too(name: str) -> None:
+    # A dense layer in front, whose input gradient follows from its delta alone, and none.
+    for front in ([dnn.Dense(5, "silu")], []):
+        model, x, y = problem([*front, LAYERS[name](), dnn.Dense(2)], "mse")
+        gradient, quotient = model.input_gradients(x, y), np.empty_like(x)
+        for at in np.ndindex(x.shape):
+            p, losses = x[at], []
+            for moved in (p - 1e-6, p + 1e-6):
+                x[at] = moved
+                losses.append(model.loss_and_gradients(x, y)[0])
+            x[at] = p
+            quotient[at] = (losses[1] - losses[0]) / 2e-6
+        assert_agree([gradient], [quotient])
+
+
+def test_what_is_frozen_below_lets_gradients_of_all_be_seen() -> None:
+    layers = [dnn.Dropout(0.3), dnn.Dense(5, "tanh", trainable=False), dnn.Dropout(0.3), dnn.Dense(2)]
+    model, x, y = problem(layers, "mse")
+    _, gradients = model.loss_and_gradients(x, y)
+    assert_agree(gradients, differences(model, x, y))
+    assert all(np.abs(delta).max() > 0 for delta in model.deltas(x, y))
