@@ -6,10 +6,12 @@
 
 from dnn._activations import CELU, ELU, LeakyReLU
 from dnn._callbacks import Callback, EarlyStopping, LambdaCallback
+from dnn._checkpoint import ModelCheckpoint
 from dnn._core import version as __version__
 from dnn._history import DivergenceWarning, History
 from dnn._initializers import Constant, Normal, Uniform
 from dnn._layers import Activation, Dense, Input
+from dnn._loggers import CSVLogger, ProgressBar, TensorBoard
 from dnn._losses import (
     MAE,
     MSE,
@@ -24,6 +26,7 @@ from dnn._losses import (
 from dnn._model import Sequential, load
 from dnn._noise import Dropout
 from dnn._optimizers import LBFGS, SGD, Adam
+from dnn._rate_callbacks import LearningRateScheduler, ReduceLROnPlateau
 from dnn._threads import get_num_threads, set_num_threads
 
 __all__ = [
@@ -37,6 +40,7 @@ __all__ = [
     "Activation",
     "Adam",
     "BinaryCrossEntropy",
+    "CSVLogger",
     "Callback",
     "Constant",
     "CrossEntropy",
@@ -51,9 +55,14 @@ __all__ = [
     "Input",
     "LambdaCallback",
     "LeakyReLU",
+    "LearningRateScheduler",
+    "ModelCheckpoint",
     "Normal",
+    "ProgressBar",
+    "ReduceLROnPlateau",
     "Sequential",
     "SquaredHinge",
+    "TensorBoard",
     "Uniform",
     "__version__",
     "get_num_threads",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from dnn._history import History
     from dnn._layers import Input, Layer
     from dnn._losses import Loss
-    from dnn._optimizers import Optimizer
+    from dnn._optimizers import Optimizer, Rate
 
 DTYPES = ("float32", "float64")
 PRECISIONS = ("highest", "strict")
@@ -67,6 +68,9 @@ class Model:
         # The loss and optimizer that the network was compiled with, on the wire.
         self._compiled: tuple[str, str] | None = None
         self._network = None if n_inputs is None else self._new_network(n_inputs)
+        # What callbacks have counted in the last fit, and the hook of the one that is running.
+        self._callback_states: list[tuple[str, dict[str, Any]]] = []
+        self._hook: _training.Hook | None = None
         self.history: History | None = None
         self.stop_training = False
 
@@ -118,6 +122,32 @@ class Model:
     def optimizer(self) -> Optimizer:
         """The optimizer of the last `compile` or `fit`; Adam at first."""
         return self._optimizer
+
+    @property
+    def learning_rate(self) -> Rate:
+        """The rate of the optimizer: a number, or what gives one. Setting it keeps the optimizer's state.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is set to something that is no rate, or the optimizer is `LBFGS`, which has none.
+        """
+        return self._optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: Rate) -> None:
+        if any(field.name == "learning_rate" and not field.init for field in fields(self._optimizer)):
+            name = type(self._optimizer).__name__
+            raise ValueError(f"{name} finds its step by itself and has no learning rate to set")
+        self._optimizer = replace(self._optimizer, learning_rate=rate)
+
+    @property
+    def next_epoch(self) -> int:
+        """The number of the epoch with which training goes on: `fit(..., initial_epoch=model.next_epoch)`.
+
+        That of the last finished epoch of the last `fit`, plus one; 0 before the first and after `compile`.
+        """
+        return 0 if self._network is None else self._network.next_epoch
 
     @property
     def loss(self) -> Loss:
@@ -298,16 +328,20 @@ class Model:
 
     # Copies and files
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a file: layers, weights, loss, optimizer and its state.
+    def save(self, path: str | os.PathLike[str], optimizer: bool = True) -> None:
+        """Write the model to a file: layers, weights, loss, optimizer and how far training has come.
 
-        The file is complete or not there at all: it is written beside its place and then moved. Arrays given
-        as initializers are not kept, as the weights are.
+        The file is complete or not there at all: it is written beside its place, flushed to disk, then moved.
+        If that fails, the old file stays. Arrays given as initializers are not kept, as the weights are.
 
         Parameters
         ----------
         path : str or path
             Where to. A file that is there is replaced.
+        optimizer : bool, default True
+            Whether state that only training needs is written: that of the optimizer, of shuffling, and what
+            early stopping and callbacks have counted. With it, going on equals never having stopped; without,
+            the file is smaller.
 
         Raises
         ------
@@ -328,6 +362,8 @@ class Model:
         True
         """
         network = self._built()
+        keeps_state = _checks.boolean(optimizer, "optimizer")
+        states = self._callback_states if self._hook is None else self._hook.states()
         described = _spec.Described(
             layers=self._layers,
             seed=self._seed,
@@ -337,10 +373,11 @@ class Model:
             loss=self._loss,
             optimizer=self._optimizer,
             metrics=self._metrics,
-            is_compiled=self._compiled is not None,
+            is_compiled=keeps_state and self._compiled is not None,
+            callbacks=states if keeps_state else [],
         )
         steps = network.steps if callable(self._optimizer.learning_rate) else 0
-        network.save(_path(path), _spec.to_file(described, steps))
+        network.save(_path(path), _spec.to_file(described, steps), keeps_state)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -386,12 +423,14 @@ class Model:
         model._optimizer = said.optimizer
         model._metrics = _training.metrics(said.metrics, loss, model._output)
         model._compiled = (_spec.loss(loss), _spec.optimizer(said.optimizer)) if said.is_compiled else None
+        model._callback_states = said.callbacks
         model._network = network
         return model
 
     def __getstate__(self) -> dict[str, Any]:
         network = None if self._network is None else self._network.to_bytes("")
-        return {**self.__dict__, "_network": network}
+        states = self._callback_states if self._hook is None else self._hook.states()
+        return {**self.__dict__, "_network": network, "_hook": None, "_callback_states": states}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -5,7 +5,8 @@ A callback may look at the model, change its weights and stop it. It costs only 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,18 @@ class Callback:
     Attributes
     ----------
     model : Sequential
-        The model that trains; set before `on_train_begin`.
+        The model that trains; set before `on_train_begin`. Its `learning_rate` may be set, for the coming
+        epochs; in `on_epoch_begin` also for this one.
+    params : dict of str to int
+        "epochs" and "initial_epoch" of the `fit`.
+    goes_on : bool
+        Whether the `fit` goes on where an earlier one, or the file of one, ended.
+
+    Notes
+    -----
+    What a callback raises ends the `fit` and is raised from it; weights and optimizer are then those after
+    the last finished step. A callback whose `get_state` returns a dict has it saved in the files of the
+    model, and gets it back through `set_state` when a `fit` goes on.
 
     Examples
     --------
@@ -38,6 +50,15 @@ class Callback:
     """
 
     model: Sequential
+    params: Mapping[str, int]
+    goes_on: bool = False
+
+    def get_state(self) -> dict[str, Any] | None:
+        """What it needs to go on later: plain numbers, strings, lists and dicts; None for nothing."""
+        return None
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take what `get_state` gave, before `on_train_begin` of a `fit` that goes on."""
 
     def on_train_begin(self, logs: Logs) -> bool | None:
         """Before the first epoch; `logs` is empty."""
@@ -117,6 +138,43 @@ class LambdaCallback(Callback):
                 raise TypeError(f"{name} must be a function, got {_checks.shown(function)}")
             if function is not None:
                 setattr(self, name, function)
+
+
+# What is better when it is higher; the rest is better when it is lower.
+_HIGHER = ("acc", "precision", "recall", "f1", "auc", "r2", "top", "score")
+
+
+class Monitor:
+    """The best value so far of something that is measured each epoch, and whether another is better."""
+
+    def __init__(self, name: Any, mode: Any, min_delta: float) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"monitor must be a name such as 'val_loss', got {_checks.shown(name)}")
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"mode must be 'auto', 'min' or 'max', got {_checks.shown(mode)}")
+        self.name = name
+        bare = name.removeprefix("val_")
+        self.higher = mode == "max" or (mode == "auto" and bare.startswith(_HIGHER))
+        self.min_delta = min_delta
+        self.reset()
+
+    def reset(self) -> None:
+        """Nothing seen yet."""
+        self.best = -math.inf if self.higher else math.inf
+
+    def is_better(self, logs: Logs, who: str) -> bool:
+        """Whether this epoch is better than all before, which is remembered."""
+        if self.name not in logs:
+            hint = "; pass validation_split or validation_data" if self.name.startswith("val_") else ""
+            raise ValueError(
+                f"{who} monitors {self.name!r}, which was not measured; there are: "
+                f"{', '.join(sorted(logs))}{hint}"
+            )
+        value = logs[self.name]
+        better = value > self.best + self.min_delta if self.higher else value < self.best - self.min_delta
+        if better:
+            self.best = value
+        return better
 
 
 @dataclass(frozen=True)

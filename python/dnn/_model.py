@@ -134,7 +134,9 @@ class Sequential(Inspectable):
         max_time : float, optional
             Stop after so many seconds, above 0.
         initial_epoch : int, default 0
-            Number of the first epoch, to go on with a training.
+            Number of the first epoch, to go on with a training. If it is `model.next_epoch`, also what was
+            counted by `tol`, early stopping and callbacks goes on, so that the result has the bits of a
+            training that never stopped.
         loss, optimizer, metrics : optional
             As for `compile`; None keeps what is there. State of the optimizer is kept if only its rate
             changes.
@@ -223,11 +225,15 @@ class Sequential(Inspectable):
         )
         self.stop_training = False
         try:
-            if hook.train_begin():
+            goes_on = options["initial_epoch"] > 0 and options["initial_epoch"] == network.next_epoch
+            self._hook = hook
+            if hook.train_begin(self._callback_states if goes_on else None):
                 measured = _NOT_BEGUN
             else:
                 measured = network.fit(*training, validation, wire, hook if hook.is_needed else None)
         finally:
+            self._callback_states = hook.states()
+            self._hook = None
             hook.close()
         self.history = History(
             dict(measured["history"]),

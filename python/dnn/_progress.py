@@ -99,6 +99,11 @@ class Lines:
         """Nothing is left open."""
 
 
+def say(text: str) -> None:
+    """One line on standard error."""
+    _put(f"{text}\n")
+
+
 def _numbers(logs: Mapping[str, float], separator: str) -> str:
     return separator.join(f"{name} {value:.4g}" for name, value in logs.items() if name not in _HIDDEN)
 

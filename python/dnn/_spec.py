@@ -6,6 +6,7 @@ The only place that knows the names of its keys. Holds no defaults.
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -63,6 +64,7 @@ class Described(NamedTuple):
     optimizer: Optimizer
     metrics: tuple[str, ...]
     is_compiled: bool
+    callbacks: list[tuple[str, dict[str, Any]]]
 
 
 def to_file(described: Described, steps: int) -> str:
@@ -88,6 +90,7 @@ def to_file(described: Described, steps: int) -> str:
             "optimizer": _named(described.optimizer, without=("learning_rate",)) | {"learning_rate": rate},
             "metrics": list(described.metrics),
             "is_compiled": described.is_compiled,
+            "callbacks": _plain(described.callbacks),
         }
     )
 
@@ -120,6 +123,7 @@ def _read_description(said: Mapping[str, Any]) -> Described:
         optimizer=_read(said["optimizer"], _optimizers.OPTIMIZERS),
         metrics=tuple(said["metrics"]),
         is_compiled=said["is_compiled"],
+        callbacks=[(str(name), dict(_unplain(state))) for name, state in said.get("callbacks", [])],
     )
 
 
@@ -203,6 +207,31 @@ def _read(wire: Mapping[str, Any], classes: Mapping[str, Any]) -> Any:
             if key != "name" and (key in chosen or key != "learning_rate")
         }
     )
+
+
+def _plain(value: Any) -> Any:
+    """What callbacks counted, for JSON: infinities, which a first best value is, as {"float": "inf"}."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": repr(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(
+        f"get_state of a callback gave {value!r}; plain numbers, strings, lists and dicts can be saved"
+    )
+
+
+def _unplain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return (
+            float(value["float"])
+            if set(value) == {"float"}
+            else {key: _unplain(v) for key, v in value.items()}
+        )
+    return [_unplain(item) for item in value] if isinstance(value, list) else value
 
 
 def _dumps(value: object) -> str:

@@ -110,17 +110,19 @@ class Hook:
     ) -> None:
         self._model = model
         self._callbacks = callbacks
-        self._rate = rate
         self._display: _progress.Bar | _progress.Lines | None = None
         if verbose:
             self._display = _progress.Bar(first, epochs) if verbose == 1 else _progress.Lines(epochs)
+        self._params = {"initial_epoch": first, "epochs": epochs}
         self._at_epoch_begin = _callbacks.overriding(callbacks, "on_epoch_begin")
         self._at_epoch_end = _callbacks.overriding(callbacks, "on_epoch_end")
         self._at_batch_begin = _callbacks.overriding(callbacks, "on_train_batch_begin")
         self._at_batch_end = _callbacks.overriding(callbacks, "on_train_batch_end")
         every_epoch = verbose == 2 or bool(self._at_epoch_end)
+        # A callback may set the rate.
+        is_fixed = isinstance(rate, float) and not (callbacks)
         self.options = {
-            "learning_rate": rate if isinstance(rate, float) else None,
+            "learning_rate": rate if is_fixed else None,
             "epoch_hook": 0.0 if every_epoch else _progress.INTERVAL if verbose else None,
             "epoch_begin_hook": bool(self._at_epoch_begin),
             "batch_hook": bool(self._at_batch_begin or self._at_batch_end),
@@ -138,13 +140,25 @@ class Hook:
         )
 
     def rates(self, step: int, n: int, /) -> list[float]:
-        return _optimizers.rates_of(self._rate, step, n)
+        return _optimizers.rates_of(self._model.optimizer.learning_rate, step, n)
 
-    def train_begin(self) -> bool:
-        """Introduce the model to its callbacks; True if one wants no training at all."""
+    def train_begin(self, states: list[tuple[str, dict[str, Any]]] | None) -> bool:
+        """Introduce the model to its callbacks; True if one wants no training at all.
+
+        `states` is what callbacks had counted, where training goes on.
+        """
+        left = list(states or [])
         for callback in self._callbacks:
-            callback.model = self._model
+            callback.model, callback.params, callback.goes_on = self._model, self._params, states is not None
+            at = next((at for at, (name, _) in enumerate(left) if name == type(callback).__name__), None)
+            if at is not None:
+                callback.set_state(left.pop(at)[1])
         return self._tell(self._callbacks, "on_train_begin", {})
+
+    def states(self) -> list[tuple[str, dict[str, Any]]]:
+        """What the callbacks have counted, with the names of their classes."""
+        found = [(type(callback).__name__, callback.get_state()) for callback in self._callbacks]
+        return [(name, state) for name, state in found if state is not None]
 
     def train_end(self, logs: dict[str, float]) -> None:
         self._tell(self._callbacks, "on_train_end", dict(logs))

@@ -62,6 +62,7 @@ impl<T: Typed> Shared<T> {
             std::mem::swap(optimizer, state.optimizer);
         }
         std::mem::swap(&mut shared.running, state.running);
+        std::mem::swap(&mut shared.progress, state.progress);
         shared.epochs = state.epochs;
         self.in_hook.store(in_hook, Ordering::SeqCst);
     }
@@ -239,6 +240,12 @@ impl Network {
         with!(self, shared => detached(py, || shared.read().optimizer.as_ref().map_or(0, |optimizer| optimizer.steps)))
     }
 
+    /// The number of the epoch with which training would go on.
+    #[getter]
+    fn next_epoch(&self, py: Python<'_>) -> PyResult<usize> {
+        with!(self, shared => detached(py, || shared.read().progress.next_epoch))
+    }
+
     fn compile(&self, py: Python<'_>, loss: &str, optimizer: &str) -> PyResult<()> {
         let (loss, optimizer): (LossSpec, OptimizerSpec) = (convert::json(loss)?, convert::json(optimizer)?);
         with!(self, shared => {
@@ -262,8 +269,10 @@ impl Network {
             let views: Vec<_> = weights.iter().map(|array| array.as_array()).collect();
             detached(py, || {
                 let mut model = shared.write_unless_training("set_weights")?;
-                let Model { plan, params, .. } = &mut *model;
-                params.set_arrays(plan, &views).map_err(convert::error)
+                let Model { plan, params, progress, .. } = &mut *model;
+                params.set_arrays(plan, &views).map_err(convert::error)?;
+                progress.weights_changed();
+                Ok(())
             })?
         }
         with!(self, shared => set(py, shared, &weights))
@@ -449,8 +458,11 @@ impl Network {
         Ok(PyBytes::new(py, &bytes.map_err(convert::error)?))
     }
 
-    fn save(&self, py: Python<'_>, path: PathBuf, extra: &str) -> PyResult<()> {
-        let saved = with!(self, shared => detached(py, || dnn_core::save(&shared.read(), extra, &path)))?;
+    fn save(&self, py: Python<'_>, path: PathBuf, extra: &str, training: bool) -> PyResult<()> {
+        let saved = with!(self, shared => detached(py, || match training {
+            true => dnn_core::save(&shared.read(), extra, &path),
+            false => dnn_core::save(&shared.read().without_training()?, extra, &path),
+        }))?;
         saved.map_err(convert::error)
     }
 }

@@ -121,6 +121,10 @@ impl<T: Typed> Observer<T> for Watch<'_, T> {
         }
     }
 
+    fn failed(&self) -> bool {
+        self.raised.is_some()
+    }
+
     fn rates(&mut self, first_step: u64, rates: &mut [f64]) -> Flow {
         if !self.wanted.rates {
             return Flow::Go;

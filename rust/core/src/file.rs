@@ -9,6 +9,7 @@ use crate::optimizer::Optimizer;
 use crate::pairs::Pairs;
 use crate::params::Params;
 use crate::plan::Plan;
+use crate::progress::{Progress, Saved};
 use crate::running::Running;
 use crate::spec::{OptimizerSpec, Spec};
 use dnn_kernels::Real;
@@ -16,8 +17,6 @@ use ndarray::ArrayD;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 
 /// Of the file, in its header. Another layout gets another number.
@@ -36,6 +35,9 @@ struct Header {
     #[serde(default)]
     pairs: usize,
     batches: u64,
+    /// How far training has come.
+    #[serde(default)]
+    progress: Option<Saved>,
     extra: String,
 }
 
@@ -53,6 +55,7 @@ pub fn to_bytes<T: Real>(model: &Model<T>, extra: &str) -> Result<Vec<u8>, Error
         epochs: model.epochs,
         pairs: model.optimizer.as_ref().and_then(|optimizer| optimizer.pairs.as_ref()).map_or(0, Pairs::len),
         batches: model.running.batches,
+        progress: Some(model.progress.to_saved()),
         extra: extra.to_owned(),
     };
     let mut tensors = Vec::new();
@@ -135,7 +138,10 @@ pub fn from_bytes<T: Real>(bytes: &[u8]) -> Result<Option<(Model<T>, String)>, E
         }
     };
     let running = Running { batches: header.batches };
-    Ok(Some((Model { spec: header.spec, plan, params, running, optimizer, epochs: header.epochs }, header.extra)))
+    let progress = header.progress.clone().map(|saved| Progress::from_saved(saved, || read("other."))).transpose()?;
+    let progress = progress.unwrap_or_default();
+    let Header { spec, epochs, extra, .. } = header;
+    Ok(Some((Model { spec, plan, params, running, optimizer, epochs, progress }, extra)))
 }
 
 /// Writes [`to_bytes`] to a file, all or nothing.
@@ -144,21 +150,7 @@ pub fn from_bytes<T: Real>(bytes: &[u8]) -> Result<Option<(Model<T>, String)>, E
 /// [`Error::File`].
 pub fn save<T: Real>(model: &Model<T>, extra: &str, path: &Path) -> Result<(), Error> {
     let bytes = to_bytes(model, extra)?;
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.tmp", std::process::id()));
-    let beside = Path::new(&beside);
-    let written = (|| {
-        let mut file = File::create(beside)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        drop(file);
-        std::fs::rename(beside, path)
-    })();
-    if written.is_err() {
-        // What could not be finished is of no use to anyone; that it may not be there at all is no second error.
-        let _gone = std::fs::remove_file(beside);
-    }
-    written.map_err(Error::File)
+    crate::write::write(path, &bytes).map_err(Error::File)
 }
 
 /// The parameters and the memories of the optimizer, with the prefix of their names.
@@ -171,6 +163,7 @@ fn stores<T: Real>(model: &Model<T>) -> Vec<(String, &Params<T>)> {
             stores.extend([(format!("s{i}."), s), (format!("y{i}."), y)]);
         }
     }
+    stores.extend(model.progress.other().map(|other| ("other.".to_owned(), other)));
     stores
 }
 

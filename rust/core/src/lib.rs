@@ -25,6 +25,7 @@ mod pairs;
 mod params;
 mod plan;
 mod predict;
+mod progress;
 mod rng;
 mod running;
 mod spec;
@@ -32,6 +33,7 @@ mod step;
 mod stopping;
 mod train;
 mod workspace;
+mod write;
 
 pub use data::{Data, Given, NonFinite, Rows, Targets};
 pub use dnn_kernels::{Isa, IsaError, Real, cpu_features};
@@ -45,6 +47,7 @@ pub use optimizer::Optimizer;
 pub use params::Params;
 pub use plan::Plan;
 pub use predict::{Idle, Look, is_brief, predict};
+pub use progress::Progress;
 pub use rng::{Purpose, shuffle, stream, uniform};
 pub use running::Running;
 pub use spec::{

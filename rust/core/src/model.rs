@@ -5,6 +5,7 @@ use crate::init::initialize;
 use crate::optimizer::Optimizer;
 use crate::params::Params;
 use crate::plan::Plan;
+use crate::progress::Progress;
 use crate::running::Running;
 use crate::spec::{LossSpec, OptimizerSpec, Spec};
 use dnn_kernels::Real;
@@ -24,6 +25,8 @@ pub struct Model<T: Real> {
     pub optimizer: Option<Optimizer<T>>,
     /// Epochs begun in the life of the model: each has an order of the rows of its own.
     pub epochs: u64,
+    /// Where a `fit` that goes on would begin.
+    pub progress: Progress<T>,
 }
 
 impl<T: Real> Model<T> {
@@ -34,7 +37,8 @@ impl<T: Real> Model<T> {
     pub fn new(spec: Spec, n_inputs: usize) -> Result<Model<T>, Error> {
         let plan = Plan::new::<T>(&spec, n_inputs)?;
         let params = initialize(&plan)?;
-        Ok(Model { spec, plan, params, running: Running::new(), optimizer: None, epochs: 0 })
+        let (running, progress) = (Running::new(), Progress::default());
+        Ok(Model { spec, plan, params, running, optimizer: None, epochs: 0, progress })
     }
 
     /// Sets the loss and a new optimizer; the weights stay.
@@ -46,7 +50,18 @@ impl<T: Real> Model<T> {
         let plan = Plan::new::<T>(&spec, self.plan.n_inputs)?;
         let optimizer = Optimizer::new(optimizer, &plan)?;
         (self.spec, self.plan, self.optimizer) = (spec, plan, Some(optimizer));
+        self.progress = Progress::default();
         Ok(())
+    }
+
+    /// The same model once more, without what only training needs.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn without_training(&self) -> Result<Model<T>, Error> {
+        let (spec, plan, params) = (self.spec.clone(), self.plan.clone(), self.params.duplicate()?);
+        let (running, progress) = (self.running.duplicate()?, Progress::default());
+        Ok(Model { spec, plan, params, running, optimizer: None, epochs: 0, progress })
     }
 
     /// The same model once more.
@@ -56,7 +71,7 @@ impl<T: Real> Model<T> {
     pub fn duplicate(&self) -> Result<Model<T>, Error> {
         let optimizer = self.optimizer.as_ref().map(Optimizer::duplicate).transpose()?;
         let (spec, plan, params) = (self.spec.clone(), self.plan.clone(), self.params.duplicate()?);
-        let running = self.running.duplicate()?;
-        Ok(Model { spec, plan, params, running, optimizer, epochs: self.epochs })
+        let (running, progress) = (self.running.duplicate()?, self.progress.duplicate()?);
+        Ok(Model { spec, plan, params, running, optimizer, epochs: self.epochs, progress })
     }
 }

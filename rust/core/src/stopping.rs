@@ -6,7 +6,7 @@ use crate::history::{Epoch, Stopped};
 use crate::spec::FitSpec;
 
 /// Counts epochs without improvement.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Patience {
     best: f64,
     without: usize,
@@ -25,8 +25,11 @@ impl Patience {
     }
 }
 
+/// The best loss so far, as bits, and the epochs without improvement: how a file has them.
+pub type Waited = (u64, usize);
+
 /// The rules of one call of `fit`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Stopping {
     training: Patience,
     validation: Patience,
@@ -36,6 +39,17 @@ impl Stopping {
     /// Nothing seen yet.
     pub fn new() -> Stopping {
         Stopping { training: Patience::new(), validation: Patience::new() }
+    }
+
+    /// What was counted on the training and on the validation loss.
+    pub fn waited(&self) -> [Waited; 2] {
+        [&self.training, &self.validation].map(|patience| (patience.best.to_bits(), patience.without))
+    }
+
+    /// The same counts again.
+    pub fn from_waited(waited: [Waited; 2]) -> Stopping {
+        let [training, validation] = waited.map(|(best, without)| Patience { best: f64::from_bits(best), without });
+        Stopping { training, validation }
     }
 
     /// Why training should end after this epoch.

@@ -13,10 +13,10 @@ use crate::model::Model;
 use crate::optimizer::Optimizer;
 use crate::params::Params;
 use crate::plan::Plan;
+use crate::progress::Progress;
 use crate::running::Running;
 use crate::spec::{BatchSize, FitSpec, Metric, OptimizerSpec};
 use crate::step::{Outcome, Step, penalty};
-use crate::stopping::Stopping;
 use dnn_kernels::{Real, Team, sum_of_squares};
 
 /// Whether to go on.
@@ -38,6 +38,8 @@ pub struct State<'a, T: Real> {
     pub running: &'a mut Running,
     /// Epochs begun in the life of the model.
     pub epochs: u64,
+    /// Where a `fit` that goes on would begin.
+    pub progress: &'a mut Progress<T>,
 }
 
 /// Who looks on while a model learns: the only way up from this crate. It has the clock.
@@ -48,6 +50,10 @@ pub trait Observer<T: Real> {
     fn interrupted(&mut self) -> bool;
     /// Writes the rates of the coming steps, which are counted over the life of the optimizer.
     fn rates(&mut self, first_step: u64, rates: &mut [f64]) -> Flow;
+    /// Whether the last stop came of something that went wrong; then the weights stay those of the last step.
+    fn failed(&self) -> bool {
+        false
+    }
     /// Before an epoch.
     fn epoch_begin(&mut self, epoch: usize, state: State<T>) -> Flow;
     /// After an epoch; `last` when training ends with it.
@@ -75,7 +81,7 @@ pub fn fit<T: Real>(
     spec: &FitSpec,
     observer: &mut dyn Observer<T>,
 ) -> Result<History, Error> {
-    let Model { plan, params, running, optimizer, epochs: epochs_begun, .. } = model;
+    let Model { plan, params, running, optimizer, epochs: epochs_begun, progress, .. } = model;
     let (Some(optimizer), Some(loss)) = (optimizer, plan.loss) else {
         return Err(Error::invalid("the model has no loss and optimizer yet: call compile"));
     };
@@ -90,8 +96,6 @@ pub fn fit<T: Real>(
     let mut batches = Batches::new(data.rows(), batch_size)?;
     let mut step = Step::new(plan, data, batch_size)?;
     let mut val_step = validation.map(|data| Evaluation::new(plan, data)).transpose()?;
-    let mut best = validation.filter(|_| spec.restore_best).map(|_| params.duplicate()).transpose()?;
-    let mut best_so_far: Option<(f64, usize)> = None;
     let mut rates = vec![spec.learning_rate.unwrap_or(0.0); batches.count()];
     let mut history = History {
         epochs: Vec::with_capacity((spec.epochs - spec.initial_epoch).min(1 << 16)),
@@ -101,15 +105,20 @@ pub fn fit<T: Real>(
         steps: 0,
         best_epoch: None,
     };
-    let mut stopping = Stopping::new();
+    progress.begin(spec.initial_epoch, validation.is_some() && spec.restore_best, params)?;
     let mut work_since_question = 0;
-    let first_batch = running.batches;
     let team = Team::of(spec.n_threads);
 
     // What an observer is lent; a macro, because each loan has to end before the next line.
     macro_rules! state {
         () => {
-            State { params: &mut *params, optimizer: &mut *optimizer, running: &mut *running, epochs: *epochs_begun }
+            State {
+                params: &mut *params,
+                optimizer: &mut *optimizer,
+                running: &mut *running,
+                epochs: *epochs_begun,
+                progress: &mut *progress,
+            }
         };
     }
     let mut ended: Option<(Stopped, String)> = None;
@@ -118,6 +127,11 @@ pub fn fit<T: Real>(
             batches.shuffle(plan.seed, *epochs_begun);
         }
         *epochs_begun = epochs_begun.saturating_add(1);
+        if observer.epoch_begin(number, state!()) == Flow::Stop {
+            ended = Some(by_callback(number));
+            break;
+        }
+        // After the observer was told: it may want other rates.
         if spec.learning_rate.is_none() {
             if observer.rates(optimizer.steps, &mut rates) == Flow::Stop {
                 ended = Some(by_callback(number));
@@ -127,10 +141,6 @@ pub fn fit<T: Real>(
                 ended = Some((Stopped::Diverged, format!("the schedule gave the rate {rate} in epoch {}", number + 1)));
                 break;
             }
-        }
-        if observer.epoch_begin(number, state!()) == Flow::Stop {
-            ended = Some(by_callback(number));
-            break;
         }
         sums.clear();
         let (mut total, mut total_weight) = (0.0, 0.0);
@@ -147,8 +157,8 @@ pub fn fit<T: Real>(
                     !observer.interrupted()
                 }
             };
-            // A line search compares losses, so all of its evaluations have the same noise.
-            let life_batch = if lbfgs.is_some() { first_batch } else { running.batches };
+            // L-BFGS compares losses, so all of its evaluations have the same noise.
+            let life_batch = if lbfgs.is_some() { 0 } else { running.batches };
             let outcome = match (&mut lbfgs, &mut optimizer.pairs) {
                 _ if !go_on() => Outcome::Stopped,
                 (Some(lbfgs), Some(pairs)) => lbfgs.iterate(plan.isa, pairs, params, &mut step, |step, params| {
@@ -197,15 +207,11 @@ pub fn fit<T: Real>(
         if let (Some(data), Some(evaluation)) = (validation, &mut val_step) {
             let loss = evaluation.loss(plan, &team, params, data, &mut val_sums);
             (epoch.val_loss, epoch.val_metrics) = (Some(loss.0), loss.1);
-            if let Some(best) = &mut best
-                && best_so_far.is_none_or(|(lowest, _)| loss.0 < lowest)
-            {
-                best.copy_from_slice(params);
-                best_so_far = Some((loss.0, number));
-            }
+            progress.see(loss.0, number, params);
         }
         epoch.seconds = observer.seconds();
-        ended = stopping.reached(spec, &epoch).or_else(|| lbfgs.as_mut().and_then(|lbfgs| lbfgs.ended.take()));
+        progress.next_epoch = number + 1;
+        ended = progress.stopping.reached(spec, &epoch).or_else(|| lbfgs.as_mut().and_then(|lbfgs| lbfgs.ended.take()));
         let last = ended.is_some() || number + 1 == spec.epochs;
         let flow = observer.epoch_end(&epoch, last, state!());
         history.epochs.push(epoch);
@@ -218,10 +224,9 @@ pub fn fit<T: Real>(
     }
     (history.stopped, history.message) =
         ended.unwrap_or_else(|| (Stopped::Epochs, format!("all {} epochs are done", spec.epochs)));
-    let as_planned = !matches!(history.stopped, Stopped::Diverged | Stopped::Interrupted);
-    if let (true, Some(best), Some((_, number))) = (as_planned, best, best_so_far) {
-        params.copy_from_slice(&best);
-        history.best_epoch = Some(number);
+    let as_planned = !matches!(history.stopped, Stopped::Diverged | Stopped::Interrupted) && !observer.failed();
+    if as_planned {
+        history.best_epoch = progress.bring_back(params);
     }
     Ok(history)
 }
@@ -334,7 +339,7 @@ pub fn train_on_batch<T: Real>(
     metrics: &[Metric],
     threads: usize,
 ) -> Result<(f64, Vec<f64>), Error> {
-    let Model { plan, params, running, optimizer, .. } = model;
+    let Model { plan, params, running, optimizer, progress, .. } = model;
     let (Some(optimizer), Some(loss)) = (optimizer, plan.loss) else {
         return Err(Error::invalid("the model has no loss and optimizer yet: call compile"));
     };
@@ -351,6 +356,7 @@ pub fn train_on_batch<T: Real>(
         Outcome::Done { loss, weight, penalty } => {
             optimizer.step(plan, &team, rate, params, &step.gradient);
             running.count();
+            progress.weights_changed();
             Ok((loss / weight + penalty, sums.means(weight)))
         }
         Outcome::Diverged(what) => Err(Error::Invalid(diverged(&what, 0, 0, Some(rate)))),

@@ -258,9 +258,11 @@ fn a_file_that_can_not_be_written_leaves_the_old_one() {
     let (folder, model) = (folder("blocked"), trained::<f32>(sgd(0.0)));
     let path = folder.join("model.dnn");
     fs::write(&path, "the old file").expect("a folder of ours");
-    // A folder stands where the new file would be written.
-    let in_the_way = folder.join(format!("model.dnn.{}.tmp", std::process::id()));
-    fs::create_dir(&in_the_way).expect("a folder of ours");
+    // Folders stand wherever the new file could be written; the numbers count what this process has saved.
+    for number in 0..1000 {
+        let in_the_way = folder.join(format!("model.dnn.{}-{number}.tmp", std::process::id()));
+        fs::create_dir(&in_the_way).expect("a folder of ours");
+    }
     assert!(matches!(save(&model, "", &path), Err(Error::File(_))));
     assert_eq!(fs::read(&path).expect("it is there"), b"the old file");
     fs::remove_dir_all(folder).expect("ours");

@@ -190,7 +190,7 @@ fn the_hooks_are_called_in_order_and_the_last_epoch_is_called_the_last() {
     fit(&mut model, &data, None, &how, &mut watcher).expect("it trains");
     let epoch = |number: usize| {
         let steps = ["batch_begin 0", "batch_end 0", "batch_begin 1", "batch_end 1"].map(String::from);
-        let mut calls = vec![format!("rates {}", 2 * number), format!("epoch_begin {number}")];
+        let mut calls = vec![format!("epoch_begin {number}"), format!("rates {}", 2 * number)];
         calls.extend(steps);
         calls.push(format!("epoch_end {number}"));
         calls

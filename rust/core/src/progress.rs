@@ -1,0 +1,133 @@
+//! How far a training has come: what is remembered beside parameters and optimizer, so that going on equals never
+//! having stopped.
+//!
+//! In: what each epoch measured. Out: the best weights, and a reason to stop. It takes no step.
+
+use crate::error::Error;
+use crate::params::Params;
+use crate::stopping::{Stopping, Waited};
+use dnn_kernels::Real;
+use serde::{Deserialize, Serialize};
+
+/// What a call of `fit` leaves behind for one that goes on.
+#[derive(Debug, Default)]
+pub struct Progress<T: Real> {
+    /// The number of the epoch that comes next.
+    pub next_epoch: usize,
+    /// The epochs without improvement so far.
+    pub stopping: Stopping,
+    /// Room for the best weights, where somebody wants them back.
+    best: Option<Best<T>>,
+}
+
+#[derive(Debug)]
+struct Best<T: Real> {
+    /// The weights of the best epoch; once those have come back, the ones that training had reached.
+    other: Params<T>,
+    /// The lowest validation loss, and its epoch; none before the first one.
+    found: Option<(f64, usize)>,
+    came_back: bool,
+}
+
+/// The same without the weights, as the model file has it. Losses are bits: they may be infinite.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Saved {
+    next_epoch: usize,
+    training: Waited,
+    validation: Waited,
+    best: Option<(u64, usize, bool)>,
+}
+
+impl<T: Real> Progress<T> {
+    /// Makes ready for a `fit` from this epoch on: goes on where the last one ended, if that is its number.
+    ///
+    /// # Errors
+    /// [`Error::Memory`]; nothing has changed then.
+    pub fn begin(&mut self, first_epoch: usize, keeps_best: bool, params: &mut Params<T>) -> Result<(), Error> {
+        let goes_on = first_epoch > 0 && self.next_epoch == first_epoch;
+        let has_room = goes_on && self.best.is_some();
+        let room = (keeps_best && !has_room).then(|| params.duplicate()).transpose()?;
+        if !goes_on {
+            *self = Progress::default();
+        }
+        if let Some(best) = self.best.as_mut().filter(|best| best.came_back) {
+            std::mem::swap(params, &mut best.other);
+            best.came_back = false;
+        }
+        if let Some(other) = room {
+            self.best = Some(Best { other, found: None, came_back: false });
+        }
+        if !keeps_best {
+            self.best = None;
+        }
+        Ok(())
+    }
+
+    /// Keeps the weights of an epoch, if its validation loss is the lowest so far.
+    pub fn see(&mut self, val_loss: f64, epoch: usize, params: &Params<T>) {
+        if let Some(best) = &mut self.best
+            && best.found.is_none_or(|(lowest, _)| val_loss < lowest)
+        {
+            best.other.copy_from_slice(params);
+            best.found = Some((val_loss, epoch));
+        }
+    }
+
+    /// Puts the best weights in the place of the last ones, which are kept; tells their epoch.
+    pub fn bring_back(&mut self, params: &mut Params<T>) -> Option<usize> {
+        let best = self.best.as_mut()?;
+        let (_, epoch) = best.found?;
+        std::mem::swap(params, &mut best.other);
+        best.came_back = true;
+        Some(epoch)
+    }
+
+    /// The weights were changed from outside: there is no way back to those that training had reached.
+    pub fn weights_changed(&mut self) {
+        if self.best.as_ref().is_some_and(|best| best.came_back) {
+            self.best = None;
+        }
+    }
+
+    /// The same once more.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn duplicate(&self) -> Result<Progress<T>, Error> {
+        let copy = |best: &Best<T>| {
+            Ok::<_, Error>(Best { other: best.other.duplicate()?, found: best.found, came_back: best.came_back })
+        };
+        let best = self.best.as_ref().map(copy).transpose()?;
+        Ok(Progress { next_epoch: self.next_epoch, stopping: self.stopping.clone(), best })
+    }
+
+    /// Without the weights.
+    pub fn to_saved(&self) -> Saved {
+        let [training, validation] = self.stopping.waited();
+        let best = self.best.as_ref().and_then(|best| {
+            let (loss, epoch) = best.found?;
+            Some((loss.to_bits(), epoch, best.came_back))
+        });
+        Saved { next_epoch: self.next_epoch, training, validation, best }
+    }
+
+    /// The weights that go with [`Progress::to_saved`], if there are any.
+    pub fn other(&self) -> Option<&Params<T>> {
+        self.best.as_ref().filter(|best| best.found.is_some()).map(|best| &best.other)
+    }
+
+    /// What [`Progress::to_saved`] and [`Progress::other`] gave; `read` reads the latter.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn from_saved(saved: Saved, read: impl FnOnce() -> Result<Params<T>, Error>) -> Result<Progress<T>, Error> {
+        let best = match saved.best {
+            None => None,
+            Some((loss, epoch, came_back)) => {
+                Some(Best { other: read()?, found: Some((f64::from_bits(loss), epoch)), came_back })
+            }
+        };
+        let stopping = Stopping::from_waited([saved.training, saved.validation]);
+        Ok(Progress { next_epoch: saved.next_epoch, stopping, best })
+    }
+}
