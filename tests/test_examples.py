@@ -25,6 +25,8 @@ SHOWS = {
     "mazur": ["0.298371109", "0.138498562", "0.082167041", "0.358916480", "0.291027774", "0.000035102"],
     "one_batch": ["tol=0.00001", "by hand: 814 steps"],
     "prakash": ["loss -ln 0.198447 = 1.617234", "largest relative difference"],
+    "multi_label": ["accuracy over all labels: 9", "at (1, -0.5): right 1.00, above 0.00"],
+    "quantiles": ["90 % intervals by quantiles", "hold 8", "where the noise is 0.55"],
     "regression": ["did not improve by more than tol=0.0001"],
     "save_load": [
         "file, 10 more: the bits of 20 at once: True",

@@ -6,7 +6,7 @@ Twice: `check_gradients`, and differences made here from nothing but `set_weight
 import dnn
 import numpy as np
 import pytest
-from dnn import _activations
+from dnn import _activations, _losses
 
 # What there is: whatever is added to the package is checked here.
 ACTIVATIONS = [name for name in _activations.NAMES if name != "softmax"]
@@ -20,17 +20,46 @@ KINKS = {
     "hard_sigmoid": (-3.0, 3.0),
     "hard_swish": (-3.0, 3.0),
 }
-REGRESSION = ["mse", "half_mse", "sse", "mae", "huber"]
-HINGES = ["hinge", "squared_hinge"]
-# Every loss after every output activation it fits.
-PAIRS = [
-    *((output, loss) for output in [*ACTIVATIONS, "softmax"] for loss in REGRESSION),
-    *((output, loss) for output in ACTIVATIONS if output != "sigmoid" for loss in HINGES),
-    ("softmax", "cross_entropy"),
-    ("sigmoid", "binary_cross_entropy"),
-]
 PARAMETERS = [dnn.LeakyReLU(0.3), dnn.ELU(1.7), dnn.CELU(0.6)]
+# Beside the loss of each name: with another parameter, or several heads.
+VARIANTS = [
+    dnn.Huber(0.3),
+    dnn.Quantile(0.2),
+    dnn.Quantile([0.1, 0.5, 0.9]),
+    dnn.Tweedie(1.2),
+    dnn.Tweedie(2.0),
+    dnn.Tweedie(3.0),
+    dnn.CrossEntropy(label_smoothing=0.1),
+    dnn.Focal(0.5),
+    dnn.Focal(0.0),
+]
+LOSSES = [*(loss() for loss in _losses.LOSSES.values()), *VARIANTS]
+OUTPUTS = [*ACTIVATIONS, "softmax"]
 
+
+def fits(output, loss):
+    try:
+        return _losses.resolve(loss, output) is loss
+    except ValueError:
+        return False
+
+
+# Every loss after every output activation it fits; and fewer, in which each of them still is.
+PAIRS = [(output, loss) for loss in LOSSES for output in OUTPUTS if fits(output, loss)]
+EACH = [
+    *((output, dnn.MSE()) for output in OUTPUTS),
+    *((output, loss) for loss in LOSSES[1:] for output in [o for o in OUTPUTS if fits(o, loss)][:2]),
+]
+# How far an output a is from where its loss has a kink; a loss that is not here is smooth.
+LOSS_KINKS = {
+    "mae": lambda loss, a, y: a - y,
+    "huber": lambda loss, a, y: np.abs(a - y) - loss.delta,
+    "mape": lambda loss, a, y: a - y,
+    "quantile": lambda loss, a, y: a.reshape(len(y), loss.heads, -1) - y[:, None],
+    "hinge": lambda loss, a, y: 1.0 - a * y,
+    "squared_hinge": lambda loss, a, y: 1.0 - a * y,
+    "gaussian_nll": lambda loss, a, y: a[:, y.shape[1] :] - np.log(loss.epsilon),
+}
 # The difference quotient is wrong by rounding, 1e-16 * L / STEP = 1e-10, and by STEP^2 times the third
 # derivative, 1e-12; this is far above both and far below any wrong factor, sign or sum.
 STEP = 1e-6
@@ -40,14 +69,25 @@ KINK = 1e-3
 ROWS, N_INPUTS, N_OUTPUTS = 7, 4, 3
 
 
-def targets(loss, n_outputs, rng, rows=ROWS):
-    if loss == "cross_entropy":
-        return rng.dirichlet(np.ones(n_outputs), rows)
-    if loss == "binary_cross_entropy":
-        return rng.random((rows, n_outputs))
-    if loss in HINGES:
-        return rng.choice([-1.0, 1.0], (rows, n_outputs))
-    return rng.normal(size=(rows, n_outputs))
+def last_units(loss):
+    """As many outputs as the loss can do with."""
+    heads = loss.heads if isinstance(loss, _losses.Loss) else 1
+    return N_OUTPUTS if heads == 1 else 2 * heads
+
+
+def targets(model, rng, rows=ROWS):
+    """Targets in the range that the loss of the model asks for."""
+    task = model._task()
+    shape = (rows, task.n_targets)
+    return {
+        "any": lambda: rng.normal(size=shape),
+        "distribution": lambda: rng.dirichlet(np.ones(task.n_outputs), rows),
+        "unit": lambda: rng.random(shape),
+        "signs": lambda: rng.choice([-1.0, 1.0], shape),
+        "not_negative": lambda: rng.poisson(1.0, shape).astype(float),
+        "positive": lambda: rng.gamma(2.0, 1.0, shape),
+        "not_zero": lambda: rng.choice([-1.0, 1.0], shape) * rng.uniform(0.5, 2.0, shape),
+    }[task.targets]()
 
 
 def away_from_kinks(model, x, y, loss):
@@ -57,23 +97,22 @@ def away_from_kinks(model, x, y, loss):
         for at in KINKS.get(_activations.name_of(said.activation), ()):
             if np.abs(layer.z - at).min() < KINK:
                 return False
-    if loss not in ("mae", "huber", *HINGES):
+    if loss.name not in LOSS_KINKS:
         return True
-    a = layers[-1].a
-    distance = {"mae": a - y, "huber": np.abs(a - y) - 1.0}.get(loss, 1.0 - a * y)
-    return np.abs(distance).min() > KINK
+    return np.abs(LOSS_KINKS[loss.name](loss, layers[-1].a, y)).min() > KINK
 
 
 def network(layers, loss, n_inputs=N_INPUTS, rows=ROWS):
     """A model with random weights and biases, and x and y for it, all away from kinks."""
     model = dnn.Sequential([dnn.Input(n_inputs), *layers], seed=0, dtype="float64")
     model.compile(loss=loss)
+    loss = model.loss
     # e^e^e^z is a number for small z only.
     grows = any(_activations.name_of(layer.activation) == "exponential" for layer in model.layers)
     for seed in range(1000):
         rng = np.random.default_rng(seed)
         model.set_weights([rng.normal(0, 0.2 if grows else 0.7, w.shape) for w in model.get_weights()])
-        x, y = rng.normal(size=(rows, n_inputs)), targets(loss, model.n_outputs, rng, rows)
+        x, y = rng.normal(size=(rows, n_inputs)), targets(model, rng, rows)
         if away_from_kinks(model, x, y, loss):
             return model, x, y
     raise AssertionError("no seed keeps away from the kinks")
@@ -83,12 +122,12 @@ def hidden_like(output):
     return "tanh" if output == "softmax" else output
 
 
-def three_layers(output, **options):
+def three_layers(output, loss="mse", **options):
     hidden = hidden_like(output)
     return [
         dnn.Dense(5, hidden, **options),
         dnn.Dense(4, hidden, **options),
-        dnn.Dense(N_OUTPUTS, output, **options),
+        dnn.Dense(last_units(loss), output, **options),
     ]
 
 
@@ -125,14 +164,14 @@ def assert_gradients_are_derivatives(model, x, y, sample_weight=None):
     assert model.check_gradients(x, y, sample_weight=sample_weight).largest < TOLERANCE
 
 
-@pytest.mark.parametrize(("output", "loss"), PAIRS)
+@pytest.mark.parametrize(("output", "loss"), PAIRS, ids=repr)
 def test_every_activation_with_every_loss_it_fits(output, loss):
-    assert_gradients_are_derivatives(*network(three_layers(output), loss))
+    assert_gradients_are_derivatives(*network(three_layers(output, loss), loss))
 
 
-@pytest.mark.parametrize(("output", "loss"), PAIRS)
-def test_weighted_rows_with_every_pair(output, loss):
-    model, x, y = network(three_layers(output), loss)
+@pytest.mark.parametrize(("output", "loss"), EACH, ids=repr)
+def test_weighted_rows(output, loss):
+    model, x, y = network(three_layers(output, loss), loss)
     sample_weight = [0.3, 2.0, 0.0, 1.0, 5.0, 0.1, 1.0]
     assert_gradients_are_derivatives(model, x, y, sample_weight)
 
@@ -177,7 +216,7 @@ def test_l1_and_l2_are_in_loss_and_gradients(output, loss, l1, l2):
     model.set_weights([w + 0.01 * np.sign(w) for w in model.get_weights()])
     assert_gradients_are_derivatives(model, x, y)
 
-    plain, _, _ = network(three_layers(output), loss)
+    plain, _, _ = network(three_layers(output, loss), loss)
     plain.set_weights(model.get_weights())
     matrices = model.get_weights()[0::2]
     penalty = sum(l1 * np.abs(w).sum() + l2 * (w**2).sum() for w in matrices)
@@ -203,7 +242,7 @@ def test_labels_have_the_loss_and_gradients_of_their_one_hot_rows(column):
     ("output", "loss"), [("identity", "mse"), ("softmax", "cross_entropy"), ("tanh", "hinge")]
 )
 def test_a_weight_of_2_is_the_row_twice(output, loss):
-    model, x, y = network(three_layers(output), loss)
+    model, x, y = network(three_layers(output, loss), loss)
     weighted = model.loss_and_gradients(x, y, sample_weight=[2, 1, 0, 1, 3, 1, 1])
     index = [0, 0, 1, 3, 4, 4, 4, 5, 6]
     repeated = model.loss_and_gradients(x[index], y[index])
@@ -223,9 +262,9 @@ def test_only_the_ratio_of_row_weights_counts(scale):
         np.testing.assert_allclose(ours, other, rtol=0, atol=1e-13 * np.abs(other).max())
 
 
-@pytest.mark.parametrize(("output", "loss"), PAIRS)
+@pytest.mark.parametrize(("output", "loss"), EACH, ids=repr)
 def test_input_gradients_are_derivatives_for_x(output, loss):
-    model, x, y = network(three_layers(output), loss)
+    model, x, y = network(three_layers(output, loss), loss)
     gradient = model.input_gradients(x, y)
     assert gradient.shape == x.shape
     quotient = np.empty_like(x)
@@ -239,9 +278,9 @@ def test_input_gradients_are_derivatives_for_x(output, loss):
     assert_agree([gradient], [quotient])
 
 
-@pytest.mark.parametrize(("output", "loss"), PAIRS)
+@pytest.mark.parametrize(("output", "loss"), EACH, ids=repr)
 def test_deltas_give_the_gradients(output, loss):
-    model, x, y = network(three_layers(output), loss)
+    model, x, y = network(three_layers(output, loss), loss)
     inputs = [x, *(layer.a for layer in model.forward(x))]
     _, gradients = model.loss_and_gradients(x, y)
     for at, delta in enumerate(model.deltas(x, y)):

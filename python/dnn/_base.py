@@ -163,6 +163,10 @@ class Model:
     def _output(self) -> str:
         return self._layers[-1].output
 
+    def _task(self, loss: object = None) -> _losses.Task:
+        """What `loss`, or by default the one there is, asks of targets."""
+        return _losses.task(self.loss if loss is None else loss, self._output, self.n_outputs)
+
     def summary(self) -> Summary:
         """A table of the layers, with the number of parameters.
 
@@ -205,7 +209,7 @@ class Model:
         optimizer : str, SGD, Adam or LBFGS, default "adam"
             "sgd", "adam" and "lbfgs" have the default settings of `SGD`, `Adam` and `LBFGS`.
         loss : str or a loss such as Huber(delta=1.0), optional
-            mse, half_mse, sse, mae, huber, cross_entropy, binary_cross_entropy, hinge or squared_hinge. None
+            A name in docs/losses.md, such as mse, huber, cross_entropy, binary_cross_entropy or poisson. None
             is cross_entropy for a softmax output, binary_cross_entropy for sigmoid and mse otherwise.
         metrics : list of str, default ()
             What else is measured: accuracy, mae, mse.
@@ -221,9 +225,9 @@ class Model:
         >>> model = dnn.Sequential([dnn.Dense(16, "relu"), dnn.Dense(3, "softmax")])
         >>> model.compile(dnn.SGD(0.1, momentum=0.9), metrics=["accuracy"])
         >>> model.loss
-        CrossEntropy()
+        CrossEntropy(label_smoothing=0.0)
         """
-        chosen = _losses.resolve(loss, self._output)
+        chosen = _losses.task(loss, self._output, self.n_outputs).loss
         resolved = (chosen, _optimizers.resolve(optimizer), _training.metrics(metrics, chosen, self._output))
         if self._network is not None:
             self._compiled = None  # the same choice again still starts momentum anew
@@ -240,9 +244,9 @@ class Model:
     def _measurable(self, x: Any, y: Any, sample_weight: Any) -> tuple[Network, Data]:
         """The network, compiled, and the data of a call that needs a loss but doesn't train."""
         network = self._built()
-        data = _data.source(
-            x, y, sample_weight, n_inputs=network.n_inputs, n_outputs=self.n_outputs, loss=self.loss
-        ).copy(self._dtype)
+        data = _data.source(x, y, sample_weight, n_inputs=network.n_inputs, task=self._task()).copy(
+            self._dtype
+        )
         self._compile_network(network, self.loss, self._optimizer)
         return network, data
 
@@ -418,7 +422,7 @@ class Model:
         described = (model.dtype, model.n_outputs, n_parameters)
         if (network.dtype, network.n_outputs, network.n_parameters) != described:
             raise ValueError("its description does not fit its weights")
-        loss = _losses.resolve(said.loss, model._output)
+        loss = _losses.task(said.loss, model._output, model.n_outputs).loss
         model._loss = None if said.loss is None else loss
         model._optimizer = said.optimizer
         model._metrics = _training.metrics(said.metrics, loss, model._output)

@@ -16,7 +16,7 @@ from dnn._targets import Targets
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dnn._losses import Loss
+    from dnn._losses import Task
 
 
 class Data(NamedTuple):
@@ -59,18 +59,17 @@ def source(
     sample_weight: Any,
     *,
     n_inputs: int | None,
-    n_outputs: int,
-    loss: Loss,
+    task: Task,
     names: tuple[str, str, str] = NAMES,
 ) -> Source:
     """The arrays of one call; `n_inputs` None if the network takes any width."""
     table = _arrays.table(x, names[0], n_inputs)
-    targets = _targets.read(y, names[1], len(table), loss, n_outputs, x_name=names[0])
+    targets = _targets.read(y, names[1], len(table), task, x_name=names[0])
     return Source(table, targets, sample_weight, names)
 
 
 def divided(
-    given: Source, validation_split: Any, validation_data: Any, *, n_outputs: int, dtype: str, seed: int
+    given: Source, validation_split: Any, validation_data: Any, *, dtype: str, seed: int
 ) -> tuple[Data, Data | None]:
     """Training and validation rows of a fit: by `validation_data`, by `validation_split`, or none."""
     fraction = _checks.number(validation_split, "validation_split", at_least=0.0, below=1.0)
@@ -88,8 +87,7 @@ def divided(
             y,
             weight[0] if weight else None,
             n_inputs=given.n_inputs,
-            n_outputs=n_outputs,
-            loss=given.y.loss,
+            task=given.y.task,
             names=_VALIDATION_NAMES,
         )
         return given.copy(dtype), validation.copy(dtype)

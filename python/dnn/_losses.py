@@ -7,7 +7,7 @@ Row weights w: loss = sum of w_r l_r / sum of w_r, with l_r the loss of row r.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from dnn import _checks
 
@@ -18,6 +18,20 @@ class Loss:
 
     __slots__ = ()
     name: ClassVar[str]
+    # What targets are; `_targets` checks it: any, distribution, unit, signs, not_negative, positive,
+    # not_zero.
+    targets: ClassVar[str] = "any"
+    # The output activations it fits, or () for all but those in `unfit`; what it needs of them in words; and
+    # which to suggest.
+    fits: ClassVar[tuple[str, ...]] = ()
+    unfit: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[str] = ""
+    suggested: ClassVar[str] = ""
+
+    @property
+    def heads(self) -> int:
+        """Outputs for each target."""
+        return 1
 
 
 # Losses without parameters inherit all that makes a frozen dataclass, and without a place for attributes they
@@ -25,7 +39,8 @@ class Loss:
 class MSE(Loss):
     """Mean squared error: mean over all elements of (y - t)^2.
 
-    Its gradient is 2 (y - t) / (rows * outputs).
+    Its gradient is 2 (y - t) / (rows * outputs). PyTorch's MSELoss, Keras's and scikit-learn's mean squared
+    error. Fits every output.
     """
 
     __slots__ = ()
@@ -33,21 +48,27 @@ class MSE(Loss):
 
 
 class HalfMSE(Loss):
-    """Half of the mean squared error: mean over all elements of (y - t)^2 / 2."""
+    """Half of the mean squared error: mean over all elements of (y - t)^2 / 2. Fits every output.
+
+    scikit-learn's HalfSquaredError.
+    """
 
     __slots__ = ()
     name: ClassVar[str] = "half_mse"
 
 
 class SSE(Loss):
-    """Sum of squared errors: the sum over outputs of (y - t)^2, mean over rows."""
+    """Sum of squared errors: the sum over outputs of (y - t)^2, mean over rows. Fits every output."""
 
     __slots__ = ()
     name: ClassVar[str] = "sse"
 
 
 class MAE(Loss):
-    """Mean absolute error: mean over all elements of abs(y - t)."""
+    """Mean absolute error: mean over all elements of abs(y - t), with slope 0 at 0. Fits every output.
+
+    PyTorch's L1Loss, Keras's and scikit-learn's mean absolute error.
+    """
 
     __slots__ = ()
     name: ClassVar[str] = "mae"
@@ -57,7 +78,8 @@ class MAE(Loss):
 class Huber(Loss):
     """Squared near the target, absolute far from it.
 
-    With d = abs(y - t): d^2 / 2 up to delta, delta (d - delta / 2) beyond; mean over all elements.
+    With d = abs(y - t): d^2 / 2 up to delta, delta (d - delta / 2) beyond; mean over all elements. PyTorch's
+    HuberLoss and Keras's Huber. Fits every output.
 
     Parameters
     ----------
@@ -83,58 +105,426 @@ class Huber(Loss):
         _checks.number(self.delta, "delta", above=0.0)
 
 
-class CrossEntropy(Loss):
-    """Cross entropy: minus the sum over classes of t ln y, mean over rows.
+class LogCosh(Loss):
+    """Like the squared error near the target, like the absolute one far from it, and smooth everywhere.
 
-    For a softmax output. Targets are labels 0, 1, ... as integers, or probabilities of shape (rows, classes).
+    Mean over all elements of ln cosh(y - t), whose slope is tanh(y - t). Keras's LogCosh. Fits every output.
     """
 
     __slots__ = ()
+    name: ClassVar[str] = "log_cosh"
+
+
+@dataclass(frozen=True)
+class Quantile(Loss):
+    """Pinball loss: the output becomes the q-quantile of the target, below which it lies with probability q.
+
+    max(q (t - y), (q - 1) (t - y)), mean over all outputs; scikit-learn's mean_pinball_loss with alpha = q.
+    The slope at 0 is 0. Fits every output but softmax (Koenker and Bassett 1978).
+
+    Parameters
+    ----------
+    q : float or sequence of float, default 0.5
+        Between 0 and 1. Of several, each has an output of its own for every target: with m targets and k
+        quantiles the last layer has k m units, of which the first m are the first quantile of all targets.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `q` is no number between 0 and 1, or no sequence of such numbers.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> model = dnn.Sequential([dnn.Dense(16, "tanh"), dnn.Dense(3)], seed=1)
+    >>> x, y = [[0.0], [0.0], [0.0]], [1.0, 2.0, 9.0]
+    >>> loss = dnn.Quantile([0.1, 0.5, 0.9])
+    >>> _ = model.fit(x, y, epochs=300, loss=loss, optimizer=dnn.Adam(0.05), verbose=0)
+    >>> model.predict([[0.0]]).shape
+    (1, 3)
+    """
+
+    name: ClassVar[str] = "quantile"
+    unfit: ClassVar[tuple[str, ...]] = ("softmax",)
+    needs: ClassVar[str] = "outputs that do not depend on each other"
+    suggested: ClassVar[str] = "'identity'"
+    q: float | tuple[float, ...] = 0.5
+
+    def __post_init__(self) -> None:
+        several = not isinstance(self.q, str) and hasattr(self.q, "__iter__")
+        given = _checks.sequence(self.q, "q", "Quantile([0.1, 0.5, 0.9])") if several else [self.q]
+        if not given:
+            raise ValueError("q is empty; give at least one number between 0 and 1")
+        checked = tuple(_checks.number(q, "q", above=0.0, below=1.0) for q in given)
+        object.__setattr__(self, "q", checked if len(checked) > 1 else checked[0])
+
+    @property
+    def heads(self) -> int:
+        """Outputs for each target: one for each q."""
+        return len(self.q) if isinstance(self.q, tuple) else 1
+
+
+class _Positive(Loss):
+    """Base of the losses of positive outputs."""
+
+    __slots__ = ()
+    fits: ClassVar[tuple[str, ...]] = ("exponential", "softplus")
+    needs: ClassVar[str] = "positive outputs"
+    suggested: ClassVar[str] = "'exponential' or 'softplus'"
+
+
+class Poisson(_Positive):
+    """Counts: minus the logarithm of the Poisson distribution with mean y, without what does not depend on y.
+
+    y - t ln y, mean over all elements; targets 0 or more. With an exponential output, which it is fused with,
+    e^z - t z: PyTorch's PoissonNLLLoss() and half of scikit-learn's Poisson deviance up to a constant. With a
+    softplus output y - t ln(y + 1e-8): PyTorch's PoissonNLLLoss(log_input=False).
+    """
+
+    __slots__ = ()
+    name: ClassVar[str] = "poisson"
+    targets: ClassVar[str] = "not_negative"
+
+
+class Gamma(_Positive):
+    """Positive amounts whose spread grows with them: minus the logarithm of a gamma distribution with mean y.
+
+    ln y + t / y, mean over all elements; targets above 0. scikit-learn's HalfGammaLoss, half of its gamma
+    deviance up to a constant. Fused with an exponential output; softplus fits as well.
+    """
+
+    __slots__ = ()
+    name: ClassVar[str] = "gamma"
+    targets: ClassVar[str] = "positive"
+
+
+@dataclass(frozen=True)
+class Tweedie(_Positive):
+    """Amounts of which many are 0: half of the Tweedie deviance, without what does not depend on y.
+
+    y^(2-p) / (2-p) - t y^(1-p) / (1-p), mean over all elements; scikit-learn's HalfTweedieLoss(power=p).
+    `Poisson` for p = 1, `Gamma` for p = 2. Targets are 0 or more for p below 2, else above 0. Fused with an
+    exponential output; softplus fits as well.
+
+    Parameters
+    ----------
+    p : float, default 1.5
+        Variance grows like mean^p; from 1 to 10. Between 1 and 2 zeros are as usual as in rain or insurance.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `p` is no such number.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> dnn.Tweedie(1.7)
+    Tweedie(p=1.7)
+    """
+
+    name: ClassVar[str] = "tweedie"
+    p: float = 1.5
+
+    def __post_init__(self) -> None:
+        _checks.number(self.p, "p", at_least=1.0, at_most=10.0)
+
+    @property
+    def targets(self) -> str:  # type: ignore[override]
+        """What targets are."""
+        return "not_negative" if self.p < 2 else "positive"
+
+
+class MSLE(Loss):
+    """Mean squared logarithmic error: mean over all elements of (ln(1 + y) - ln(1 + t))^2.
+
+    scikit-learn's mean_squared_log_error and Keras's mean_squared_logarithmic_error. Targets and outputs
+    are 0 or more.
+    """
+
+    __slots__ = ()
+    name: ClassVar[str] = "msle"
+    targets: ClassVar[str] = "not_negative"
+    fits: ClassVar[tuple[str, ...]] = (
+        "softplus",
+        "exponential",
+        "relu",
+        "relu6",
+        "sigmoid",
+        "hard_sigmoid",
+        "softmax",
+    )
+    needs: ClassVar[str] = "outputs that are never negative"
+    suggested: ClassVar[str] = "'softplus', 'exponential' or 'relu'"
+
+
+class MAPE(Loss):
+    """Mean absolute percentage error: 100 times the mean over all elements of abs(y - t) / abs(t).
+
+    Keras's mean_absolute_percentage_error, 100 times scikit-learn's. Targets are not 0. Fits every output.
+    """
+
+    __slots__ = ()
+    name: ClassVar[str] = "mape"
+    targets: ClassVar[str] = "not_zero"
+
+
+class _Softmax(Loss):
+    """Base of the losses over the classes of a softmax."""
+
+    __slots__ = ()
+    targets: ClassVar[str] = "distribution"
+    fits: ClassVar[tuple[str, ...]] = ("softmax",)
+    needs: ClassVar[str] = "a softmax output"
+    suggested: ClassVar[str] = "'softmax'"
+
+
+@dataclass(frozen=True)
+class CrossEntropy(_Softmax):
+    """Cross entropy: minus the sum over classes of t ln y, mean over rows.
+
+    For a softmax output, which it is fused with. Targets are labels 0, 1, ... as integers, or probabilities
+    of shape (rows, classes). PyTorch's CrossEntropyLoss, Keras's (sparse) categorical crossentropy.
+
+    Parameters
+    ----------
+    label_smoothing : float, default 0.0
+        This share of every target is spread evenly over the classes: t (1 - s) + s / classes, so that a
+        network is never asked for certainty (Szegedy et al. 2016); at least 0, below 1. PyTorch's and
+        Keras's.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `label_smoothing` is no such number.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> dnn.CrossEntropy(label_smoothing=0.1)
+    CrossEntropy(label_smoothing=0.1)
+    """
+
     name: ClassVar[str] = "cross_entropy"
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        _checks.number(self.label_smoothing, "label_smoothing", at_least=0.0, below=1.0)
 
 
 class BinaryCrossEntropy(Loss):
     """Cross entropy of yes and no: -(t ln y + (1 - t) ln(1 - y)), mean over outputs and rows.
 
-    For sigmoid outputs, with targets from 0 to 1. Several outputs are several independent questions.
+    For sigmoid outputs, which it is fused with, with targets from 0 to 1. Several outputs are several
+    independent questions. PyTorch's BCEWithLogitsLoss, Keras's binary crossentropy.
     """
 
     __slots__ = ()
     name: ClassVar[str] = "binary_cross_entropy"
+    targets: ClassVar[str] = "unit"
+    fits: ClassVar[tuple[str, ...]] = ("sigmoid",)
+    needs: ClassVar[str] = "a sigmoid output"
+    suggested: ClassVar[str] = "'sigmoid'"
+
+
+@dataclass(frozen=True)
+class Focal(Loss):
+    """Cross entropy that cares less for rows that are already right: for rare classes.
+
+    After softmax minus the sum over classes of t (1 - y)^gamma ln y, mean over rows, with labels or
+    probabilities. After sigmoid u^gamma (-t ln y - (1 - t) ln(1 - y)) with u = t (1 - y) + (1 - t) y, mean
+    over outputs and rows, with targets from 0 to 1. Lin et al. 2017; Keras's
+    CategoricalFocalCrossentropy(alpha=1) and BinaryFocalCrossentropy, torchvision's
+    sigmoid_focal_loss(alpha=-1). For the paper's alpha use `class_weight`.
+
+    Parameters
+    ----------
+    gamma : float, default 2.0
+        From 0, which is the cross entropy, to 100.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `gamma` is no such number.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> model = dnn.Sequential([dnn.Dense(8, "relu"), dnn.Dense(3, "softmax")])
+    >>> model.compile(loss=dnn.Focal(gamma=1.5))
+    >>> model.loss
+    Focal(gamma=1.5)
+    """
+
+    name: ClassVar[str] = "focal"
+    targets: ClassVar[str] = "unit"
+    fits: ClassVar[tuple[str, ...]] = ("softmax", "sigmoid")
+    needs: ClassVar[str] = "probabilities"
+    suggested: ClassVar[str] = "'softmax' or 'sigmoid'"
+    gamma: float = 2.0
+
+    def __post_init__(self) -> None:
+        _checks.number(self.gamma, "gamma", at_least=0.0, at_most=100.0)
+
+
+class KLDivergence(_Softmax):
+    """Divergence of Kullback and Leibler: the sum over classes of t ln(t / y), mean over rows.
+
+    For a softmax output, which it is fused with; 0 where y is t. Its gradient is that of the cross entropy.
+    PyTorch's KLDivLoss(reduction="batchmean"), Keras's KLDivergence.
+    """
+
+    __slots__ = ()
+    name: ClassVar[str] = "kl_divergence"
 
 
 class Hinge(Loss):
-    """Margin loss: max(0, 1 - t y), mean over all elements. Targets are -1 and +1."""
+    """Margin loss: max(0, 1 - t y), mean over all elements. Targets are -1 and +1.
+
+    Keras's Hinge and scikit-learn's hinge_loss; fits every output but softmax and sigmoid.
+    """
 
     __slots__ = ()
     name: ClassVar[str] = "hinge"
+    targets: ClassVar[str] = "signs"
+    unfit: ClassVar[tuple[str, ...]] = ("softmax", "sigmoid")
+    needs: ClassVar[str] = "outputs on both sides of 0"
+    suggested: ClassVar[str] = "'identity' or 'tanh'"
 
 
-class SquaredHinge(Loss):
-    """Squared margin loss: max(0, 1 - t y)^2, mean over all elements. Targets are -1 and +1."""
+class SquaredHinge(Hinge):
+    """Squared margin loss: max(0, 1 - t y)^2, mean over all elements. Targets are -1 and +1.
+
+    Keras's SquaredHinge; fits every output but softmax and sigmoid.
+    """
 
     __slots__ = ()
     name: ClassVar[str] = "squared_hinge"
 
 
+@dataclass(frozen=True)
+class GaussianNLL(Loss):
+    """A mean and a variance for every target: minus the logarithm of the normal distribution.
+
+    (ln v + (t - y)^2 / v) / 2, mean over all targets, with v = e^s at least `epsilon`: the last layer gives
+    the mean y and s = ln v. With m targets it has 2 m units, of which the first m are the means. PyTorch's
+    GaussianNLLLoss of the variance exp(s) (Nix and Weigend 1994). For an identity output.
+
+    Parameters
+    ----------
+    epsilon : float, default 1e-6
+        The smallest variance, in squared units of the target; from 1e-30 to 1e30. As in PyTorch, its
+        derivative is taken as if there were no such bound.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `epsilon` is no such number.
+
+    Examples
+    --------
+    >>> import dnn, numpy as np
+    >>> model = dnn.Sequential([dnn.Dense(2)], seed=1)
+    >>> x, y = np.zeros((4, 1)), [1.0, 3.0, 1.0, 3.0]
+    >>> _ = model.fit(x, y, epochs=600, loss="gaussian_nll", optimizer=dnn.Adam(0.05), verbose=0)
+    >>> mean, log_variance = model.predict([[0.0]])[0]
+    >>> round(float(mean), 2), round(float(np.exp(log_variance)), 2)
+    (2.0, 1.0)
+    """
+
+    name: ClassVar[str] = "gaussian_nll"
+    fits: ClassVar[tuple[str, ...]] = ("identity",)
+    needs: ClassVar[str] = "a mean and the logarithm of a variance"
+    suggested: ClassVar[str] = "'identity'"
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        _checks.number(self.epsilon, "epsilon", at_least=1e-30, at_most=1e30)
+
+    @property
+    def heads(self) -> int:
+        """Outputs for each target: its mean and the logarithm of its variance."""
+        return 2
+
+
 LOSSES: dict[str, type[Loss]] = {
     loss.name: loss
-    for loss in (MSE, HalfMSE, SSE, MAE, Huber, CrossEntropy, BinaryCrossEntropy, Hinge, SquaredHinge)
+    for loss in (
+        MSE,
+        HalfMSE,
+        SSE,
+        MAE,
+        Huber,
+        LogCosh,
+        Quantile,
+        Poisson,
+        Gamma,
+        Tweedie,
+        MSLE,
+        MAPE,
+        CrossEntropy,
+        BinaryCrossEntropy,
+        Focal,
+        KLDivergence,
+        Hinge,
+        SquaredHinge,
+        GaussianNLL,
+    )
 }
 ALIASES = {
     "mean_squared_error": "mse",
+    "mean_squared_logarithmic_error": "msle",
+    "mean_absolute_percentage_error": "mape",
     "categorical_crossentropy": "cross_entropy",
     "sparse_categorical_crossentropy": "cross_entropy",
     "binary_crossentropy": "binary_cross_entropy",
 }
 _HINTS = {
     "mean_absolute_error": "write 'mae'",
+    "logcosh": "write 'log_cosh'",
+    "pinball": "write dnn.Quantile(q)",
+    "mean_squared_log_error": "write 'msle'",
+    "kl_div": "write 'kl_divergence'",
+    "nll_gaussian": "write 'gaussian_nll'",
     "crossentropy": "write 'cross_entropy' (softmax output) or 'binary_cross_entropy' (sigmoid output)",
     "log_loss": "write 'cross_entropy' (softmax output) or 'binary_cross_entropy' (sigmoid output)",
     "nll": "write 'cross_entropy', with a softmax output",
 }
 
-_HINGES = ("hinge", "squared_hinge")
+
+class Task(NamedTuple):
+    """A loss after an output: what targets have to be."""
+
+    loss: Loss
+    output: str
+    n_outputs: int
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether a row is of one class, which a number may name."""
+        return self.output == "softmax" and (isinstance(self.loss, (_Softmax, Focal)))
+
+    @property
+    def targets(self) -> str:
+        """The range of targets, as in `Loss.targets`."""
+        return "distribution" if self.takes_labels else self.loss.targets
+
+    @property
+    def n_targets(self) -> int:
+        """Columns of targets that are no labels."""
+        return self.n_outputs // self.loss.heads
+
+
+def task(loss: object, output: str, n_outputs: int) -> Task:
+    """The loss that `loss` stands for on a last layer of `n_outputs` units with activation `output`."""
+    resolved = resolve(loss, output)
+    if n_outputs % resolved.heads:
+        heads = resolved.heads
+        raise ValueError(
+            f"loss {resolved.name!r} needs {heads} outputs for each target, but the last layer has "
+            f"{n_outputs}; give it {heads} units, or a multiple of {heads}"
+        )
+    return Task(resolved, output, n_outputs)
 
 
 def resolve(loss: object, output: str) -> Loss:
@@ -150,25 +540,10 @@ def resolve(loss: object, output: str) -> Loss:
         raise TypeError(f"loss is the class {loss.__name__}; make one of it: {loss.__name__}()")
     if not isinstance(loss, Loss):
         raise TypeError(f"loss must be a name or one such as Huber(delta=1.0), got {_checks.shown(loss)}")
-    _refuse_misfit(loss.name, output)
+    if output in loss.unfit or (loss.fits and output not in loss.fits):
+        instead = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}.get(output, "mse")
+        raise ValueError(
+            f"loss {loss.name!r} needs {loss.needs}, but the last layer has {output!r}; give it "
+            f"activation={loss.suggested}, or use loss={instead!r}"
+        )
     return loss
-
-
-def _refuse_misfit(loss: str, output: str) -> None:
-    """Refuse a loss whose formula needs another range of outputs than the last layer has."""
-    if loss == "cross_entropy" and output != "softmax":
-        raise ValueError(
-            f"loss 'cross_entropy' needs a softmax output, but the last layer has {output!r}; give it "
-            f"activation='softmax', or use loss={'binary_cross_entropy' if output == 'sigmoid' else 'mse'!r}"
-        )
-    if loss == "binary_cross_entropy" and output != "sigmoid":
-        raise ValueError(
-            f"loss 'binary_cross_entropy' needs a sigmoid output, but the last layer has {output!r}; give "
-            f"it activation='sigmoid', or use loss={'cross_entropy' if output == 'softmax' else 'mse'!r}"
-        )
-    if loss in _HINGES and output in ("softmax", "sigmoid"):
-        fitting = "cross_entropy" if output == "softmax" else "binary_cross_entropy"
-        raise ValueError(
-            f"loss {loss!r} needs outputs on both sides of 0, but the last layer has {output!r}; give it "
-            f"activation='identity' or 'tanh', or use loss={fitting!r}"
-        )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dnn import _arrays, _callbacks, _data, _losses, _optimizers, _progress, _spec, _threads, _training
+from dnn import _arrays, _callbacks, _data, _optimizers, _progress, _spec, _threads, _training
 from dnn._history import DivergenceWarning, History
 from dnn._inspection import Inspectable
 
@@ -183,19 +183,17 @@ class Sequential(Inspectable):
         stopping = _training.early_stopping(
             early_stopping, validation_data is not None or bool(validation_split)
         )
-        chosen_loss = self.loss if loss is None else _losses.resolve(loss, self._output)
+        task = self._task(loss)
+        chosen_loss = task.loss
         chosen_optimizer = self._optimizer if optimizer is None else _optimizers.resolve(optimizer)
         wanted = self._metrics if metrics is None else metrics
         chosen_metrics = _training.metrics(wanted, chosen_loss, self._output)
         listeners, level = _callbacks.checked(callbacks), _progress.level(verbose)
-        source = _data.source(
-            x, y, sample_weight, n_inputs=self.n_inputs, n_outputs=self.n_outputs, loss=chosen_loss
-        )
+        source = _data.source(x, y, sample_weight, n_inputs=self.n_inputs, task=task)
         training, validation = _data.divided(
             source,
             validation_split,
             validation_data,
-            n_outputs=self.n_outputs,
             dtype=self._dtype,
             seed=self._seed,
         )
@@ -286,9 +284,7 @@ class Sequential(Inspectable):
         array([[8.]], dtype=float32)
         """
         threads = _threads.count(n_threads)
-        source = _data.source(
-            x, y, sample_weight, n_inputs=self.n_inputs, n_outputs=self.n_outputs, loss=self.loss
-        )
+        source = _data.source(x, y, sample_weight, n_inputs=self.n_inputs, task=self._task())
         data = source.copy(self._dtype)
         network = self._network or self._new_network(source.n_inputs)
         self._compile_network(network, self.loss, self._optimizer)

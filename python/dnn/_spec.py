@@ -169,12 +169,19 @@ def _named(thing: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def _fields(thing: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    # NumPy's scalars are not JSON; the dataclasses have checked that only bools and real numbers are here.
     return {
-        field.name: {"bool": bool, "int": int}.get(str(field.type), float)(getattr(thing, field.name))
+        field.name: _number(str(field.type), getattr(thing, field.name))
         for field in fields(thing)
         if field.name not in without
     }
+
+
+def _number(kind: str, value: Any) -> Any:
+    # NumPy's scalars are not JSON; the dataclasses have checked that only bools, real numbers and tuples of
+    # them are here.
+    if "tuple" in kind:
+        return [float(number) for number in (value if isinstance(value, tuple) else (value,))]
+    return {"bool": bool, "int": int}.get(kind, float)(value)
 
 
 def _read_layer(wire: Mapping[str, Any]) -> Layer:

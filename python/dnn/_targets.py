@@ -16,7 +16,7 @@ from dnn._core import Rows
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dnn._losses import Loss
+    from dnn._losses import Task
 
 # How far the probabilities of a row may be from 1 in sum: room for float16 and for rounded tables.
 _SUM_TOLERANCE = 1e-3
@@ -26,7 +26,7 @@ class Targets(NamedTuple):
     """y with its shape checked: `values` is (rows,) int64 labels, or (rows, outputs) of the user's type."""
 
     values: NDArray[Any]
-    loss: Loss
+    task: Task
     name: str
 
     @property
@@ -34,8 +34,9 @@ class Targets(NamedTuple):
         return self.values.ndim == 1
 
 
-def read(value: Any, name: str, n_rows: int, loss: Loss, n_outputs: int, x_name: str = "x") -> Targets:
-    """`value` as the targets of `n_rows` rows, for a network with `n_outputs` outputs."""
+def read(value: Any, name: str, n_rows: int, task: Task, x_name: str = "x") -> Targets:
+    """`value` as the targets of `n_rows` rows."""
+    n_targets = task.n_targets
     if _has_strings(value):
         raise TypeError(
             f"{name} has strings; labels are numbers 0, 1, ...: classes, {name} = np.unique({name}, "
@@ -50,13 +51,13 @@ def read(value: Any, name: str, n_rows: int, loss: Loss, n_outputs: int, x_name:
         raise ValueError(
             f"{x_name} has {n_rows} rows, but {name} has {len(array)}; they must be the same rows"
         )
-    if loss.name == "cross_entropy" and (array.ndim == 1 or array.shape[1] == 1):
-        return Targets(_labels(array.reshape(-1), name, n_outputs), loss, name)
-    if array.ndim == 1 and n_outputs == 1:
+    if task.takes_labels and (array.ndim == 1 or array.shape[1] == 1):
+        return Targets(_labels(array.reshape(-1), name, n_targets), task, name)
+    if array.ndim == 1 and n_targets == 1:
         array = array.reshape(-1, 1)
-    if array.shape != (n_rows, n_outputs):
-        _refuse_shape(array, name, loss, n_outputs)
-    return Targets(array, loss, name)
+    if array.shape != (n_rows, n_targets):
+        _refuse_shape(array, name, task)
+    return Targets(array, task, name)
 
 
 def copy(targets: Targets, dtype: str, picked: NDArray[np.int64] | None = None) -> Rows | NDArray[np.int64]:
@@ -64,12 +65,13 @@ def copy(targets: Targets, dtype: str, picked: NDArray[np.int64] | None = None) 
     if targets.are_labels:
         labels: NDArray[np.int64] = targets.values.copy() if picked is None else targets.values[picked]
         return labels
-    check = _CHECKS.get(targets.loss.name)
+    loss = targets.task.loss.name
+    check = _CHECKS.get(targets.task.targets)
     if check is None:
         return _arrays.rows(targets.values, targets.name, dtype, picked)
 
     def check_block(block: NDArray[Any], start: int) -> None:
-        found = check(block)
+        found = check(block, loss)
         if found is not None:
             row, problem = found
             row = start + row if picked is None else int(picked[start + row])
@@ -83,10 +85,10 @@ def classes(targets: Targets) -> NDArray[np.int64] | None:
     values = targets.values
     if targets.are_labels:
         return values
-    if targets.loss.name == "cross_entropy":
+    if targets.task.takes_labels:
         return np.asarray(np.argmax(values, axis=1), dtype=np.int64)
-    if targets.loss.name in ("binary_cross_entropy", "hinge", "squared_hinge") and values.shape[1] == 1:
-        middle = 0.5 if targets.loss.name == "binary_cross_entropy" else 0.0
+    if targets.task.targets in ("unit", "signs") and values.shape[1] == 1:
+        middle = 0.5 if targets.task.targets == "unit" else 0.0
         return np.asarray(values[:, 0] > middle, dtype=np.int64)
     return None
 
@@ -135,11 +137,17 @@ def _labels(array: NDArray[Any], name: str, n_classes: int) -> NDArray[np.int64]
     return array.astype(np.int64)
 
 
-def _refuse_shape(array: NDArray[Any], name: str, loss: Loss, n_outputs: int) -> None:
+def _refuse_shape(array: NDArray[Any], name: str, task: Task) -> None:
+    loss, n_outputs = task.loss, task.n_outputs
     outputs = f"{n_outputs} output{'s' if n_outputs > 1 else ''}"
     given = f"{name} has shape {array.shape}, but the last layer has {outputs}"
-    need = f"({len(array)}, {n_outputs})"
-    if loss.name == "cross_entropy":
+    need = f"({len(array)}, {task.n_targets})"
+    if loss.heads > 1:
+        raise ValueError(
+            f"{given}, {loss.heads} for each target, as loss {loss.name!r} needs; pass {name} as {need}, or "
+            f"give the last layer {loss.heads} units for each column of {name}"
+        )
+    if task.takes_labels:
         raise ValueError(f"{given}; pass labels of shape ({len(array)},) or probabilities of shape {need}")
     if array.ndim == 1 and array.dtype.kind in "iub":
         raise ValueError(
@@ -152,31 +160,31 @@ def _refuse_shape(array: NDArray[Any], name: str, loss: Loss, n_outputs: int) ->
     )
 
 
-def _probabilities(block: NDArray[Any]) -> tuple[int, str] | None:
+def _probabilities(block: NDArray[Any], loss: str) -> tuple[int, str] | None:
     sums = block.sum(axis=1, dtype=np.float64)
     bad = np.flatnonzero((np.abs(sums - 1.0) > _SUM_TOLERANCE) | (block.min(axis=1) < 0))
     if not len(bad):
         return None
     row = int(bad[0])
     return row, (
-        f"has {_row(block[row])}, which isn't a distribution: loss 'cross_entropy' needs probabilities, 0 "
+        f"has {_row(block[row])}, which isn't a distribution: loss {loss!r} needs probabilities, 0 "
         "or more, that sum to 1; for several yes-or-no answers per row use activation='sigmoid' and "
         "loss='binary_cross_entropy'"
     )
 
 
-def _zero_to_one(block: NDArray[Any]) -> tuple[int, str] | None:
+def _zero_to_one(block: NDArray[Any], loss: str) -> tuple[int, str] | None:
     bad = np.argwhere((block < 0) | (block > 1))
     if not len(bad):
         return None
     value = block[tuple(bad[0])]
     return int(bad[0, 0]), (
-        f"has {value:g}, but loss 'binary_cross_entropy' needs targets from 0 to 1; for targets -1 and 1 "
+        f"has {value:g}, but loss {loss!r} needs targets from 0 to 1; for targets -1 and 1 "
         "use (y + 1) / 2, for numbers to approximate an identity output with loss='mse'"
     )
 
 
-def _plus_or_minus_one(block: NDArray[Any]) -> tuple[int, str] | None:
+def _plus_or_minus_one(block: NDArray[Any], loss: str) -> tuple[int, str] | None:
     bad = np.argwhere(np.abs(block) != 1)
     if not len(bad):
         return None
@@ -186,14 +194,40 @@ def _plus_or_minus_one(block: NDArray[Any]) -> tuple[int, str] | None:
     ), f"has {value:g}, but hinge losses need targets -1 and 1; for 0 and 1 pass 2 * y - 1"
 
 
+def _refuse_where(bad: NDArray[Any], block: NDArray[Any], need: str) -> tuple[int, str] | None:
+    places = np.argwhere(bad)
+    if not len(places):
+        return None
+    return int(places[0, 0]), f"has {block[tuple(places[0])]:g}, but {need}"
+
+
+def _not_negative(block: NDArray[Any], loss: str) -> tuple[int, str] | None:
+    return _refuse_where(
+        block < 0, block, f"loss {loss!r} needs targets of 0 or more; use loss='mse' or 'huber'"
+    )
+
+
+def _positive(block: NDArray[Any], loss: str) -> tuple[int, str] | None:
+    need = f"loss {loss!r} needs targets above 0; with zeros among them use Tweedie(1.5)"
+    return _refuse_where(block <= 0, block, need)
+
+
+def _not_zero(block: NDArray[Any], loss: str) -> tuple[int, str] | None:
+    need = f"loss {loss!r} divides by the target, which must not be 0; use loss='mae'"
+    return _refuse_where(block == 0, block, need)
+
+
 def _row(values: NDArray[Any]) -> str:
     text = ", ".join(f"{value:g}" for value in values[:4])
     return f"[{text}{', ...' if len(values) > 4 else ''}]"
 
 
-_CHECKS: dict[str, Callable[[NDArray[Any]], tuple[int, str] | None]] = {
-    "cross_entropy": _probabilities,
-    "binary_cross_entropy": _zero_to_one,
-    "hinge": _plus_or_minus_one,
-    "squared_hinge": _plus_or_minus_one,
+# By `Task.targets`.
+_CHECKS: dict[str, Callable[[NDArray[Any], str], tuple[int, str] | None]] = {
+    "distribution": _probabilities,
+    "unit": _zero_to_one,
+    "signs": _plus_or_minus_one,
+    "not_negative": _not_negative,
+    "positive": _positive,
+    "not_zero": _not_zero,
 }

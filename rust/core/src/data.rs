@@ -3,6 +3,7 @@
 //! In: blocks of rows. Out: [`Rows`], and [`Data`] that fits a plan. It never holds on to a user's array.
 
 use crate::error::Error;
+use crate::loss::{Loss, Range};
 use crate::plan::Plan;
 use dnn_kernels::{Buffer, Isa, Real, all_finite};
 use ndarray::ArrayView2;
@@ -111,7 +112,7 @@ impl<'a, T: Real> Data<'a, T> {
     /// # Errors
     /// [`Error::Invalid`] with the argument, what it is, and what is needed.
     pub fn new(plan: &Plan, x: &'a Rows<T>, y: Given<'a, T>, weights: Option<&[f64]>) -> Result<Self, Error> {
-        let Some(loss) = plan.loss else {
+        let Some(loss) = &plan.loss else {
             return Err(Error::invalid("the model has no loss yet: call compile, or pass loss="));
         };
         let (rows, columns) = x.shape();
@@ -119,15 +120,17 @@ impl<'a, T: Real> Data<'a, T> {
         let n_out = plan.n_outputs();
         let targets = match y {
             Given::Table(y) => {
-                if y.shape().1 != n_out {
-                    let got = y.shape().1;
-                    return Err(Error::Invalid(format!("y has {got} columns, but the last layer has {n_out} outputs")));
+                let (got, need) = (y.shape().1, loss.n_targets());
+                if got != need {
+                    return Err(Error::Invalid(format!(
+                        "y has {got} columns, but a last layer of {n_out} outputs needs {need} with this loss"
+                    )));
                 }
                 check_targets(loss, y)?;
                 Targets::Dense(y)
             }
             Given::Labels(_) if !loss.takes_labels() => {
-                return Err(Error::invalid("y holds labels, which only the loss 'cross_entropy' takes"));
+                return Err(Error::invalid("y holds labels, which only losses over the classes of a softmax take"));
             }
             Given::Labels(labels) => Targets::Labels(check_labels(labels, n_out)?),
         };
@@ -184,17 +187,20 @@ fn check_labels(labels: &[i64], n_out: usize) -> Result<Vec<u32>, Error> {
     Ok(labels.iter().map(|&y| y as u32).collect())
 }
 
-/// Cross entropies want probabilities, hinges -1 and +1.
-fn check_targets<T: Real>(loss: crate::loss::Loss, y: &Rows<T>) -> Result<(), Error> {
+/// Whether the targets are in the range of the loss.
+fn check_targets<T: Real>(loss: &Loss, y: &Rows<T>) -> Result<(), Error> {
     let find = |wrong: &dyn Fn(f64) -> bool| {
         (0..y.shape().0).find_map(|i| y.row(i).iter().position(|&t| wrong(t.to_f64())).map(|j| (i, j, y.row(i)[j])))
     };
-    let (found, need) = if loss.takes_labels() || loss.is_binary() {
-        (find(&|t| !(0.0..=1.0).contains(&t)), "probabilities from 0 to 1 (or labels, for 'cross_entropy')")
-    } else if loss.is_hinge() {
-        (find(&|t| t.abs() != 1.0), "targets -1 and +1")
-    } else {
-        (None, "")
+    let (found, need) = match loss.range() {
+        Range::Any => (None, ""),
+        Range::Unit => {
+            (find(&|t| !(0.0..=1.0).contains(&t)), "probabilities from 0 to 1 (or labels, for 'cross_entropy')")
+        }
+        Range::Signs => (find(&|t| t.abs() != 1.0), "targets -1 and +1"),
+        Range::NotNegative => (find(&|t| t < 0.0), "targets of 0 or more"),
+        Range::Positive => (find(&|t| t <= 0.0), "targets above 0"),
+        Range::NotZero => (find(&|t| t == 0.0), "targets other than 0"),
     };
     match found {
         Some((i, j, t)) => Err(Error::Invalid(format!("y has {t} in row {i}, column {j}; this loss needs {need}"))),

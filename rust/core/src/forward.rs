@@ -41,7 +41,7 @@ pub fn forward<T: Real>(
     last: Last,
     work: &mut Workspace<T>,
 ) {
-    let fused = last == Last::AsLossTakesIt && plan.loss.is_some_and(|loss| loss.takes_z());
+    let fused = last == Last::AsLossTakesIt && plan.loss.as_ref().is_some_and(|loss| loss.takes_z());
     for (index, layer) in plan.layers.iter().enumerate() {
         let (done, rest) = work.a.split_at_mut(index);
         let input = match index.checked_sub(1) {

@@ -19,7 +19,7 @@ pub struct Sums {
 impl Sums {
     /// # Errors
     /// [`Error::Invalid`] where a metric does not fit the loss.
-    pub fn new(metrics: &[Metric], loss: Loss, last: &Layer) -> Result<Sums, Error> {
+    pub fn new(metrics: &[Metric], loss: &Loss, last: &Layer) -> Result<Sums, Error> {
         let bounded = matches!(last.output, Output::Softmax | Output::Pointwise(Activation::Sigmoid));
         let classes = bounded || loss.is_hinge();
         for metric in metrics {
@@ -49,15 +49,15 @@ impl Sums {
     /// Adds a block of rows.
     pub fn add<T: Real>(&mut self, plan: &Plan, batch: &Batch<T>, output: View<T>) {
         // Where the loss takes z, a probability of one half is z = 0.
-        let from_z = plan.loss.is_some_and(|loss| loss.takes_z());
+        let from_z = plan.loss.as_ref().is_some_and(|loss| loss.takes_z());
         let half = |output: Output| match output {
             Output::Pointwise(Activation::Sigmoid) if !from_z => 0.5,
             _ => 0.0,
         };
         let threshold = half(plan.last().output);
-        let target_threshold = if plan.loss.is_some_and(|loss| loss.is_hinge()) { 0.0 } else { 0.5 };
+        let target_threshold = if plan.loss.as_ref().is_some_and(|loss| loss.is_hinge()) { 0.0 } else { 0.5 };
         // Several outputs name one class by the largest of them, unless the loss takes each for a class of its own.
-        let several_classes = plan.loss.is_some_and(|loss| loss.is_binary() || loss.is_hinge());
+        let several_classes = plan.loss.as_ref().is_some_and(|loss| loss.is_binary() || loss.is_hinge());
         let one_class = plan.n_outputs() > 1 && !several_classes;
         for (metric, sum) in self.metrics.iter().zip(&mut self.sums) {
             for (i, weight) in batch.weights().iter().enumerate() {

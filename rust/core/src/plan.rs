@@ -57,7 +57,7 @@ impl Plan {
                 "layer {name}: softmax is for the last layer; give hidden layers relu, tanh or another"
             )));
         }
-        let loss = spec.loss.map(|loss| Loss::new(loss, last)).transpose()?;
+        let loss = spec.loss.as_ref().map(|loss| Loss::new(loss, last)).transpose()?;
         let trainable = trainable_ranges(&layers);
         Ok(Plan { layers, n_inputs, len: end, loss, isa, seed: spec.seed, trainable })
     }

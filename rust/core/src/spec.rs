@@ -120,7 +120,7 @@ pub enum Initializer {
 }
 
 /// A loss by name; `loss.rs` has the formulas.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names of the field")]
 pub enum LossSpec {
@@ -128,11 +128,35 @@ pub enum LossSpec {
     HalfMse,
     Sse,
     Mae,
-    Huber { delta: f64 },
-    CrossEntropy,
+    Huber {
+        delta: f64,
+    },
+    LogCosh,
+    /// Several q ask for an output each.
+    Quantile {
+        q: Vec<f64>,
+    },
+    Poisson,
+    Gamma,
+    Tweedie {
+        p: f64,
+    },
+    Msle,
+    Mape,
+    CrossEntropy {
+        #[serde(default)]
+        label_smoothing: f64,
+    },
     BinaryCrossEntropy,
+    Focal {
+        gamma: f64,
+    },
+    KlDivergence,
     Hinge,
     SquaredHinge,
+    GaussianNll {
+        epsilon: f64,
+    },
 }
 
 /// An optimizer by name; `optimizer.rs` has the formulas.

@@ -139,7 +139,7 @@ impl<T: Real> Step<T> {
         total_weight: f64,
         sums: Option<&mut Sums>,
     ) -> f64 {
-        let loss = plan.loss.expect("`Data::new` refuses a plan without a loss");
+        let loss = plan.loss.as_ref().expect("`Data::new` refuses a plan without a loss");
         let (work, last) = (&mut self.work, plan.layers.len() - 1);
         self.batch.gather(data, rows, total_weight);
         self.batch.set_scale(loss.factor());

@@ -82,7 +82,7 @@ pub fn fit<T: Real>(
     observer: &mut dyn Observer<T>,
 ) -> Result<History, Error> {
     let Model { plan, params, running, optimizer, epochs: epochs_begun, progress, .. } = model;
-    let (Some(optimizer), Some(loss)) = (optimizer, plan.loss) else {
+    let (Some(optimizer), Some(loss)) = (optimizer, &plan.loss) else {
         return Err(Error::invalid("the model has no loss and optimizer yet: call compile"));
     };
     let mut batch_size = check(spec, data.rows())?;
@@ -323,7 +323,7 @@ pub fn evaluate<T: Real>(
     threads: usize,
 ) -> Result<(f64, Vec<f64>), Error> {
     let plan = &model.plan;
-    let loss = plan.loss.ok_or_else(|| Error::invalid("the model has no loss yet: call compile"))?;
+    let loss = plan.loss.as_ref().ok_or_else(|| Error::invalid("the model has no loss yet: call compile"))?;
     let mut sums = Sums::new(metrics, loss, plan.last())?;
     Ok(Evaluation::new(plan, data)?.loss(plan, &Team::of(threads), &model.params, data, &mut sums))
 }
@@ -340,7 +340,7 @@ pub fn train_on_batch<T: Real>(
     threads: usize,
 ) -> Result<(f64, Vec<f64>), Error> {
     let Model { plan, params, running, optimizer, progress, .. } = model;
-    let (Some(optimizer), Some(loss)) = (optimizer, plan.loss) else {
+    let (Some(optimizer), Some(loss)) = (optimizer, &plan.loss) else {
         return Err(Error::invalid("the model has no loss and optimizer yet: call compile"));
     };
     if optimizer.pairs.is_some() {

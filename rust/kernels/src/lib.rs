@@ -8,6 +8,7 @@ mod ceiling;
 mod dense;
 mod each;
 mod isa;
+mod losses;
 mod math;
 mod noise;
 mod norms;
@@ -24,6 +25,7 @@ pub use buffer::{Buffer, padded, row_stride};
 pub use ceiling::ceiling;
 pub use dense::{Below, View, ViewMut, column_sums, forward, input_gradient, weight_gradient};
 pub use isa::{Isa, IsaError, cpu_features};
+pub use losses::{ClassLoss, HeadLoss, PointLoss, class_loss, head_loss, point_loss};
 pub use math::{Elementary, evaluate};
 pub use noise::{Draw, Noise, add_noise, noise_gradient};
 pub use norms::{
@@ -35,8 +37,8 @@ pub use pointwise::{
 };
 pub use pool::Team;
 pub use rows::{
-    PointLoss, Target, all_finite, multiply_softmax_slope, point_loss, softmax_cross_entropy, softmax_in_place,
-    sum_of_magnitudes, sum_of_squares,
+    Target, all_finite, multiply_softmax_slope, softmax_cross_entropy, softmax_in_place, sum_of_magnitudes,
+    sum_of_squares,
 };
 pub use simd::Real;
 pub use update::{Adam, Sgd, adam, add_penalty_gradient, sgd};

@@ -1,4 +1,4 @@
-//! What happens at the output, row by row: softmax, losses and their gradients.
+//! What happens at the output, row by row: softmax and its cross entropy; other losses are in `losses`. And sums.
 //!
 //! In: outputs, targets and a weight per row. Out: a loss per row, in `f64`, and dL/da or dL/dz.
 //! Sums over the columns run in the lanes of a vector, then over the lanes, the same on every set; sums over rows are
@@ -22,7 +22,7 @@ pub enum Target<'a, T> {
 
 /// The largest element of a row, NaN where it has one.
 #[inline(always)]
-unsafe fn row_max<V: Vector>(z: *const V::Elem, n: usize) -> V::Elem {
+pub(crate) unsafe fn row_max<V: Vector>(z: *const V::Elem, n: usize) -> V::Elem {
     let lanes = V::Elem::LANES;
     let lowest = V::Elem::from_f64(f64::NEG_INFINITY);
     let mut largest = V::splat(lowest);
@@ -35,7 +35,7 @@ unsafe fn row_max<V: Vector>(z: *const V::Elem, n: usize) -> V::Elem {
 
 /// `e = exp(z - shift)` with zeros in the padding; returns the sum.
 #[inline(always)]
-unsafe fn row_exp<V: Vector>(z: *const V::Elem, n: usize, shift: V::Elem, e: *mut V::Elem) -> V::Elem {
+pub(crate) unsafe fn row_exp<V: Vector>(z: *const V::Elem, n: usize, shift: V::Elem, e: *mut V::Elem) -> V::Elem {
     let lanes = V::Elem::LANES;
     let lowest = V::Elem::from_f64(f64::NEG_INFINITY);
     let mut sum = V::zero();
@@ -146,7 +146,7 @@ pub fn multiply_softmax_slope<T: Real>(isa: Isa, a: View<T>, delta: ViewMut<T>) 
 }
 
 /// Targets as the kernels read them: one of the two pointers is null.
-struct Targets<T> {
+pub(crate) struct Targets<T> {
     dense: *const T,
     stride: usize,
     labels: *const u32,
@@ -155,7 +155,7 @@ struct Targets<T> {
 impl<T: Real> Targets<T> {
     /// # Panics
     /// Unless there is a target for every output, labels being below `n`.
-    fn new(target: Target<T>, rows: usize, n: usize) -> Targets<T> {
+    pub(crate) fn new(target: Target<T>, rows: usize, n: usize) -> Targets<T> {
         match target {
             Target::Dense(t) => {
                 t.check(n);
@@ -167,6 +167,28 @@ impl<T: Real> Targets<T> {
                 assert!(labels.iter().all(|&label| (label as usize) < n), "labels below {n}");
                 Targets { dense: std::ptr::null(), stride: 0, labels: labels.as_ptr() }
             }
+        }
+    }
+}
+
+impl<T: Real> Targets<T> {
+    /// Columns `j` to `j + width` of row `i`, a label being a 1 among zeros; zeros in the other lanes.
+    ///
+    /// # Safety
+    /// The row and the columns are among those it was made for, and `width` is at most [`Real::LANES`].
+    #[inline(always)]
+    pub(crate) unsafe fn load<V: Vector<Elem = T>>(&self, i: usize, j: usize, width: usize) -> V {
+        // SAFETY: the caller's word; the array has room for the lanes of any vector.
+        unsafe {
+            if !self.dense.is_null() {
+                return V::load_up_to(self.dense.add(i * self.stride + j), width);
+            }
+            let mut lanes = [T::ZERO; MAX_LANES];
+            let label = *self.labels.add(i) as usize;
+            if (j..j + width).contains(&label) {
+                lanes[label - j] = T::ONE;
+            }
+            V::load(lanes.as_ptr())
         }
     }
 }
@@ -287,190 +309,6 @@ pub fn softmax_cross_entropy<T: Real>(
     };
     // SAFETY: shapes and lengths were checked above.
     unsafe { run(isa, kernel) }
-}
-
-/// A loss that is a sum over single outputs: y is what came out, t what should have.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum PointLoss {
-    /// (y - t)^2
-    Squared,
-    /// |y - t|, with derivative 0 at 0
-    Absolute,
-    /// (y - t)^2 / 2 up to delta, then delta (|y - t| - delta / 2)
-    Huber {
-        /// Where the parabola becomes a line; positive.
-        delta: f64,
-    },
-    /// max(0, 1 - t y)
-    Hinge,
-    /// max(0, 1 - t y)^2
-    SquaredHinge,
-    /// -t ln f(z) - (1 - t) ln(1 - f(z)) with the sigmoid f, from z, stable at any z
-    SigmoidCrossEntropy,
-}
-
-/// The value and the derivative of a [`PointLoss`], side by side.
-trait Point: Copy {
-    fn value_and_slope<V: Vector>(self, y: V, t: V) -> (V, V);
-}
-
-#[derive(Clone, Copy)]
-struct Squared;
-impl Point for Squared {
-    #[inline(always)]
-    fn value_and_slope<V: Vector>(self, y: V, t: V) -> (V, V) {
-        let r = y.sub(t);
-        (r.mul(r), r.add(r))
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Absolute;
-impl Point for Absolute {
-    #[inline(always)]
-    fn value_and_slope<V: Vector>(self, y: V, t: V) -> (V, V) {
-        let r = y.sub(t);
-        let sign = V::select(r.abs().le(V::zero()), V::zero(), V::num(1.0).with_sign_of(r));
-        (r.abs(), V::select(r.not_nan(), sign, r))
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Huber(f64);
-impl Point for Huber {
-    #[inline(always)]
-    fn value_and_slope<V: Vector>(self, y: V, t: V) -> (V, V) {
-        let (r, delta) = (y.sub(t), V::num(self.0));
-        let size = r.abs();
-        let line = delta.mul(size.sub(V::num(self.0 / 2.0)));
-        let beyond = delta.lt(size);
-        let value = V::select(beyond, line, V::num(0.5).mul(r.mul(r)));
-        (value, V::select(beyond, delta.with_sign_of(r), r))
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Hinge;
-impl Point for Hinge {
-    #[inline(always)]
-    fn value_and_slope<V: Vector>(self, y: V, t: V) -> (V, V) {
-        let margin = t.fnma(y, V::num(1.0));
-        let slope = V::select(margin.le(V::zero()), V::zero(), t.neg());
-        (V::zero().max(margin), V::select(margin.not_nan(), slope, margin))
-    }
-}
-
-#[derive(Clone, Copy)]
-struct SquaredHinge;
-impl Point for SquaredHinge {
-    #[inline(always)]
-    fn value_and_slope<V: Vector>(self, y: V, t: V) -> (V, V) {
-        let margin = V::zero().max(t.fnma(y, V::num(1.0)));
-        (margin.mul(margin), V::num(-2.0).mul(t).mul(margin))
-    }
-}
-
-#[derive(Clone, Copy)]
-struct SigmoidCrossEntropy;
-impl Point for SigmoidCrossEntropy {
-    #[inline(always)]
-    fn value_and_slope<V: Vector>(self, y: V, t: V) -> (V, V) {
-        // ln(1 + e^z) - t z, written so that nothing cancels at large |z|: z > 0 takes (1 - t) z + ln(1 + e^-z).
-        let positive = V::zero().lt(y);
-        let rest = math::softplus(y.abs().neg());
-        let linear = V::select(positive, V::num(1.0).sub(t).mul(y), t.neg().mul(y));
-        (rest.add(linear), math::sigmoid(y).sub(t))
-    }
-}
-
-struct PointLosses<T, P> {
-    point: P,
-    rows: usize,
-    n: usize,
-    y: *const T,
-    y_stride: usize,
-    t: *const T,
-    t_stride: usize,
-    scale: *const T,
-    gradient: *mut T,
-    gradient_stride: usize,
-    losses: *mut f64,
-}
-
-impl<T: Real, P: Point> Kernel<T> for PointLosses<T, P> {
-    type Output = ();
-    #[inline(always)]
-    unsafe fn run<V: Vector<Elem = T>>(self) {
-        for i in 0..self.rows {
-            // SAFETY: the caller vouches for the rows; those of `gradient` are padded.
-            unsafe {
-                let (y, t) = (self.y.add(i * self.y_stride), self.t.add(i * self.t_stride));
-                let gradient = self.gradient.add(i * self.gradient_stride);
-                let scale = V::splat(*self.scale.add(i));
-                let mut loss = V::zero();
-                for j in (0..self.n).step_by(T::LANES) {
-                    let width = T::LANES.min(self.n - j);
-                    let (y, t) = (V::load_up_to(y.add(j), width), V::load_up_to(t.add(j), width));
-                    let (mut value, slope) = self.point.value_and_slope(y, t);
-                    let mut slope = slope.mul(scale);
-                    if width < T::LANES {
-                        let inside = V::first_lanes(width);
-                        value = V::select(inside, value, V::zero());
-                        slope = V::select(inside, slope, V::zero());
-                    }
-                    loss = loss.add(value);
-                    slope.store(gradient.add(j));
-                }
-                *self.losses.add(i) = loss.sum_lanes();
-            }
-        }
-    }
-}
-
-/// The loss of each row, summed over its outputs, and its gradient: `gradient = dl/dy scale`.
-///
-/// For [`PointLoss::SigmoidCrossEntropy`] y is z, and the gradient is dl/dz.
-///
-/// # Shapes
-/// y and t are (rows, n), scale and losses are (rows), gradient is (rows, n) and padded; its padding becomes 0.
-///
-/// # Panics
-/// When the shapes do not fit each other or their data.
-pub fn point_loss<T: Real>(
-    isa: Isa,
-    loss: PointLoss,
-    y: View<T>,
-    t: View<T>,
-    scale: &[T],
-    gradient: ViewMut<T>,
-    losses: &mut [f64],
-) {
-    let (rows, n) = (y.rows, y.columns);
-    y.check(n);
-    t.check(n);
-    gradient.check(padded::<T>(n));
-    assert_eq!((t.rows, t.columns, gradient.rows, gradient.columns), (rows, n, rows, n), "shapes of y, t and gradient");
-    assert!(scale.len() == rows && losses.len() == rows, "a scale and a loss for each row");
-    let (y_stride, t_stride, gradient_stride) = (y.stride, t.stride, gradient.stride);
-    let (y, t, scale) = (y.data.as_ptr(), t.data.as_ptr(), scale.as_ptr());
-    let (gradient, losses) = (gradient.data.as_mut_ptr(), losses.as_mut_ptr());
-    macro_rules! with {
-        ($point:expr) => {{
-            let point = $point;
-            let kernel =
-                PointLosses { point, rows, n, y, y_stride, t, t_stride, scale, gradient, gradient_stride, losses };
-            // SAFETY: shapes and lengths were checked above.
-            unsafe { run(isa, kernel) }
-        }};
-    }
-    match loss {
-        PointLoss::Squared => with!(Squared),
-        PointLoss::Absolute => with!(Absolute),
-        PointLoss::Huber { delta } => with!(Huber(delta)),
-        PointLoss::Hinge => with!(Hinge),
-        PointLoss::SquaredHinge => with!(SquaredHinge),
-        PointLoss::SigmoidCrossEntropy => with!(SigmoidCrossEntropy),
-    }
 }
 
 /// The sum of the squares, in `f64`: sixteen sums, one for each place in a group of sixteen, then those in order.

@@ -18,7 +18,7 @@ fn trained<T: Real>(optimizer: OptimizerSpec) -> Model<T> {
 
 fn assert_same<T: Real>(a: &Model<T>, b: &Model<T>) {
     assert_eq!((&a.spec, a.epochs, bits(&a.params)), (&b.spec, b.epochs, bits(&b.params)));
-    assert_eq!((a.plan.loss, a.plan.n_inputs, a.plan.len), (b.plan.loss, b.plan.n_inputs, b.plan.len));
+    assert_eq!((&a.plan.loss, a.plan.n_inputs, a.plan.len), (&b.plan.loss, b.plan.n_inputs, b.plan.len));
     assert_eq!(a.optimizer.is_some(), b.optimizer.is_some());
     if let (Some(a), Some(b)) = (&a.optimizer, &b.optimizer) {
         assert_eq!((a.spec, a.steps), (b.spec, b.steps));

@@ -1,6 +1,6 @@
 //! Extreme numbers, NaN, and shapes that are refused.
 
-use crate::table::{CANARY, Case, POINT_LOSSES, Table, assert_near, epsilon};
+use crate::table::{CANARY, CLASS_LOSSES, Case, HEAD_LOSSES, POINT_LOSSES, Table, assert_near, epsilon};
 use dnn_kernels::{
     Isa, PointLoss, Real, Target, View, ViewMut, multiply_softmax_slope, padded, point_loss, softmax_cross_entropy,
     softmax_in_place,
@@ -161,11 +161,27 @@ fn nan_is_told<T: Real>(isa: Isa, n: usize) {
         for target in [Target::Labels(&case.labels), Target::Dense(case.soft.view())] {
             let (delta, losses) = z_broken.cross_entropy(isa, target);
             only_row_1("z of cross entropy", &losses, &delta);
+            for loss in CLASS_LOSSES {
+                let (delta, losses) = z_broken.class(isa, loss, target);
+                only_row_1(&format!("z of {loss:?}"), &losses, &delta);
+            }
+        }
+        for loss in CLASS_LOSSES {
+            let (delta, losses) = case.class(isa, loss, Target::Dense(broken(&case.loose).view()));
+            only_row_1(&format!("target of {loss:?}"), &losses, &delta);
+        }
+        for loss in HEAD_LOSSES {
+            let y_broken = Case { heads: broken(&case.heads), ..Case::new(3, n, 1) };
+            let (gradient, losses) = y_broken.head(isa, loss);
+            only_row_1(&format!("y of {loss:?}"), &losses, &gradient);
+            let t_broken = Case { t: broken(&case.t), ..Case::new(3, n, 1) };
+            let (gradient, losses) = t_broken.head(isa, loss);
+            only_row_1(&format!("t of {loss:?}"), &losses, &gradient);
         }
         let (delta, losses) = case.cross_entropy(isa, Target::Dense(broken(&case.loose).view()));
         only_row_1("target of cross entropy", &losses, &delta);
         assert!(z_broken.softmax(isa).row(1).into_iter().all(f64::is_nan), "softmax, NaN in column {j} of {n}");
-        let all_broken = Case { y: broken(&case.y), ..Case::new(3, n, 1) };
+        let all_broken = Case { y: broken(&case.y), above: broken(&case.above), ..Case::new(3, n, 1) };
         for loss in POINT_LOSSES {
             let (gradient, losses) = all_broken.point(isa, loss);
             only_row_1(&format!("y of {loss:?}"), &losses, &gradient);

@@ -4,14 +4,14 @@
 //! should not is seen.
 
 use dnn_kernels::{
-    Isa, PointLoss, Real, Target, View, ViewMut, multiply_softmax_slope, padded, point_loss, softmax_cross_entropy,
-    softmax_in_place,
+    ClassLoss, HeadLoss, Isa, PointLoss, Real, Target, View, ViewMut, class_loss, head_loss, multiply_softmax_slope,
+    padded, point_loss, softmax_cross_entropy, softmax_in_place,
 };
 
 /// Written between and behind the rows of every output; must still be there afterwards.
 pub const CANARY: f64 = -12345.0;
 
-pub const POINT_LOSSES: [PointLoss; 7] = [
+pub const POINT_LOSSES: [PointLoss; 19] = [
     PointLoss::Squared,
     PointLoss::Absolute,
     PointLoss::Huber { delta: 1.0 },
@@ -19,6 +19,32 @@ pub const POINT_LOSSES: [PointLoss; 7] = [
     PointLoss::Hinge,
     PointLoss::SquaredHinge,
     PointLoss::SigmoidCrossEntropy,
+    PointLoss::SigmoidFocal { gamma: 2.0 },
+    PointLoss::SigmoidFocal { gamma: 0.5 },
+    PointLoss::LogCosh,
+    PointLoss::Poisson { epsilon: 1e-8 },
+    PointLoss::PoissonOfLog,
+    PointLoss::Gamma,
+    PointLoss::GammaOfLog,
+    PointLoss::Tweedie { p: 1.5 },
+    PointLoss::TweedieOfLog { p: 1.5 },
+    PointLoss::TweedieOfLog { p: 3.0 },
+    PointLoss::SquaredLog,
+    PointLoss::Percentage,
+];
+
+pub const CLASS_LOSSES: [ClassLoss; 4] = [
+    ClassLoss::Smoothed { smoothing: 0.1 },
+    ClassLoss::Focal { gamma: 2.0 },
+    ClassLoss::Focal { gamma: 0.5 },
+    ClassLoss::Divergence,
+];
+
+pub const HEAD_LOSSES: [HeadLoss; 4] = [
+    HeadLoss::Quantiles(&[0.3]),
+    HeadLoss::Quantiles(&[0.05, 0.5, 0.9]),
+    HeadLoss::Gaussian { epsilon: 1e-6 },
+    HeadLoss::Gaussian { epsilon: 0.5 },
 ];
 
 pub fn epsilon<T: Real>() -> f64 {
@@ -133,6 +159,10 @@ pub struct Case<T> {
     pub loose: Table<T>,
     pub labels: Vec<u32>,
     pub y: Table<T>,
+    /// As y, but above 0.
+    pub above: Table<T>,
+    /// Three heads beside each other, as y.
+    pub heads: Table<T>,
     pub t: Table<T>,
     pub signs: Table<T>,
     pub scale: Vec<T>,
@@ -146,7 +176,10 @@ impl<T: Real> Case<T> {
         let loose = Table::input(rows, n, extra, |_, _| if random.unit() < 0.2 { 0.0 } else { random.unit() });
         let sums: Vec<f64> = (0..rows).map(|i| loose.row(i).iter().sum::<f64>().max(0.1)).collect();
         let mut random = Random::new((1000 * rows + n) as u64 + 1);
+        let mut other = Random::new((1000 * rows + n) as u64 + 2);
         Case {
+            above: Table::input(rows, n, extra, |_, _| other.between(0.05, 3.0)),
+            heads: Table::input(rows, 3 * n, extra, |_, _| other.between(-3.0, 3.0)),
             z: Table::input(rows, n, extra, |_, _| random.between(-8.0, 8.0)),
             one_hot: Table::input(rows, n, extra, |i, j| f64::from(u8::from(labels[i] as usize == j))),
             soft: Table::input(rows, n, extra, |i, j| loose.at(i, j) / sums[i]),
@@ -193,10 +226,28 @@ impl<T: Real> Case<T> {
     pub fn targets(&self, loss: PointLoss) -> &Table<T> {
         if matches!(loss, PointLoss::Hinge | PointLoss::SquaredHinge) { &self.signs } else { &self.t }
     }
+    /// The outputs for which the loss is a number.
+    pub fn outputs(&self, loss: PointLoss) -> &Table<T> {
+        use PointLoss::{Gamma, Poisson, SquaredLog, Tweedie};
+        if matches!(loss, Gamma | Poisson { .. } | SquaredLog | Tweedie { .. }) { &self.above } else { &self.y }
+    }
+    pub fn class(&self, isa: Isa, loss: ClassLoss, target: Target<T>) -> (Table<T>, Vec<f64>) {
+        let (mut delta, mut losses) = (self.output(), self.no_losses());
+        class_loss(isa, loss, self.z.view(), target, &self.scale, delta.view_mut(), &mut losses);
+        (delta, losses)
+    }
+    /// The outputs are as many columns of `heads` as the loss asks for.
+    pub fn head(&self, isa: Isa, loss: HeadLoss) -> (Table<T>, Vec<f64>) {
+        let n = loss.heads() * self.t.columns;
+        let (mut gradient, mut losses) = (Table::output(self.t.rows, n, self.extra), self.no_losses());
+        let y = View::new(&self.heads.data, self.t.rows, n, self.heads.stride);
+        head_loss(isa, loss, y, self.t.view(), &self.scale, gradient.view_mut(), &mut losses);
+        (gradient, losses)
+    }
     pub fn point(&self, isa: Isa, loss: PointLoss) -> (Table<T>, Vec<f64>) {
         let (mut gradient, mut losses) = (self.output(), self.no_losses());
         let t = self.targets(loss).view();
-        point_loss(isa, loss, self.y.view(), t, &self.scale, gradient.view_mut(), &mut losses);
+        point_loss(isa, loss, self.outputs(loss).view(), t, &self.scale, gradient.view_mut(), &mut losses);
         (gradient, losses)
     }
     /// Everything there is, with its name.
@@ -210,6 +261,14 @@ impl<T: Real> Case<T> {
         for (name, target) in targets.into_iter().chain([("labels", Target::Labels(&self.labels))]) {
             let (delta, losses) = self.cross_entropy(isa, target);
             all.push((format!("cross entropy, {name}"), delta, losses));
+            for loss in CLASS_LOSSES {
+                let (delta, losses) = self.class(isa, loss, target);
+                all.push((format!("{loss:?}, {name}"), delta, losses));
+            }
+        }
+        for loss in HEAD_LOSSES {
+            let (gradient, losses) = self.head(isa, loss);
+            all.push((format!("{loss:?}"), gradient, losses));
         }
         for loss in POINT_LOSSES {
             let (gradient, losses) = self.point(isa, loss);
