@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
     Check = Callable[[Array, int], None]
+    Map = Callable[[Array], Array]
 
 # Rows are converted in blocks of about this size: they stay in the cache between conversion and copy, and a
 # table on disk never has to fit in memory twice.
@@ -104,16 +105,22 @@ def table(value: Any, name: str, n_columns: int | None = None) -> Array:
 
 
 def rows(
-    array: Array, name: str, dtype: str, picked: NDArray[np.int64] | None = None, check: Check | None = None
+    array: Array,
+    name: str,
+    dtype: str,
+    picked: NDArray[np.int64] | None = None,
+    check: Check | None = None,
+    map: Map | None = None,
 ) -> Rows:
     """A copy of `array` (rows, columns), or of its rows `picked`, as `dtype`.
 
-    `check(block, start)` sees each converted block and may refuse it. NaN, infinity and overflow are refused.
+    `map(block)` changes blocks on their way; `check(block, start)` sees each and may refuse it. NaN, infinity
+    and overflow are refused.
     """
     n_rows, n_columns = len(array) if picked is None else len(picked), array.shape[1]
     copy = Rows(n_rows, n_columns, dtype)
     count, first = 0, (0, 0)
-    for start, block in _blocks(array, dtype, picked):
+    for start, block in _blocks(array, dtype, picked, map):
         report = copy.fill(start, block)
         if report is None:
             if check is not None:
@@ -128,7 +135,9 @@ def rows(
     return copy
 
 
-def _blocks(array: Array, dtype: str, picked: NDArray[np.int64] | None = None) -> Iterator[tuple[int, Array]]:
+def _blocks(
+    array: Array, dtype: str, picked: NDArray[np.int64] | None = None, map: Map | None = None
+) -> Iterator[tuple[int, Array]]:
     """The rows of `array` as C-contiguous blocks of `dtype`, each with the number of its first row."""
     n_rows = len(array) if picked is None else len(picked)
     step = _rows_in_block(array.shape[1], dtype)
@@ -136,7 +145,7 @@ def _blocks(array: Array, dtype: str, picked: NDArray[np.int64] | None = None) -
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, n_rows, step):
             part = array[start : start + step] if picked is None else array[picked[start : start + step]]
-            yield start, np.require(part, dtype, ["C", "A"])
+            yield start, np.require(part if map is None else map(part), dtype, ["C", "A"])
 
 
 def _refuse_non_finite(array: Array, name: str, dtype: str, count: int, first: tuple[int, ...]) -> NoReturn:
@@ -156,13 +165,19 @@ def is_plain(array: Array, dtype: str) -> bool:
     return array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
 
 
-def finite_blocks(array: Array, name: str, dtype: str) -> Iterator[tuple[int, Array]]:
-    """The rows of `array` as C-contiguous blocks of `dtype`, each with the number of its first row.
+def finite_blocks(
+    array: Array,
+    name: str,
+    dtype: str,
+    picked: NDArray[np.int64] | None = None,
+    map: Map | None = None,
+) -> Iterator[tuple[int, Array]]:
+    """The rows of `array`, or its rows `picked`, as C-contiguous blocks of `dtype`, each with its first row.
 
     NaN, infinity and overflow are refused, once all of them are counted.
     """
     count, first = 0, (0, 0)
-    for start, block in _blocks(array, dtype):
+    for start, block in _blocks(array, dtype, picked, map):
         finite = np.isfinite(block)
         if finite.all():
             if not count:
@@ -173,13 +188,28 @@ def finite_blocks(array: Array, name: str, dtype: str) -> Iterator[tuple[int, Ar
             first = (start + int(bad[0, 0]), int(bad[0, 1]))
         count += len(bad)
     if count:
-        _refuse_non_finite(array, name, dtype, count, first)
+        row = first[0] if picked is None else int(picked[first[0]])
+        _refuse_non_finite(array, name, dtype, count, (row, first[1]))
 
 
-def refuse_non_finite(array: Array, name: str, dtype: str) -> None:
-    """Refuse NaN, infinity and overflow in `array` (rows, columns)."""
-    for _ in finite_blocks(array, name, dtype):
+def refuse_non_finite(
+    array: Array,
+    name: str,
+    dtype: str,
+    picked: NDArray[np.int64] | None = None,
+    map: Map | None = None,
+) -> None:
+    """Refuse NaN, infinity and overflow in `array` (rows, columns), or in its rows `picked`."""
+    for _ in finite_blocks(array, name, dtype, picked, map):
         pass
+
+
+def column_names(value: Any) -> tuple[str, ...] | None:
+    """The names of the columns of a DataFrame, if all of them are strings; None of anything else."""
+    if isinstance(value, np.ndarray) or not hasattr(value, "columns"):
+        return None
+    names = tuple(value.columns)
+    return tuple(str(name) for name in names) if all(isinstance(name, str) for name in names) else None
 
 
 def _rows_in_block(n_columns: int, dtype: str) -> int:

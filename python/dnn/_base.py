@@ -20,6 +20,7 @@ from dnn import (
     _layers,
     _losses,
     _optimizers,
+    _preparation,
     _spec,
     _training,
     _weights,
@@ -54,6 +55,8 @@ class Model:
         dtype: str = "float32",
         precision: str = "highest",
         isa: str | None = None,
+        scale: str | None = None,
+        scale_target: str | None = None,
     ) -> None:
         n_inputs, self._layers = _layers.checked(layers)
         # 63 bits, so that a seed is an integer in every file format.
@@ -62,6 +65,8 @@ class Model:
         self._dtype = _dtype(dtype)
         self._precision = _choice(precision, "precision", PRECISIONS)
         self._isa = None if isa is None else _choice(isa, "isa", _core.available_isas())
+        self._preparation = _preparation.asked(scale, scale_target)
+        self._scales = scale is not None or scale_target is not None
         self._optimizer = _optimizers.resolve("adam")
         self._loss: Loss | None = None
         self._metrics: tuple[str, ...] = ()
@@ -244,9 +249,8 @@ class Model:
     def _measurable(self, x: Any, y: Any, sample_weight: Any) -> tuple[Network, Data]:
         """The network, compiled, and the data of a call that needs a loss but doesn't train."""
         network = self._built()
-        data = _data.source(x, y, sample_weight, n_inputs=network.n_inputs, task=self._task()).copy(
-            self._dtype
-        )
+        source = _data.source(x, y, sample_weight, n_inputs=network.n_inputs, task=self._task())
+        data = self._preparation.named(x).of(source).copy(self._dtype)
         self._compile_network(network, self.loss, self._optimizer)
         return network, data
 
@@ -379,6 +383,7 @@ class Model:
             metrics=self._metrics,
             is_compiled=keeps_state and self._compiled is not None,
             callbacks=states if keeps_state else [],
+            preparation=self._preparation,
         )
         steps = network.steps if callable(self._optimizer.learning_rate) else 0
         network.save(_path(path), _spec.to_file(described, steps), keeps_state)
@@ -416,12 +421,22 @@ class Model:
         """The model that a file describes, around its network; ValueError where the two don't agree."""
         model = cls.__new__(cls)
         Model.__init__(
-            model, said.layers, seed=said.seed, dtype=said.dtype, precision=said.precision, isa=said.isa
+            model,
+            said.layers,
+            seed=said.seed,
+            dtype=said.dtype,
+            precision=said.precision,
+            isa=said.isa,
+            scale=said.preparation.scale,
+            scale_target=said.preparation.scale_target,
         )
         n_parameters = sum(slot.size for slot in _weights.slots(said.layers, network.n_inputs))
         described = (model.dtype, model.n_outputs, n_parameters)
         if (network.dtype, network.n_outputs, network.n_parameters) != described:
             raise ValueError("its description does not fit its weights")
+        if not said.preparation.fits(network.n_inputs, network.n_outputs):
+            raise ValueError("its scaling does not fit its weights")
+        model._preparation = said.preparation
         loss = _losses.task(said.loss, model._output, model.n_outputs).loss
         model._loss = None if said.loss is None else loss
         model._optimizer = said.optimizer

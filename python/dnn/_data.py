@@ -16,6 +16,7 @@ from dnn._targets import Targets
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from dnn._arrays import Map
     from dnn._losses import Task
 
 
@@ -34,6 +35,9 @@ class Source(NamedTuple):
     y: Targets
     sample_weight: Any
     names: tuple[str, str, str]
+    # How blocks of x and y are changed on their way into the copies.
+    x_map: Map | None = None
+    y_map: Map | None = None
 
     @property
     def n_inputs(self) -> int:
@@ -41,12 +45,15 @@ class Source(NamedTuple):
 
     def copy(self, dtype: str, picked: NDArray[np.int64] | None = None) -> Data:
         """All rows, or those `picked`, converted to `dtype` with every value checked."""
-        x_name, _, weight_name = self.names
-        weight = self.sample_weight
-        if weight is not None:
-            weight = _arrays.row_weights(weight, weight_name, len(self.x), picked)
-        y = _targets.copy(self.y, dtype, picked)
-        return Data(_arrays.rows(self.x, x_name, dtype, picked), y, weight)
+        weight = self.weights(picked)
+        y = _targets.copy(self.y, dtype, picked, self.y_map)
+        return Data(_arrays.rows(self.x, self.names[0], dtype, picked, map=self.x_map), y, weight)
+
+    def weights(self, picked: NDArray[np.int64] | None = None) -> NDArray[np.float64] | None:
+        """The weights of all rows, or of those `picked`, checked."""
+        if self.sample_weight is None:
+            return None
+        return _arrays.row_weights(self.sample_weight, self.names[2], len(self.x), picked)
 
 
 NAMES = ("x", "y", "sample_weight")
@@ -89,12 +96,22 @@ def divided(
             n_inputs=given.n_inputs,
             task=given.y.task,
             names=_VALIDATION_NAMES,
-        )
+        )._replace(x_map=given.x_map, y_map=given.y_map)
         return given.copy(dtype), validation.copy(dtype)
     if not fraction:
         return given.copy(dtype), None
     training_rows, validation_rows = split(len(given.x), fraction, _targets.classes(given.y), seed)
     return given.copy(dtype, training_rows), given.copy(dtype, validation_rows)
+
+
+def training_rows(
+    given: Source, validation_split: Any, validation_data: Any, seed: int
+) -> NDArray[np.int64] | None:
+    """The rows that `divided` trains on; None for all."""
+    fraction = _checks.number(validation_split, "validation_split", at_least=0.0, below=1.0)
+    if validation_data is not None or not fraction:
+        return None
+    return split(len(given.x), fraction, _targets.classes(given.y), seed)[0]
 
 
 def split(

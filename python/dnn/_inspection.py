@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dnn import _arrays, _checks, _threads, _weights
-from dnn._base import Model
+from dnn._adapt import Adaptable
 from dnn._core import Network
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class GradientCheck(NamedTuple):
         return str(self)
 
 
-class Inspectable(Model):
+class Inspectable(Adaptable):
     """A model that can be looked into."""
 
     def forward(self, x: ArrayLike, *, n_threads: int | None = None) -> list[Trace]:
@@ -80,7 +80,10 @@ class Inspectable(Model):
         (-0.5, 0.0)
         """
         network = self._built()
-        rows = _arrays.rows(_arrays.table(x, "x", network.n_inputs), "x", self._dtype)
+        preparation = self._preparation.named(x)
+        preparation.must_be_ready()
+        map = None if preparation.x is None else preparation.x.apply
+        rows = _arrays.rows(_arrays.table(x, "x", network.n_inputs), "x", self._dtype, map=map)
         return [Trace(z, a) for z, a in network.trace(rows, _threads.count(n_threads))]
 
     def loss_and_gradients(

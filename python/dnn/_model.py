@@ -41,6 +41,13 @@ class Sequential(Inspectable):
         "strict" gives the same bits on all instruction sets.
     isa : {"scalar", "avx2", "avx512"}, optional
         Instruction set. None takes DNN_ISA, or the fastest this machine has.
+    scale : {"standard", "robust"}, optional
+        How the columns of x are scaled on their way in: by mean and standard deviation, or by median and
+        distance of the quartiles, as scikit-learn's StandardScaler and RobustScaler do. Learned from the
+        training rows of the first `fit`, or by `adapt`, and kept in the model and its file.
+    scale_target : {"standard", "robust"}, optional
+        The same for y, in regression. Losses and metrics are then those of scaled targets; `predict` gives
+        numbers as y had them.
 
     Attributes
     ----------
@@ -190,18 +197,24 @@ class Sequential(Inspectable):
         chosen_metrics = _training.metrics(wanted, chosen_loss, self._output)
         listeners, level = _callbacks.checked(callbacks), _progress.level(verbose)
         source = _data.source(x, y, sample_weight, n_inputs=self.n_inputs, task=task)
+        preparation = self._preparation.named(x).fitted(
+            source, lambda: _data.training_rows(source, validation_split, validation_data, self._seed)
+        )
         training, validation = _data.divided(
-            source,
+            preparation.of(source),
             validation_split,
             validation_data,
             dtype=self._dtype,
             seed=self._seed,
         )
+        if validation_data is not None:
+            preparation.named(validation_data[0])
         network = self._network or self._new_network(source.n_inputs)
         self._compile_network(network, chosen_loss, chosen_optimizer)
         # All that was given is checked: from here on the model may change.
         self._network = network
         self._loss, self._optimizer, self._metrics = chosen_loss, chosen_optimizer, chosen_metrics
+        self._preparation = preparation
 
         hook = _training.Hook(
             self,
@@ -285,7 +298,7 @@ class Sequential(Inspectable):
         """
         threads = _threads.count(n_threads)
         source = _data.source(x, y, sample_weight, n_inputs=self.n_inputs, task=self._task())
-        data = source.copy(self._dtype)
+        data = self._preparation.named(x).of(source).copy(self._dtype)
         network = self._network or self._new_network(source.n_inputs)
         self._compile_network(network, self.loss, self._optimizer)
         self._network = network
@@ -370,25 +383,34 @@ class Sequential(Inspectable):
         """
         network = self._network
         # Arrays that are as they should be take microseconds: not the place for many questions.
-        if network is not None and (
-            n_threads is None or (type(n_threads) is int and 0 < n_threads <= _threads.MOST)
+        if (
+            network is not None
+            and not self._scales
+            and (n_threads is None or (type(n_threads) is int and 0 < n_threads <= _threads.MOST))
         ):
             ready = network.predict_ready(x, out, n_threads or 0)
             if ready is not None:
                 return ready
         network = self._built()
         table = _arrays.table(x, "x", network.n_inputs)
+        preparation = self._preparation.named(x)
+        preparation.must_be_ready()
+        map = None if preparation.x is None else preparation.x.apply
+        outputs = preparation.outputs(self._task())
         is_users = out is not None
         out = _arrays.output(out, (len(table), network.n_outputs), self._dtype, table)
         threads = _threads.count(n_threads)
-        if _arrays.is_plain(table, self._dtype):
+        if not self._scales and _arrays.is_plain(table, self._dtype):
             ready = network.predict_ready(table, out if is_users else None, threads)
             if ready is not None:
                 return ready
         if is_users:  # it stays as it is if x is refused
-            _arrays.refuse_non_finite(table, "x", self._dtype)
-        for start, block in _arrays.finite_blocks(table, "x", self._dtype):
-            network.predict(block, out[start : start + len(block)], threads)
+            _arrays.refuse_non_finite(table, "x", self._dtype, map=map)
+        for start, block in _arrays.finite_blocks(table, "x", self._dtype, map=map):
+            part = out[start : start + len(block)]
+            network.predict(block, part, threads)
+            if outputs is not None:
+                outputs.undo(part)
         return out
 
     def predict_classes(self, x: ArrayLike, *, n_threads: int | None = None) -> NDArray[np.int64]:

@@ -12,12 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple
 
-from dnn import _activations, _initializers, _losses, _optimizers
+import numpy as np
+
+from dnn import _activations, _initializers, _losses, _optimizers, _preparation
 from dnn._initializers import Array
 from dnn._layers import Activation, Dense, Layer
 from dnn._losses import Loss
 from dnn._noise import Dropout
 from dnn._optimizers import Optimizer
+from dnn._preparation import Preparation, Scaling
 
 # Raised when a model file gets a key that older versions would misread.
 FORMAT = 2
@@ -65,6 +68,7 @@ class Described(NamedTuple):
     metrics: tuple[str, ...]
     is_compiled: bool
     callbacks: list[tuple[str, dict[str, Any]]]
+    preparation: Preparation
 
 
 def to_file(described: Described, steps: int) -> str:
@@ -91,6 +95,7 @@ def to_file(described: Described, steps: int) -> str:
             "metrics": list(described.metrics),
             "is_compiled": described.is_compiled,
             "callbacks": _plain(described.callbacks),
+            "preparation": _prepared(described.preparation),
         }
     )
 
@@ -124,6 +129,7 @@ def _read_description(said: Mapping[str, Any]) -> Described:
         metrics=tuple(said["metrics"]),
         is_compiled=said["is_compiled"],
         callbacks=[(str(name), dict(_unplain(state))) for name, state in said.get("callbacks", [])],
+        preparation=_read_preparation(said.get("preparation", {})),
     )
 
 
@@ -214,6 +220,30 @@ def _read(wire: Mapping[str, Any], classes: Mapping[str, Any]) -> Any:
             if key != "name" and (key in chosen or key != "learning_rate")
         }
     )
+
+
+def _prepared(preparation: Preparation) -> dict[str, Any]:
+    wire: dict[str, Any] = {"scale": preparation.scale, "scale_target": preparation.scale_target}
+    for name, scaling in (("x", preparation.x), ("y", preparation.y)):
+        if scaling is not None:
+            wire[name] = {"center": scaling.center.tolist(), "scale": scaling.scale.tolist()}
+    if preparation.feature_names is not None:
+        wire["feature_names"] = list(preparation.feature_names)
+    return wire
+
+
+def _read_preparation(wire: Mapping[str, Any]) -> Preparation:
+    found = _preparation.asked(wire.get("scale"), wire.get("scale_target"))
+
+    def scaling(name: str) -> Scaling | None:
+        if name not in wire:
+            return None
+        center, scale = (np.asarray(wire[name][key], dtype=np.float64) for key in ("center", "scale"))
+        return Scaling(center, scale)
+
+    names = wire.get("feature_names")
+    names = None if names is None else tuple(str(name) for name in names)
+    return found._replace(x=scaling("x"), y=scaling("y"), feature_names=names)
 
 
 def _plain(value: Any) -> Any:

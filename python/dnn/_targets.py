@@ -16,6 +16,7 @@ from dnn._core import Rows
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from dnn._arrays import Map
     from dnn._losses import Task
 
 # How far the probabilities of a row may be from 1 in sum: room for float16 and for rounded tables.
@@ -32,6 +33,11 @@ class Targets(NamedTuple):
     @property
     def are_labels(self) -> bool:
         return self.values.ndim == 1
+
+    @property
+    def are_any_numbers(self) -> bool:
+        """Whether the loss takes any numbers, so that they may be scaled."""
+        return not self.are_labels and self.task.targets not in _CHECKS
 
 
 def read(value: Any, name: str, n_rows: int, task: Task, x_name: str = "x") -> Targets:
@@ -60,7 +66,12 @@ def read(value: Any, name: str, n_rows: int, task: Task, x_name: str = "x") -> T
     return Targets(array, task, name)
 
 
-def copy(targets: Targets, dtype: str, picked: NDArray[np.int64] | None = None) -> Rows | NDArray[np.int64]:
+def copy(
+    targets: Targets,
+    dtype: str,
+    picked: NDArray[np.int64] | None = None,
+    map: Map | None = None,
+) -> Rows | NDArray[np.int64]:
     """The targets, or those of the rows `picked`, in memory of our own."""
     if targets.are_labels:
         labels: NDArray[np.int64] = targets.values.copy() if picked is None else targets.values[picked]
@@ -68,7 +79,7 @@ def copy(targets: Targets, dtype: str, picked: NDArray[np.int64] | None = None) 
     loss = targets.task.loss.name
     check = _CHECKS.get(targets.task.targets)
     if check is None:
-        return _arrays.rows(targets.values, targets.name, dtype, picked)
+        return _arrays.rows(targets.values, targets.name, dtype, picked, map=map)
 
     def check_block(block: NDArray[Any], start: int) -> None:
         found = check(block, loss)
