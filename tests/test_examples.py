@@ -18,6 +18,11 @@ SHOWS = {
     "activations": ["softsign", "its derivative is zero almost everywhere"],
     "batch_variants": ["batch gradient descent", "mini-batches with Adam"],
     "callbacks": ["callback: a callback stopped training", "like the model: True"],
+    "checkpoint_resume": [
+        "dies after epoch 5",
+        "goes on with epoch 6",
+        "the bits of a training that never stopped: True",
+    ],
     "custom_schedule": ["warm-up, cosine"],
     "divergence": ["DivergenceWarning", "all weights are finite: True", "rate 0.01: epochs"],
     "initializers": ["he_normal", "diverged"],

@@ -95,8 +95,8 @@ class Preparation(NamedTuple):
             if not source.y.are_any_numbers:
                 loss = source.y.task.loss.name
                 raise ValueError(
-                    f"scale_target is for regression, but the loss is {loss!r}, whose targets can't be scaled; "
-                    "leave it out, or pass loss='mse'"
+                    f"scale_target is for regression, but the loss is {loss!r}, whose targets can't be "
+                    "scaled; leave it out, or pass loss='mse'"
                 )
             scaler = _SCALERS[self.scale_target]
             found = found._replace(y=scaler(source.y.values, source.names[1], picked, weight))
