@@ -83,13 +83,11 @@ pub fn gradients<T: Real>(
     let rows = Batches::new(data.rows(), data.rows())?.rows(0).to_vec();
     let mut step = Step::new(plan, data, rows.len())?;
     // On the way to x every layer is passed, also below the lowest with parameters.
-    if with_dx || !plan.layers[0].trainable() {
-        step = step.with_dx(plan)?;
-    }
+    step = step.looked_at(plan, with_dx || !plan.layers[0].trainable())?;
     let mut deltas: Vec<_> = plan.layers.iter().map(|layer| Array2::default((rows.len(), layer.n_out))).collect();
     let mut dx = Array2::default((rows.len(), plan.n_inputs));
     let (team, number) = (Team::of(threads), model.running.batches);
-    let keep = |start: usize, place: Place, delta: View<T>| {
+    let mut keep = |start: usize, place: Place, delta: View<T>| {
         let rows = Slice::from(start..start + delta.rows);
         let kept = match place {
             Place::Input => &mut dx,
@@ -97,7 +95,7 @@ pub fn gradients<T: Real>(
         };
         kept.slice_axis_mut(Axis(0), rows).assign(&to_array(delta));
     };
-    match step.loss_and_gradient(plan, &team, &model.params, number, data, &rows, None, || true, keep) {
+    match step.loss_and_gradient(plan, &team, &model.params, number, data, &rows, None, || true, Some(&mut keep)) {
         Outcome::Done { loss, weight, penalty } => {
             let mut shown = Vec::new();
             for (layer, delta) in plan.layers.iter().zip(deltas) {
@@ -106,7 +104,7 @@ pub fn gradients<T: Real>(
                 }
                 shown.push(delta);
             }
-            let gradients = step.gradient.to_arrays(plan);
+            let gradients = step.gradient().to_arrays(plan);
             Ok(Gradients { loss: loss / weight + penalty, gradients, deltas: shown, dx })
         }
         Outcome::Diverged(what) => Err(Error::Invalid(format!("{what}; scale the inputs or the weights down"))),

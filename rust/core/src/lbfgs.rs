@@ -116,7 +116,7 @@ impl<T: Real> Lbfgs<T> {
                 }
             }
         };
-        self.gradient.copy_from_slice(&step.gradient);
+        self.gradient.copy_from_slice(step.gradient());
         self.at_x = Some(start);
         self.step_length = 0.0;
         if known.is_none() && self.is_flat(step) {
@@ -193,7 +193,7 @@ impl<T: Real> Lbfgs<T> {
             } else {
                 None
             };
-            let finite = known.map(|known| (known, dot(isa, &step.gradient, &self.direction)));
+            let finite = known.map(|known| (known, dot(isa, step.gradient(), &self.direction)));
             let Some((known, slope_here)) = finite.filter(|(_, slope)| slope.is_finite()) else {
                 // Too far. Anything longer is, too.
                 rescues += 1;
@@ -226,13 +226,13 @@ impl<T: Real> Lbfgs<T> {
         let (x, g) = (&self.x, &self.gradient);
         pairs.push(isa, least, |s, y| {
             difference(params, x, s);
-            difference(&step.gradient, g, y);
+            difference(step.gradient(), g, y);
         });
     }
 
     /// Whether the gradient is that of a minimum; then no iteration follows.
     fn is_flat(&mut self, step: &Step<T>) -> bool {
-        let (largest, gtol) = (largest(&step.gradient), self.limits.gtol);
+        let (largest, gtol) = (largest(step.gradient()), self.limits.gtol);
         let flat = largest <= gtol;
         if flat {
             let message = format!("the largest derivative of the loss, {largest:.2e}, is not above gtol={gtol:e}");

@@ -7,7 +7,7 @@ use crate::batches::Batch;
 use crate::error::Error;
 use crate::plan::{Layer, Output};
 use crate::spec::LossSpec;
-use dnn_kernels::{Activation, ClassLoss, HeadLoss, Isa, PointLoss, Real, Target, View, ViewMut};
+use dnn_kernels::{Activation, ClassLoss, HeadLoss, Isa, PointLoss, Real, Target, TinyLoss, View, ViewMut};
 use std::sync::Arc;
 
 /// A loss that fits its network.
@@ -184,6 +184,15 @@ impl Loss {
         matches!(self.kind, Kind::SoftmaxCrossEntropy | Kind::Class(_) | Kind::PointOfZ(_))
     }
 
+    /// The kernel of small networks that computes it on the spot.
+    pub fn tiny(&self) -> Option<TinyLoss> {
+        match self.kind {
+            Kind::SoftmaxCrossEntropy => Some(TinyLoss::SoftmaxCrossEntropy),
+            Kind::Point(PointLoss::Squared) => Some(TinyLoss::Squared),
+            _ => None,
+        }
+    }
+
     /// Whether targets may be labels.
     pub fn takes_labels(&self) -> bool {
         matches!(self.kind, Kind::SoftmaxCrossEntropy | Kind::Class(_))
@@ -250,6 +259,11 @@ impl Loss {
                 }
             }
         }
+        self.sum(batch, losses)
+    }
+
+    /// The weighted sum of the losses of the rows, in their order.
+    pub fn sum<T: Real>(&self, batch: &Batch<T>, losses: &[f64]) -> f64 {
         let weighted = losses.iter().zip(batch.weights()).map(|(loss, weight)| loss * weight);
         self.factor * weighted.sum::<f64>()
     }

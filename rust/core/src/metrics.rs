@@ -41,6 +41,11 @@ impl Sums {
         Ok(Sums { metrics: metrics.to_vec(), sums: vec![0.0; metrics.len()] })
     }
 
+    /// Whether there is nothing to measure.
+    pub fn is_empty(&self) -> bool {
+        self.metrics.is_empty()
+    }
+
     /// Starts over.
     pub fn clear(&mut self) {
         self.sums.fill(0.0);

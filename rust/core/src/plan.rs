@@ -8,8 +8,11 @@ pub use crate::layer::{Kind, Layer, Output, Place, Shown};
 use crate::loss::Loss;
 use crate::rng;
 use crate::spec::{ActivationSpec, DenseSpec, Initializer, LayerSpec, Spec};
-use dnn_kernels::{Activation, Isa, Noise, Real, row_stride};
+use dnn_kernels::{Activation, Isa, Noise, Real, Stage, TinyLoss, row_stride};
 use std::ops::Range;
+
+/// Widths up to which a network is computed by a single kernel whose vectors run over the rows.
+const TINY_WIDTH: usize = 32;
 
 /// A network that was checked.
 #[derive(Clone, Debug)]
@@ -75,6 +78,30 @@ impl Plan {
     /// Number of weights and biases, padding not counted.
     pub fn n_parameters(&self) -> usize {
         self.layers.iter().map(Layer::n_parameters).sum()
+    }
+
+    /// The network as a single kernel takes it, where it is small enough for that.
+    pub fn stages(&self) -> Option<Vec<Stage>> {
+        let loss = self.loss.as_ref()?;
+        let small = self.n_inputs.max(self.n_outputs()) <= TINY_WIDTH
+            && self.layers.iter().all(|layer| matches!(layer.kind, Kind::Dense) && layer.n_out <= TINY_WIDTH)
+            && (self.last().output == Output::Softmax) == (loss.tiny() == Some(TinyLoss::SoftmaxCrossEntropy))
+            && (loss.tiny().is_some() || !self.last().keeps_z());
+        let stage = |(index, layer): (usize, &Layer)| Stage {
+            n_in: layer.n_in,
+            n_out: layer.n_out,
+            start: layer.start,
+            stride: layer.stride,
+            use_bias: layer.use_bias,
+            activation: if index + 1 == self.layers.len() && loss.takes_z() {
+                Activation::Identity
+            } else {
+                layer.activation()
+            },
+            learns_weights: layer.trainable_weights,
+            learns_bias: layer.trainable_bias,
+        };
+        small.then(|| self.layers.iter().enumerate().map(stage).collect())
     }
 
     /// Multiply-adds of a training step of so many rows, roughly.

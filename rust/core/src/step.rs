@@ -10,18 +10,59 @@ use crate::error::Error;
 use crate::forward::{Last, Mode, forward};
 use crate::metrics::Sums;
 use crate::params::Params;
-use crate::plan::{Place, Plan};
-use crate::workspace::{Workspace, view};
-use dnn_kernels::{Real, Team, View, add_penalty_gradient, sum_of_magnitudes, sum_of_squares};
+use crate::plan::{Kind, Place, Plan};
+use crate::workspace::{Workspace, view, view_mut};
+use dnn_kernels::{
+    Asked, Buffer, Real, Team, Tiny, View, add_penalty_gradient, sum_of_magnitudes, sum_of_squares, tiny_backward,
+    tiny_forward,
+};
 
 /// All that a step needs besides the parameters, allocated once.
 #[derive(Debug)]
 pub struct Step<T: Real> {
-    /// dL/dp of every parameter that learns; 0 elsewhere.
-    pub gradient: Params<T>,
+    /// One for each share of a block that may go its own way; the first takes whatever is not shared out.
+    shards: Vec<Shard<T>>,
+}
+
+/// Some rows on their way through the network and back, apart from all others.
+#[derive(Debug)]
+struct Shard<T: Real> {
+    gradient: Params<T>,
     work: Workspace<T>,
     batch: Batch<T>,
+    /// For a network that one kernel computes, what that kernel knows, and its room.
+    tiny: Option<(Tiny, Buffer<T>)>,
+    /// The weighted loss of the rows, and the first layer met whose gradient is not finite.
+    found: (f64, Option<usize>),
 }
+
+/// What goes through the network: with which parameters, and the weight of the whole batch.
+struct Pass<'a, T: Real> {
+    plan: &'a Plan,
+    team: &'a Team,
+    params: &'a Params<T>,
+    /// The number of the batch in the life of the model; none where the network is used and does not learn.
+    number: Option<u64>,
+    data: &'a Data<'a, T>,
+    weight: f64,
+}
+
+impl<T: Real> Pass<'_, T> {
+    fn mode(&self, first_row: usize) -> Mode {
+        self.number.map_or(Mode::Inference, |batch| Mode::Training { batch, first_row })
+    }
+}
+
+impl<T: Real> Clone for Pass<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Real> Copy for Pass<'_, T> {}
+
+/// Who is shown the deltas: (rows done before, place, delta).
+pub type Seen<'a, T> = &'a mut dyn FnMut(usize, Place, View<T>);
 
 /// What a batch gave.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,21 +82,42 @@ impl<T: Real> Step<T> {
     /// [`Error::Memory`].
     pub fn new(plan: &Plan, data: &Data<T>, batch_size: usize) -> Result<Step<T>, Error> {
         let capacity = batch_size.min(data.rows()).min(BLOCK_ROWS);
-        let (gradient, work) = (Params::zeroed(plan)?, Workspace::new(plan, capacity, false)?);
-        Ok(Step { gradient, work, batch: Batch::with_capacity(data, capacity)? })
+        let share = share_of(plan, capacity);
+        let shards = capacity.div_ceil(share);
+        let shard = |index: usize| {
+            let rows = if index == 0 { capacity } else { share };
+            Ok(Shard {
+                gradient: Params::zeroed(plan)?,
+                work: Workspace::new(plan, rows, false)?,
+                batch: Batch::with_capacity(data, rows)?,
+                tiny: tiny(plan, rows)?,
+                found: (0.0, None),
+            })
+        };
+        Ok(Step { shards: (0..shards).map(shard).collect::<Result<_, Error>>()? })
     }
 
-    /// The same with dL/dx.
+    /// dL/dp of every parameter that learns; 0 elsewhere.
+    pub fn gradient(&self) -> &Params<T> {
+        &self.shards[0].gradient
+    }
+
+    /// The same for somebody who looks on: layer by layer, also where the network is small, and on to dL/dx with
+    /// `with_dx`.
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub fn with_dx(self, plan: &Plan) -> Result<Step<T>, Error> {
-        Ok(Step { work: self.work.with_dx(plan)?, ..self })
+    pub fn looked_at(mut self, plan: &Plan, with_dx: bool) -> Result<Step<T>, Error> {
+        self.shards.truncate(1);
+        let Some(Shard { gradient, work, batch, found, .. }) = self.shards.pop() else { return Ok(self) };
+        let work = if with_dx { work.with_dx(plan)? } else { work };
+        Ok(Step { shards: vec![Shard { gradient, work, batch, tiny: None, found }] })
     }
 
     /// Loss and gradient of the rows with these numbers, the batch of this number in the life of the model.
     ///
-    /// `go_on` is asked after every block; `seen(rows done, place, delta)` is shown what [`backward`] shows.
+    /// `go_on` is asked after every block; `seen` is shown what [`backward`] shows, and while somebody looks on, the
+    /// shares go one after the other.
     pub fn loss_and_gradient(
         &mut self,
         plan: &Plan,
@@ -66,44 +128,105 @@ impl<T: Real> Step<T> {
         rows: &[u32],
         mut sums: Option<&mut Sums>,
         mut go_on: impl FnMut() -> bool,
-        mut seen: impl FnMut(usize, Place, View<T>),
+        mut seen: Option<Seen<T>>,
     ) -> Outcome {
         let weight = weight_of(data, rows);
+        let pass = Pass { plan, team, params, number: Some(number), data, weight };
         let mut total = 0.0;
         for block in blocks(rows.len()) {
             let accumulate = block.start > 0;
             if accumulate && !go_on() {
                 return Outcome::Stopped;
             }
-            let done = block.start;
-            let mode = Mode::Training { batch: number, first_row: done };
-            let loss = self.forward_and_loss(plan, team, params, mode, data, &rows[block], weight, sums.as_deref_mut());
-            if !loss.is_finite() {
-                return Outcome::Diverged(self.blame(plan));
-            }
-            total += loss;
-            let x = self.batch.x();
-            let broken = backward(
-                plan,
-                team,
-                params,
-                mode,
-                x,
-                &mut self.work,
-                accumulate,
-                &mut self.gradient,
-                |place, delta| {
-                    seen(done, place, delta);
-                },
-            );
-            if let Some(layer) = broken {
-                return Outcome::Diverged(format!("the gradient of layer {} is not finite", plan.layers[layer].name));
+            let share = share_of(plan, block.len());
+            let sums = sums.as_deref_mut();
+            let found = if share < block.len() && team.threads() > 1 && seen.is_none() {
+                self.side_by_side(pass, &rows[block.clone()], share, sums, block.start)
+            } else {
+                self.one_by_one(pass, &rows[block.clone()], share, sums, block.start, &mut seen)
+            };
+            match found {
+                Ok(loss) => total += loss,
+                Err(what) => return Outcome::Diverged(what),
             }
         }
         match self.add_penalty(plan, params) {
             Ok(penalty) => Outcome::Done { loss: total, weight, penalty },
             Err(layer) => Outcome::Diverged(format!("the penalty of layer {} is not finite", plan.layers[layer].name)),
         }
+    }
+
+    /// The shares of a block one after the other, each adding its gradient to that of those before it.
+    fn one_by_one(
+        &mut self,
+        pass: Pass<T>,
+        rows: &[u32],
+        share: usize,
+        mut sums: Option<&mut Sums>,
+        done: usize,
+        seen: &mut Option<Seen<T>>,
+    ) -> Result<f64, String> {
+        let Pass { plan, params, .. } = pass;
+        let shard = &mut self.shards[0];
+        let mut total = 0.0;
+        for (i, rows) in rows.chunks(share).enumerate() {
+            let first = done + i * share;
+            let measured = sums.as_ref().is_some_and(|sums| !sums.is_empty());
+            shard.forward_and_loss(pass, first, rows, measured);
+            if let Some(sums) = &mut sums {
+                sums.add(plan, &shard.batch, shard.output(plan));
+            }
+            shard.backward(pass, first, first > 0, |place, delta| {
+                if let Some(seen) = seen {
+                    seen(first, place, delta);
+                }
+            });
+            total += shard.outcome(plan, params)?;
+        }
+        Ok(total)
+    }
+
+    /// The shares of a block on the threads of the team, each with a gradient of its own; then these are added up in
+    /// order. The bits are those of [`Step::one_by_one`]: a product adds up its rows before it adds them to what is
+    /// there, and a share is a single piece of such a sum.
+    fn side_by_side(
+        &mut self,
+        pass: Pass<T>,
+        rows: &[u32],
+        share: usize,
+        mut sums: Option<&mut Sums>,
+        done: usize,
+    ) -> Result<f64, String> {
+        let Pass { plan, team, params, .. } = pass;
+        let shards = &mut self.shards[..rows.len().div_ceil(share)];
+        let nanoseconds = (plan.work(rows.len()) / 60) as u64;
+        let measured = sums.as_ref().is_some_and(|sums| !sums.is_empty());
+        team.run_each(shards, nanoseconds, |i, shard| {
+            let rows = &rows[i * share..rows.len().min((i + 1) * share)];
+            let alone = Team::solo();
+            let (pass, first) = (Pass { team: &alone, ..pass }, done + i * share);
+            shard.forward_and_loss(pass, first, rows, measured);
+            shard.backward(pass, first, done > 0 && i == 0, |_, _| {});
+        });
+        let mut total = 0.0;
+        for shard in &mut *shards {
+            if let Some(sums) = sums.as_deref_mut() {
+                sums.add(plan, &shard.batch, shard.output(plan));
+            }
+            total += shard.outcome(plan, params)?;
+        }
+        let (first, others) = shards.split_at_mut(1);
+        for range in &plan.trainable {
+            let sum = &mut first[0].gradient[range.clone()];
+            let others: [&[T]; SHARDS - 1] = std::array::from_fn(|i| match others.get(i) {
+                Some(shard) => &shard.gradient[range.clone()],
+                None => &[],
+            });
+            if !dnn_kernels::add_in_order(plan.isa, team, sum, &others) {
+                return Err("the gradient of the batch is not finite".into());
+            }
+        }
+        Ok(total)
     }
 
     /// The loss of the rows, without a gradient: (sum of the weighted losses, sum of the weights). With the `number` of
@@ -119,40 +242,18 @@ impl<T: Real> Step<T> {
         mut sums: Option<&mut Sums>,
     ) -> (f64, f64) {
         let weight = weight_of(data, rows);
+        let pass = Pass { plan, team, params, number, data, weight };
         let mut total = 0.0;
         for block in blocks(rows.len()) {
-            let first_row = block.start;
-            let mode = number.map_or(Mode::Inference, |batch| Mode::Training { batch, first_row });
-            total += self.forward_and_loss(plan, team, params, mode, data, &rows[block], weight, sums.as_deref_mut());
+            let shard = &mut self.shards[0];
+            let measured = sums.as_ref().is_some_and(|sums| !sums.is_empty());
+            shard.forward_and_loss(pass, block.start, &rows[block], measured);
+            if let Some(sums) = &mut sums {
+                sums.add(plan, &shard.batch, shard.output(plan));
+            }
+            total += shard.found.0;
         }
         (total, weight)
-    }
-
-    fn forward_and_loss(
-        &mut self,
-        plan: &Plan,
-        team: &Team,
-        params: &Params<T>,
-        mode: Mode,
-        data: &Data<T>,
-        rows: &[u32],
-        total_weight: f64,
-        sums: Option<&mut Sums>,
-    ) -> f64 {
-        let loss = plan.loss.as_ref().expect("`Data::new` refuses a plan without a loss");
-        let (work, last) = (&mut self.work, plan.layers.len() - 1);
-        self.batch.gather(data, rows, total_weight);
-        self.batch.set_scale(loss.factor());
-        forward(plan, team, params, mode, self.batch.x(), Last::AsLossTakesIt, work);
-        let layer = &plan.layers[last];
-        let output = view(&work.a[last], rows.len(), layer);
-        let z = view(if work.z[last].is_empty() { &work.a[last] } else { &work.z[last] }, rows.len(), layer);
-        let delta = &mut work.delta[last % 2];
-        let value = loss.evaluate(plan.isa, layer, &self.batch, output, z, delta, &mut work.losses);
-        if let Some(sums) = sums {
-            sums.add(plan, &self.batch, output);
-        }
-        value
     }
 
     /// Adds the gradient of the penalties; returns their value, or the layer whose penalty overflows.
@@ -161,19 +262,88 @@ impl<T: Real> Step<T> {
         for (index, layer) in layers.filter(|(_, layer)| layer.trainable_weights && (layer.l1 > 0.0 || layer.l2 > 0.0))
         {
             let weights = layer.weights();
-            let (p, g) = (&params[weights.clone()], &mut self.gradient[weights.clone()]);
+            let (p, g) = (&params[weights.clone()], &mut self.shards[0].gradient[weights.clone()]);
             add_penalty_gradient(plan.isa, layer.l1, layer.l2, p, g);
             // As for the gradient of the loss: its squares have to be numbers of this type.
-            if !T::from_f64(sum_of_squares(&self.gradient[weights])).is_finite() {
+            if !T::from_f64(sum_of_squares(&self.gradient()[weights])).is_finite() {
                 return Err(index);
             }
         }
         Some(penalty(plan, params)).filter(|penalty| penalty.is_finite()).ok_or(plan.layers.len() - 1)
     }
+}
+
+impl<T: Real> Shard<T> {
+    /// The rows with these numbers forward, their loss, and dL/dz of the last layer. `measured` says that somebody will
+    /// look at the output.
+    fn forward_and_loss(&mut self, pass: Pass<T>, first_row: usize, rows: &[u32], measured: bool) {
+        let Pass { plan, team, params, data, weight, .. } = pass;
+        let loss = plan.loss.as_ref().expect("`Data::new` refuses a plan without a loss");
+        self.batch.gather(data, rows, weight);
+        self.batch.set_scale(loss.factor());
+        let (work, layer, last) = (&mut self.work, plan.last(), plan.layers.len() - 1);
+        let (a, delta, losses) = (&mut work.a[last], &mut work.delta[last % 2], &mut work.losses[..rows.len()]);
+        let (batch, isa) = (&self.batch, plan.isa);
+        let value = match (&mut self.tiny, loss.tiny()) {
+            (None, _) => {
+                forward(plan, team, params, pass.mode(first_row), batch.x(), Last::AsLossTakesIt, work);
+                let output = view(&work.a[last], rows.len(), layer);
+                let z = view(if work.z[last].is_empty() { &work.a[last] } else { &work.z[last] }, rows.len(), layer);
+                loss.evaluate(isa, layer, batch, output, z, &mut work.delta[last % 2], &mut work.losses)
+            }
+            (Some((tiny, room)), Some(kind)) => {
+                let asked = Asked { loss: kind, target: batch.target(), scale: batch.scale(), losses: &mut *losses };
+                tiny_forward(isa, tiny, params, batch.x(), Some(asked), room);
+                if measured {
+                    tiny.output(room, view_mut(a, rows.len(), layer));
+                }
+                loss.sum(batch, losses)
+            }
+            (Some((tiny, room)), None) => {
+                tiny_forward(isa, tiny, params, batch.x(), None, room);
+                tiny.output(room, view_mut(a, rows.len(), layer));
+                let output = view(a, rows.len(), layer);
+                let value = loss.evaluate(isa, layer, batch, output, output, delta, losses);
+                tiny.set_delta(view(delta, rows.len(), layer), room);
+                value
+            }
+        };
+        self.found = (value, None);
+    }
+
+    /// From the last delta to the gradient, which is added to with `accumulate`; nothing where the loss is not finite.
+    fn backward(&mut self, pass: Pass<T>, first_row: usize, accumulate: bool, seen: impl FnMut(Place, View<T>)) {
+        let Pass { plan, team, params, .. } = pass;
+        if self.found.0.is_finite() {
+            let (x, work, gradient) = (self.batch.x(), &mut self.work, &mut self.gradient);
+            self.found.1 = match &mut self.tiny {
+                None => backward(plan, team, params, pass.mode(first_row), x, work, accumulate, gradient, seen),
+                Some((tiny, room)) => tiny_backward(plan.isa, tiny, params, x.rows, room, accumulate, gradient),
+            };
+        }
+    }
+
+    /// What the last layer made of the rows, as the loss took it.
+    fn output(&self, plan: &Plan) -> View<'_, T> {
+        view(self.work.a.last().expect("a plan has layers"), self.batch.x().rows, plan.last())
+    }
+
+    /// The loss, or what is not finite.
+    fn outcome(&mut self, plan: &Plan, params: &Params<T>) -> Result<f64, String> {
+        match self.found {
+            (loss, None) if loss.is_finite() => Ok(loss),
+            (_, Some(layer)) => Err(format!("the gradient of layer {} is not finite", plan.layers[layer].name)),
+            _ => Err(self.blame(plan, params)),
+        }
+    }
 
     /// The first layer whose outputs are not finite, in words.
-    fn blame(&self, plan: &Plan) -> String {
+    fn blame(&mut self, plan: &Plan, params: &Params<T>) -> String {
         let rows = self.batch.x().rows;
+        if self.tiny.is_some() {
+            let (x, work) = (self.batch.x(), &mut self.work);
+            forward(plan, &Team::solo(), params, Mode::Inference, x, Last::AsLossTakesIt, work);
+        }
         let broken = plan.layers.iter().zip(&self.work.a).position(|(layer, a)| {
             let a = view(a, rows, layer);
             (0..rows).any(|i| a.row(i).iter().any(|x| !x.is_finite()))
@@ -183,6 +353,35 @@ impl<T: Real> Step<T> {
             None => format!("the loss of the outputs of layer {} is not finite", plan.last().name),
         }
     }
+}
+
+/// What the kernel of small networks needs, where this is one.
+fn tiny<T: Real>(plan: &Plan, rows: usize) -> Result<Option<(Tiny, Buffer<T>)>, Error> {
+    let Some(stages) = plan.stages() else { return Ok(None) };
+    let refused = || Error::memory(format_args!("{rows} rows of the network"), None, size_of::<T>());
+    let tiny = Tiny::new::<T>(stages, rows).ok_or_else(refused)?;
+    let room = Buffer::zeroed(tiny.len()).ok_or_else(refused)?;
+    Ok(Some((tiny, room)))
+}
+
+/// Shares of a block at most.
+const SHARDS: usize = 2;
+/// Multiply-adds of a share at least, below which handing it over costs more than it brings.
+const MIN_SHARE_WORK: usize = 400_000;
+/// Parameters of a network at most whose blocks are shared out: above, the products are large enough to be shared out
+/// one by one, and to add up gradients would cost more.
+const MAX_SHARED_PARAMETERS: usize = 160 * 1024;
+
+/// Rows of a block of `rows` that go through the network apart from the others.
+///
+/// It depends on the network and the rows alone, never on threads, because it decides the order of sums.
+fn share_of(plan: &Plan, rows: usize) -> usize {
+    let share = rows.div_ceil(SHARDS).next_multiple_of(8);
+    // Layers that look at a whole batch can't have it in parts.
+    let by_rows = |kind: Kind| matches!(kind, Kind::Dense | Kind::Activation | Kind::Noise { .. });
+    let apart = plan.layers.iter().all(|layer| by_rows(layer.kind));
+    let worth_it = apart && plan.len <= MAX_SHARED_PARAMETERS && plan.len.saturating_mul(3 * share) >= MIN_SHARE_WORK;
+    if worth_it && share < rows { share } else { rows.max(1) }
 }
 
 /// The sum of the weights of rows.

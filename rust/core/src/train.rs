@@ -164,11 +164,11 @@ pub fn fit<T: Real>(
                 (Some(lbfgs), Some(pairs)) => lbfgs.iterate(plan.isa, pairs, params, &mut step, |step, params| {
                     sums.clear();
                     let sums = Some(&mut sums);
-                    step.loss_and_gradient(plan, &team, params, life_batch, data, rows, sums, &mut go_on, |_, _, _| {})
+                    step.loss_and_gradient(plan, &team, params, life_batch, data, rows, sums, &mut go_on, None)
                 }),
                 _ => {
                     let sums = Some(&mut sums);
-                    step.loss_and_gradient(plan, &team, params, life_batch, data, rows, sums, go_on, |_, _, _| {})
+                    step.loss_and_gradient(plan, &team, params, life_batch, data, rows, sums, go_on, None)
                 }
             };
             let (loss, weight, penalty) = match outcome {
@@ -185,7 +185,7 @@ pub fn fit<T: Real>(
             };
             // A batch whose rows all weigh nothing teaches nothing.
             if weight > 0.0 {
-                optimizer.step(plan, &team, rate, params, &step.gradient);
+                optimizer.step(plan, &team, rate, params, step.gradient());
             }
             running.count();
             history.steps += 1;
@@ -201,7 +201,7 @@ pub fn fit<T: Real>(
             loss: total / total_weight,
             metrics: sums.means(total_weight),
             rate: lbfgs.as_ref().map_or(rates[batches.count() - 1], |lbfgs| lbfgs.step_length),
-            grad_norm: sum_of_squares(&step.gradient).sqrt(),
+            grad_norm: sum_of_squares(step.gradient()).sqrt(),
             ..Epoch::default()
         };
         if let (Some(data), Some(evaluation)) = (validation, &mut val_step) {
@@ -352,9 +352,9 @@ pub fn train_on_batch<T: Real>(
     let mut step = Step::new(plan, data, data.rows())?;
     let team = Team::of(threads);
     let number = running.batches;
-    match step.loss_and_gradient(plan, &team, params, number, data, &rows, Some(&mut sums), || true, |_, _, _| {}) {
+    match step.loss_and_gradient(plan, &team, params, number, data, &rows, Some(&mut sums), || true, None) {
         Outcome::Done { loss, weight, penalty } => {
-            optimizer.step(plan, &team, rate, params, &step.gradient);
+            optimizer.step(plan, &team, rate, params, step.gradient());
             running.count();
             progress.weights_changed();
             Ok((loss / weight + penalty, sums.means(weight)))

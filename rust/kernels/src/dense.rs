@@ -382,20 +382,48 @@ struct ColumnSums<T> {
     sums: *mut T,
 }
 
+impl<T: Real> ColumnSums<T> {
+    /// The sums of `NV` vectors of columns from `j` on: as many chains side by side, since each waits for its last
+    /// addition.
+    #[inline(always)]
+    unsafe fn columns<V: Vector<Elem = T>, const NV: usize>(&self, j: usize, squares: V) -> V {
+        let mut chains = [V::zero(); NV];
+        let mut squares = squares;
+        // SAFETY: the caller vouches for `rows` padded rows and a padded row of sums.
+        unsafe {
+            for i in 0..self.rows {
+                let row = self.x.add(i * self.stride + j);
+                for (v, chain) in chains.iter_mut().enumerate() {
+                    *chain = chain.add(V::load(row.add(v * T::LANES)));
+                }
+            }
+            for (v, chain) in chains.into_iter().enumerate() {
+                let to = self.sums.add(j + v * T::LANES);
+                // The rows among themselves first, as in a product: it makes no difference then who holds the rest.
+                let sum = if self.accumulate { V::load(to).add(chain) } else { chain };
+                sum.store(to);
+                squares = sum.fma(sum, squares);
+            }
+        }
+        squares
+    }
+}
+
 impl<T: Real> Kernel<T> for ColumnSums<T> {
     type Output = bool;
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(self) -> bool {
         let mut squares = V::zero();
-        for j in (0..self.columns).step_by(T::LANES) {
-            // SAFETY: the caller vouches for `rows` padded rows and a padded row of sums.
-            unsafe {
-                let mut sum = if self.accumulate { V::load(self.sums.add(j)) } else { V::zero() };
-                for i in 0..self.rows {
-                    sum = sum.add(V::load(self.x.add(i * self.stride + j)));
-                }
-                sum.store(self.sums.add(j));
-                squares = sum.fma(sum, squares);
+        let mut j = 0;
+        // SAFETY: the caller's word; columns are padded to whole vectors.
+        unsafe {
+            while j + 4 * T::LANES <= self.columns {
+                squares = self.columns::<V, 4>(j, squares);
+                j += 4 * T::LANES;
+            }
+            while j < self.columns {
+                squares = self.columns::<V, 1>(j, squares);
+                j += T::LANES;
             }
         }
         squares.sum_lanes().is_finite()

@@ -17,6 +17,7 @@ mod pool;
 mod rows;
 mod simd;
 mod tile;
+mod tiny;
 mod update;
 mod vectors;
 
@@ -41,5 +42,6 @@ pub use rows::{
     sum_of_squares,
 };
 pub use simd::Real;
-pub use update::{Adam, Sgd, adam, add_penalty_gradient, sgd};
+pub use tiny::{Asked, Stage, Tiny, TinyLoss, tiny_backward, tiny_forward};
+pub use update::{Adam, Sgd, adam, add_in_order, add_penalty_gradient, sgd};
 pub use vectors::{add_multiple, dot};

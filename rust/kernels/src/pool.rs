@@ -249,6 +249,26 @@ impl Team {
     }
 }
 
+/// A pointer to items of which every tile of a job takes another.
+struct Items<S>(*mut S);
+// SAFETY: shared only inside `Team::run_each`, whose tiles take one item each.
+unsafe impl<S: Send> Sync for Items<S> {}
+
+impl Team {
+    /// Calls `each(i, &mut items[i])` for every item, each once, on any thread, in any order.
+    ///
+    /// `nanoseconds` is as for [`Team::run`].
+    ///
+    /// # Panics
+    /// When a call does, after all calls that were begun have ended.
+    pub fn run_each<S: Send>(&self, items: &mut [S], nanoseconds: u64, each: impl Fn(usize, &mut S) + Sync) {
+        let first = Items(items.as_mut_ptr());
+        let first = &first;
+        // SAFETY: `run` calls a tile once, and tiles are below the length.
+        self.run(items.len(), nanoseconds, |i| each(i, unsafe { &mut *first.0.add(i) }));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,6 +287,13 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn every_item_is_lent_once() {
+        let mut items = vec![0usize; 100];
+        Team::of(3).run_each(&mut items, u64::MAX, |i, item| *item += i + 1);
+        assert!(items.iter().enumerate().all(|(i, &item)| item == i + 1));
     }
 
     #[test]

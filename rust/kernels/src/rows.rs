@@ -147,15 +147,15 @@ pub fn multiply_softmax_slope<T: Real>(isa: Isa, a: View<T>, delta: ViewMut<T>) 
 
 /// Targets as the kernels read them: one of the two pointers is null.
 pub(crate) struct Targets<T> {
-    dense: *const T,
-    stride: usize,
-    labels: *const u32,
+    pub dense: *const T,
+    pub stride: usize,
+    pub labels: *const u32,
 }
 
 impl<T: Real> Targets<T> {
     /// # Panics
     /// Unless there is a target for every output, labels being below `n`.
-    pub(crate) fn new(target: Target<T>, rows: usize, n: usize) -> Targets<T> {
+    pub fn new(target: Target<T>, rows: usize, n: usize) -> Targets<T> {
         match target {
             Target::Dense(t) => {
                 t.check(n);

@@ -8,6 +8,7 @@ use crate::dense::Shared;
 use crate::isa::Isa;
 use crate::pool::Team;
 use crate::simd::{Kernel, Vector, run};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Stochastic gradient descent; t counts the steps, g is the gradient, p the parameter, v the velocity.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -190,6 +191,54 @@ pub fn adam<T: Real>(
         // SAFETY: chunks lie within the slices and apart from each other.
         unsafe { run(isa, AdamStep { rule, n, p: at(p), g, m: at(m), v: at(v), largest }) }
     });
+}
+
+struct AddInOrder<'a, T> {
+    n: usize,
+    sum: *mut T,
+    others: &'a [&'a [T]],
+    start: usize,
+}
+
+impl<T: Real> Kernel<T> for AddInOrder<'_, T> {
+    type Output = bool;
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) -> bool {
+        let mut squares = V::zero();
+        for i in (0..self.n).step_by(T::LANES) {
+            let n = T::LANES.min(self.n - i);
+            // SAFETY: `i + n` is at most `self.n`; the entry has compared the lengths.
+            unsafe {
+                let mut sum = V::load_up_to(self.sum.add(i), n);
+                for other in self.others {
+                    sum = sum.add(V::load_up_to(other.as_ptr().add(self.start + i), n));
+                }
+                sum.store_up_to(self.sum.add(i), n);
+                squares = sum.fma(sum, squares);
+            }
+        }
+        squares.sum_lanes().is_finite()
+    }
+}
+
+/// `sum <- ((sum + others[0]) + others[1]) + ...`, empty ones left out. Returns whether the squares are finite.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn add_in_order<T: Real>(isa: Isa, team: &Team, sum: &mut [T], others: &[&[T]]) -> bool {
+    let n = sum.len();
+    let there = others.iter().position(|other| other.is_empty()).unwrap_or(others.len());
+    let others = &others[..there];
+    assert!(others.iter().all(|other| other.len() == n), "lengths of the gradients");
+    let (sum, finite) = (Shared(sum.as_mut_ptr()), AtomicBool::new(true));
+    in_chunks(team, n, n as u64 / 8, |start, n| {
+        let sum = sum.get().wrapping_add(start);
+        // SAFETY: chunks lie within the slices and apart from each other.
+        if !unsafe { run(isa, AddInOrder { n, sum, others, start }) } {
+            finite.store(false, Ordering::Relaxed);
+        }
+    });
+    finite.into_inner()
 }
 
 struct Penalty<T> {

@@ -168,6 +168,16 @@ impl Vector for F32x16 {
         }
     }
     #[inline(always)]
+    fn sum_each(vectors: [Self; 8]) -> [f32; 8] {
+        unsafe {
+            let mut narrow = [_mm256_setzero_ps(); 8];
+            for i in 0..8 {
+                narrow[i] = _mm256_add_ps(vectors[i].0[0], vectors[i].0[1]);
+            }
+            sum_each_ps(narrow)
+        }
+    }
+    #[inline(always)]
     fn prefetch(at: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
@@ -336,7 +346,64 @@ impl Vector for F64x8 {
         }
     }
     #[inline(always)]
+    fn sum_each(vectors: [Self; 8]) -> [f64; 8] {
+        unsafe {
+            let mut narrow = [_mm256_setzero_pd(); 8];
+            for i in 0..8 {
+                narrow[i] = _mm256_add_pd(vectors[i].0[0], vectors[i].0[1]);
+            }
+            sum_each_pd(narrow)
+        }
+    }
+    #[inline(always)]
     fn prefetch(at: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+    }
+}
+
+/// The sums of the lanes of eight registers, in order: i + (i + 4), then i + (i + 2), then i + (i + 1).
+///
+/// Written out: a closure would not be compiled for the set.
+///
+/// # Safety
+/// The processor has AVX2.
+#[inline(always)]
+pub(super) unsafe fn sum_each_ps(v: [__m256; 8]) -> [f32; 8] {
+    // SAFETY: the caller's word; the array has room for a register.
+    unsafe {
+        let mut quarters = [v[0]; 4];
+        for i in 0..4 {
+            let low = _mm256_permute2f128_ps::<0x20>(v[i], v[i + 4]);
+            quarters[i] = _mm256_add_ps(low, _mm256_permute2f128_ps::<0x31>(v[i], v[i + 4]));
+        }
+        let [a, b, c, d] = quarters;
+        let ab = _mm256_add_ps(_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xEE>(a, b));
+        let cd = _mm256_add_ps(_mm256_shuffle_ps::<0x44>(c, d), _mm256_shuffle_ps::<0xEE>(c, d));
+        let sums = _mm256_add_ps(_mm256_shuffle_ps::<0x88>(ab, cd), _mm256_shuffle_ps::<0xDD>(ab, cd));
+        let mut out = [0.0; 8];
+        _mm256_storeu_ps(out.as_mut_ptr(), sums);
+        out
+    }
+}
+
+/// The sums of the lanes of eight registers, in order: i + (i + 2), then i + (i + 1).
+///
+/// # Safety
+/// The processor has AVX2.
+#[inline(always)]
+pub(super) unsafe fn sum_each_pd(v: [__m256d; 8]) -> [f64; 8] {
+    // SAFETY: the caller's word; the array has room for two registers.
+    unsafe {
+        let mut halves = [v[0]; 4];
+        for i in 0..4 {
+            let (low, high) = (v[i / 2 * 4 + i % 2], v[i / 2 * 4 + i % 2 + 2]);
+            let first = _mm256_permute2f128_pd::<0x20>(low, high);
+            halves[i] = _mm256_add_pd(first, _mm256_permute2f128_pd::<0x31>(low, high));
+        }
+        let [a, b, c, d] = halves;
+        let mut out = [0.0; 8];
+        _mm256_storeu_pd(out.as_mut_ptr(), _mm256_add_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b)));
+        _mm256_storeu_pd(out.as_mut_ptr().add(4), _mm256_add_pd(_mm256_unpacklo_pd(c, d), _mm256_unpackhi_pd(c, d)));
+        out
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Every method is one or two instructions; they may only be reached through `simd::run` (see [`Vector`]).
 
-use super::Vector;
+use super::{Vector, avx2};
 use std::arch::x86_64::*;
 
 /// 16 numbers in a register.
@@ -152,6 +152,17 @@ impl Vector for F32x16 {
         ((1u32 << n) - 1) as __mmask16
     }
     #[inline(always)]
+    fn sum_each(vectors: [Self; 8]) -> [f32; 8] {
+        unsafe {
+            let mut narrow = [_mm256_setzero_ps(); 8];
+            for i in 0..8 {
+                narrow[i] =
+                    _mm256_add_ps(_mm512_castps512_ps256(vectors[i].0), _mm512_extractf32x8_ps::<1>(vectors[i].0));
+            }
+            avx2::sum_each_ps(narrow)
+        }
+    }
+    #[inline(always)]
     fn prefetch(at: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
@@ -290,6 +301,17 @@ impl Vector for F64x8 {
     #[inline(always)]
     fn first_lanes(n: usize) -> __mmask8 {
         ((1u32 << n) - 1) as __mmask8
+    }
+    #[inline(always)]
+    fn sum_each(vectors: [Self; 8]) -> [f64; 8] {
+        unsafe {
+            let mut narrow = [_mm256_setzero_pd(); 8];
+            for i in 0..8 {
+                narrow[i] =
+                    _mm256_add_pd(_mm512_castpd512_pd256(vectors[i].0), _mm512_extractf64x4_pd::<1>(vectors[i].0));
+            }
+            avx2::sum_each_pd(narrow)
+        }
     }
     #[inline(always)]
     fn prefetch(at: *const u8) {

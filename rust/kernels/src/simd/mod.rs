@@ -35,6 +35,8 @@ pub trait Real:
     fn to_f64(self) -> f64;
     /// Neither infinite nor NaN.
     fn is_finite(self) -> bool;
+    /// The sum, rounded once.
+    fn plus(self, b: Self) -> Self;
 }
 
 pub(crate) mod sealed {
@@ -75,6 +77,10 @@ macro_rules! real {
             #[inline(always)]
             fn is_finite(self) -> bool {
                 <$elem>::is_finite(self)
+            }
+            #[inline(always)]
+            fn plus(self, b: Self) -> Self {
+                self + b
             }
         }
         impl sealed::Lanes for $elem {
@@ -312,6 +318,21 @@ pub trait Vector: Copy + 'static {
             half /= 2;
         }
         sums[0]
+    }
+    /// The sum of the lanes of each vector, in the type itself: halves added to halves, a fixed tree.
+    #[inline(always)]
+    fn sum_each(vectors: [Self; 8]) -> [Self::Elem; 8] {
+        vectors.map(|vector| {
+            let mut lanes = vector.to_lanes();
+            let mut half = Self::Elem::LANES / 2;
+            while half > 0 {
+                for i in 0..half {
+                    lanes[i] = lanes[i].plus(lanes[i + half]);
+                }
+                half /= 2;
+            }
+            lanes[0]
+        })
     }
     /// The largest lane; NaN lanes may be lost.
     #[inline(always)]

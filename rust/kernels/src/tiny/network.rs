@@ -1,0 +1,130 @@
+//! What the kernel of small networks is told, and where everything lies in its workspace.
+//!
+//! In: the stages of a network and a number of rows. Out: offsets, computed once.
+
+use crate::Real;
+use crate::activation::Activation;
+use crate::buffer::row_stride;
+use crate::dense::{View, ViewMut};
+
+/// One product of a network with its place in the parameters: `n_in` rows of weights, `stride` apart, then the bias.
+#[derive(Clone, Copy, Debug)]
+pub struct Stage {
+    /// Inputs.
+    pub n_in: usize,
+    /// Outputs.
+    pub n_out: usize,
+    /// Where the weights start in the parameters.
+    pub start: usize,
+    /// From one row of weights to the next.
+    pub stride: usize,
+    /// Whether there is a bias.
+    pub use_bias: bool,
+    /// Applied to the product; on the last stage the loss may want it left out.
+    pub activation: Activation,
+    /// Whether gradients of the weights are wanted.
+    pub learns_weights: bool,
+    /// Whether those of the bias are.
+    pub learns_bias: bool,
+}
+
+/// Losses that are computed on the spot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TinyLoss {
+    /// Softmax and cross entropy, from the outputs of the last product.
+    SoftmaxCrossEntropy,
+    /// The sum over the outputs of (y - t)^2.
+    Squared,
+}
+
+/// Where everything lies in the workspace of a network.
+#[derive(Clone, Debug)]
+pub struct Tiny {
+    pub(super) stages: Vec<Stage>,
+    /// From one unit to the next: rows, padded.
+    pub(super) stride: usize,
+    pub(super) x: usize,
+    pub(super) a: Vec<usize>,
+    pub(super) z: Vec<usize>,
+    pub(super) delta: [usize; 2],
+    pub(super) ones: usize,
+    pub(super) t: usize,
+    pub(super) len: usize,
+}
+
+impl Tiny {
+    /// The plan of a network for at most `rows` rows; `None` where its workspace has no size.
+    pub fn new<T: Real>(stages: Vec<Stage>, rows: usize) -> Option<Tiny> {
+        let last = *stages.last()?;
+        let stride = row_stride::<T>(rows);
+        let mut len = 0usize;
+        let mut room = |units: usize| {
+            let start = len;
+            len = len.checked_add(units.checked_mul(stride)?)?;
+            Some(start)
+        };
+        let x = room(stages[0].n_in)?;
+        let a = stages.iter().map(|s| room(s.n_out)).collect::<Option<Vec<_>>>()?;
+        let z = stages.iter().zip(&a).map(|(s, &a)| if s.activation.needs_z() { room(s.n_out) } else { Some(a) });
+        let z = z.collect::<Option<Vec<_>>>()?;
+        let widest = stages.iter().map(|s| s.n_out).max()?;
+        let delta = [room(widest)?, room(widest)?];
+        let (ones, t) = (room(1)?, room(last.n_out)?);
+        Some(Tiny { stages, stride, x, a, z, delta, ones, t, len })
+    }
+
+    /// Numbers in the workspace.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is nothing to compute.
+    pub fn is_empty(&self) -> bool {
+        self.stages.is_empty()
+    }
+
+    pub(super) fn last(&self) -> usize {
+        self.stages.len() - 1
+    }
+
+    /// Panics unless all that the kernels will touch is there.
+    pub(super) fn check<T: Real>(&self, params: &[T], rows: usize, work: &[T]) {
+        assert!(rows <= self.stride && work.len() >= self.len, "the workspace is for these rows");
+        let width = crate::padded::<T>;
+        let fits = |s: &Stage| {
+            width(s.n_out) <= s.stride && s.start + (s.n_in + usize::from(s.use_bias)) * s.stride <= params.len()
+        };
+        assert!(self.stages.iter().all(fits), "the parameters of every stage");
+        assert!(self.stages.windows(2).all(|pair| pair[0].n_out == pair[1].n_in), "widths of the stages");
+    }
+
+    /// The output of the last stage, one row after the other.
+    ///
+    /// # Panics
+    /// When the shapes do not fit.
+    pub fn output<T: Real>(&self, work: &[T], to: ViewMut<T>) {
+        assert!(to.columns == self.stages[self.last()].n_out && to.rows <= self.stride, "shape of the output");
+        to.check(to.columns);
+        for i in 0..to.rows {
+            for j in 0..to.columns {
+                to.data[i * to.stride + j] = work[self.a[self.last()] + j * self.stride + i];
+            }
+        }
+    }
+
+    /// Takes dL/dz of the last stage, one row after the other, from a loss that was computed elsewhere.
+    ///
+    /// # Panics
+    /// When the shapes do not fit.
+    pub fn set_delta<T: Real>(&self, delta: View<T>, work: &mut [T]) {
+        let n_out = self.stages[self.last()].n_out;
+        assert!(delta.columns == n_out && delta.rows <= self.stride, "shape of delta");
+        let start = self.delta[self.last() % 2];
+        work[start..start + n_out * self.stride].fill(T::ZERO);
+        for i in 0..delta.rows {
+            for (j, &d) in delta.row(i).iter().enumerate() {
+                work[start + j * self.stride + i] = d;
+            }
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! A block of rows through a small network and back, each way one kernel.
+//!
+//! In: parameters, rows, targets. Out: losses, and gradients in the layout of the parameters. Nothing is updated here.
+
+use super::network::{Tiny, TinyLoss};
+use super::product::{EachSlope, EachUnit, Product, Sums};
+use crate::Real;
+use crate::activation::Activation;
+use crate::dense::View;
+use crate::isa::Isa;
+use crate::math;
+use crate::rows::{Target, Targets};
+use crate::simd::{Kernel, Vector, run};
+
+struct Forward<'a, T> {
+    tiny: &'a Tiny,
+    params: *const T,
+    x: View<'a, T>,
+    work: *mut T,
+    loss: Option<Wanted<T>>,
+}
+
+/// [`Asked`] as the kernel reads it.
+struct Wanted<T> {
+    loss: TinyLoss,
+    targets: Targets<T>,
+    scale: *const T,
+    losses: *mut f64,
+}
+
+impl<T: Real> Forward<'_, T> {
+    /// Puts x into (inputs, rows), and zeros beyond.
+    #[inline(always)]
+    unsafe fn turn_x(&self, width: usize) {
+        let (x, stride) = (self.x, self.tiny.stride);
+        let to = self.work.wrapping_add(self.tiny.x);
+        // SAFETY: the entry has checked x, and that the workspace is for as many rows.
+        unsafe {
+            for j in 0..x.columns {
+                let to = to.add(j * stride);
+                for i in 0..x.rows {
+                    *to.add(i) = *x.data.as_ptr().add(i * x.stride + j);
+                }
+                for i in x.rows..width {
+                    *to.add(i) = T::ZERO;
+                }
+            }
+        }
+    }
+
+    /// Puts the targets into (outputs, rows), labels as ones among zeros.
+    #[inline(always)]
+    unsafe fn turn_targets(&self, targets: &Targets<T>, n_out: usize, width: usize) {
+        let (rows, stride) = (self.x.rows, self.tiny.stride);
+        let to = self.work.wrapping_add(self.tiny.t);
+        // SAFETY: as in `turn_x`; labels are below n_out.
+        unsafe {
+            for j in 0..n_out {
+                for i in 0..width {
+                    let given = if targets.dense.is_null() || i >= rows {
+                        T::ZERO
+                    } else {
+                        *targets.dense.add(i * targets.stride + j)
+                    };
+                    *to.add(j * stride + i) = given;
+                }
+            }
+            if targets.dense.is_null() {
+                for i in 0..rows {
+                    *to.add(*targets.labels.add(i) as usize * stride + i) = T::ONE;
+                }
+            }
+        }
+    }
+
+    /// The loss of every row and dL/dz of the last stage, a vector of rows at a time.
+    #[inline(always)]
+    unsafe fn finish<V: Vector<Elem = T>>(&self, wanted: &Wanted<T>, width: usize) {
+        let &Wanted { loss, ref targets, scale, losses } = wanted;
+        let tiny = self.tiny;
+        let (last, stride, rows) = (tiny.last(), tiny.stride, self.x.rows);
+        let (n_out, activation) = (tiny.stages[last].n_out, tiny.stages[last].activation);
+        let at = |start: usize| self.work.wrapping_add(start);
+        let (y, t, delta) = (at(tiny.a[last]), at(tiny.t), at(tiny.delta[last % 2]));
+        // SAFETY: all of these have `n_out` units of `width` numbers in the workspace.
+        unsafe {
+            self.turn_targets(targets, n_out, width);
+            for r in (0..width).step_by(T::LANES) {
+                let n = T::LANES.min(rows - r);
+                let scale = V::load_up_to(scale.add(r), n);
+                // Rows that are padding weigh nothing, whatever has come out of them.
+                let real = V::first_lanes(n);
+                let value = match loss {
+                    TinyLoss::Squared => {
+                        let mut value = V::zero();
+                        for j in 0..n_out {
+                            let i = j * stride + r;
+                            let d = V::load(y.add(i)).sub(V::load(t.add(i)));
+                            value = d.fma(d, value);
+                            let d = d.add(d).mul(scale);
+                            V::select(real, d, V::zero()).store(delta.add(i));
+                        }
+                        value
+                    }
+                    TinyLoss::SoftmaxCrossEntropy => {
+                        let mut largest = V::load(y.add(r));
+                        for j in 1..n_out {
+                            // The second operand where either is NaN; a NaN shows in the sum below.
+                            largest = largest.max(V::load(y.add(j * stride + r)));
+                        }
+                        let (mut sum, mut weight) = (V::zero(), V::zero());
+                        for j in 0..n_out {
+                            let i = j * stride + r;
+                            let e = math::exp(V::load(y.add(i)).sub(largest));
+                            e.store(delta.add(i));
+                            sum = sum.add(e);
+                            weight = weight.add(V::load(t.add(i)));
+                        }
+                        let log_sum = math::log(sum);
+                        let part = weight.div(sum);
+                        let mut value = V::zero();
+                        for j in 0..n_out {
+                            let i = j * stride + r;
+                            let t = V::load(t.add(i));
+                            let minus_log = log_sum.add(largest.sub(V::load(y.add(i))));
+                            // 0 ln 0 is 0, also where a probability is so small that its logarithm overflows.
+                            let term = V::select(t.abs().le(V::zero()), V::zero(), t.mul(minus_log));
+                            value = value.add(term);
+                            let d = V::load(delta.add(i)).fms(part, t).mul(scale);
+                            V::select(real, d, V::zero()).store(delta.add(i));
+                        }
+                        // Softmax of what is not finite is NaN, whether or not a target asks for it.
+                        V::select(sum.not_nan(), value, sum)
+                    }
+                };
+                for (i, value) in value.to_lanes().into_iter().enumerate().take(n) {
+                    *losses.add(r + i) = value.to_f64();
+                }
+            }
+            if loss == TinyLoss::Squared && activation != Activation::Identity {
+                let (a, z) = (y.cast_const(), at(tiny.z[last]).cast_const());
+                for j in 0..n_out {
+                    let i = j * stride;
+                    activation.with(EachSlope::<V> { n: width, a: a.add(i), z: z.add(i), delta: delta.add(i) });
+                }
+            }
+        }
+    }
+}
+
+impl<T: Real> Kernel<T> for Forward<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) {
+        let tiny = self.tiny;
+        let (stride, width) = (tiny.stride, crate::padded::<T>(self.x.rows));
+        // SAFETY: the entry has checked the parameters and the workspace.
+        unsafe {
+            self.turn_x(width);
+            let mut input = self.work.wrapping_add(tiny.x).cast_const();
+            for (index, stage) in tiny.stages.iter().enumerate() {
+                let (a, z) = (self.work.wrapping_add(tiny.a[index]), self.work.wrapping_add(tiny.z[index]));
+                let w = self.params.wrapping_add(stage.start);
+                let bias = w.wrapping_add(stage.n_in * stage.stride);
+                Product {
+                    m: stage.n_out,
+                    k: stage.n_in,
+                    a: w,
+                    a_strides: (1, stage.stride),
+                    start: if stage.use_bias { bias } else { std::ptr::null() },
+                    b: input,
+                    c: z,
+                    stride,
+                    width,
+                }
+                .run::<V>();
+                let fused = index == tiny.last()
+                    && matches!(self.loss, Some(Wanted { loss: TinyLoss::SoftmaxCrossEntropy, .. }));
+                if stage.activation != Activation::Identity && !fused {
+                    if stride == width {
+                        let n = stage.n_out * stride;
+                        stage.activation.with(EachUnit::<V> { n, z, a });
+                    } else {
+                        for j in 0..stage.n_out {
+                            let (z, a) = (z.add(j * stride).cast_const(), a.add(j * stride));
+                            stage.activation.with(EachUnit::<V> { n: width, z, a });
+                        }
+                    }
+                } else if z != a {
+                    std::ptr::copy_nonoverlapping(z.cast_const(), a, stage.n_out * stride);
+                }
+                input = a;
+            }
+            if let Some(wanted) = &self.loss {
+                self.finish::<V>(wanted, width);
+            }
+        }
+    }
+}
+
+struct Backward<'a, T> {
+    tiny: &'a Tiny,
+    params: *const T,
+    rows: usize,
+    work: *mut T,
+    accumulate: bool,
+    gradient: *mut T,
+}
+
+impl<T: Real> Kernel<T> for Backward<'_, T> {
+    /// The first stage met whose gradient has a square that is not finite.
+    type Output = Option<usize>;
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) -> Option<usize> {
+        let tiny = self.tiny;
+        let (stride, width) = (tiny.stride, crate::padded::<T>(self.rows));
+        let at = |start: usize| self.work.wrapping_add(start);
+        let mut broken = None;
+        // SAFETY: the entry has checked the parameters, the gradient and the workspace.
+        unsafe {
+            for r in (0..width).step_by(T::LANES) {
+                V::num(1.0).store(at(tiny.ones).add(r));
+            }
+            for (index, stage) in tiny.stages.iter().enumerate().rev() {
+                let delta = at(tiny.delta[index % 2]).cast_const();
+                let input = at(if index == 0 { tiny.x } else { tiny.a[index - 1] }).cast_const();
+                let first = if stage.learns_weights { 0 } else { stage.n_in };
+                let end = stage.n_in + usize::from(stage.learns_bias && stage.use_bias);
+                let dw = self.gradient.wrapping_add(stage.start);
+                if first < end {
+                    Sums {
+                        x: input,
+                        ones: at(tiny.ones),
+                        n_in: stage.n_in,
+                        inputs: first..end,
+                        delta,
+                        n_out: stage.n_out,
+                        stride,
+                        width,
+                        accumulate: self.accumulate,
+                        dw,
+                        dw_stride: stage.stride,
+                    }
+                    .run::<V>();
+                    let mut squares = V::zero();
+                    for i in (first * stage.stride..end * stage.stride).step_by(T::LANES) {
+                        let g = V::load(dw.add(i));
+                        squares = g.fma(g, squares);
+                    }
+                    if broken.is_none() && !squares.sum_lanes().is_finite() {
+                        broken = Some(index);
+                    }
+                }
+                // Below the lowest stage that learns, nobody needs a delta.
+                if !tiny.stages[..index].iter().any(|s| s.learns_weights || s.learns_bias) {
+                    break;
+                }
+                let below = &tiny.stages[index - 1];
+                let next = at(tiny.delta[(index - 1) % 2]);
+                Product {
+                    m: stage.n_in,
+                    k: stage.n_out,
+                    a: self.params.wrapping_add(stage.start),
+                    a_strides: (stage.stride, 1),
+                    start: std::ptr::null(),
+                    b: delta,
+                    c: next,
+                    stride,
+                    width,
+                }
+                .run::<V>();
+                if below.activation != Activation::Identity {
+                    let (a, z) = (at(tiny.a[index - 1]).cast_const(), at(tiny.z[index - 1]).cast_const());
+                    if stride == width {
+                        let n = below.n_out * stride;
+                        below.activation.with(EachSlope::<V> { n, a, z, delta: next });
+                    } else {
+                        for j in 0..below.n_out {
+                            let i = j * stride;
+                            let (a, z, delta) = (a.add(i), z.add(i), next.add(i));
+                            below.activation.with(EachSlope::<V> { n: width, a, z, delta });
+                        }
+                    }
+                }
+            }
+        }
+        broken
+    }
+}
+
+/// A loss to compute: what the rows should come out as, what the gradient of each is multiplied by, and where to put the
+/// loss of each.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the sentence above names them in order")]
+pub struct Asked<'a, T> {
+    pub loss: TinyLoss,
+    pub target: Target<'a, T>,
+    pub scale: &'a [T],
+    pub losses: &'a mut [f64],
+}
+
+/// All rows forward; with a loss also the loss of each row and dL/dz of the last stage, times the scale of its row.
+///
+/// The output of the last stage is its product, without an activation, where the loss is softmax and cross entropy.
+///
+/// # Shapes
+/// x is (rows, n_in), the targets are (rows, n_out) or labels (rows), scale and losses are (rows).
+///
+/// # Panics
+/// When the shapes do not fit each other, the parameters or the workspace, or a label is not below n_out.
+pub fn tiny_forward<T: Real>(isa: Isa, tiny: &Tiny, params: &[T], x: View<T>, loss: Option<Asked<T>>, work: &mut [T]) {
+    tiny.check(params, x.rows, work);
+    x.check(x.columns);
+    assert_eq!(x.columns, tiny.stages[0].n_in, "columns of x");
+    let loss = loss.map(|Asked { loss, target, scale, losses }| {
+        assert!(scale.len() == x.rows && losses.len() == x.rows, "a scale and a loss for each row");
+        let targets = Targets::new(target, x.rows, tiny.stages[tiny.last()].n_out);
+        Wanted { loss, targets, scale: scale.as_ptr(), losses: losses.as_mut_ptr() }
+    });
+    let kernel = Forward { tiny, params: params.as_ptr(), x, work: work.as_mut_ptr(), loss };
+    // SAFETY: shapes and lengths were checked above.
+    unsafe { run(isa, kernel) }
+}
+
+/// From dL/dz of the last stage, which is in the workspace, to the gradient of everything that learns, or added to it.
+/// Returns the first stage met whose gradient has a square that is not finite.
+///
+/// # Panics
+/// When the parameters, the gradient or the workspace are too short.
+pub fn tiny_backward<T: Real>(
+    isa: Isa,
+    tiny: &Tiny,
+    params: &[T],
+    rows: usize,
+    work: &mut [T],
+    accumulate: bool,
+    gradient: &mut [T],
+) -> Option<usize> {
+    tiny.check(params, rows, work);
+    tiny.check(gradient, rows, work);
+    let (params, work, gradient) = (params.as_ptr(), work.as_mut_ptr(), gradient.as_mut_ptr());
+    // SAFETY: lengths were checked above.
+    unsafe { run(isa, Backward { tiny, params, rows, work, accumulate, gradient }) }
+}

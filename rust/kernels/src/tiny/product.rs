@@ -1,0 +1,251 @@
+//! The loops over tables of (units, rows): products, sums over rows, and what is done to each element.
+//!
+//! In: pointers and sizes that the entries have checked. Out: tables of the same kind, or rows of a weight gradient.
+
+use crate::Real;
+use crate::activation::{Curve, Visit};
+use crate::simd::Vector;
+use std::ops::Range;
+
+/// `f` over the units of a table.
+pub(super) struct EachUnit<V: Vector> {
+    pub n: usize,
+    pub z: *const V::Elem,
+    pub a: *mut V::Elem,
+}
+
+impl<V: Vector> Visit for EachUnit<V> {
+    type Output = ();
+    #[inline(always)]
+    fn visit<C: Curve>(self, curve: C) {
+        for i in (0..self.n).step_by(V::Elem::LANES) {
+            // SAFETY: the maker vouches for n numbers, whole vectors of them.
+            unsafe { curve.value(V::load(self.z.add(i))).store(self.a.add(i)) }
+        }
+    }
+}
+
+/// `delta * f'` over the units of a table.
+pub(super) struct EachSlope<V: Vector> {
+    pub n: usize,
+    pub a: *const V::Elem,
+    pub z: *const V::Elem,
+    pub delta: *mut V::Elem,
+}
+
+impl<V: Vector> Visit for EachSlope<V> {
+    type Output = ();
+    #[inline(always)]
+    fn visit<C: Curve>(self, curve: C) {
+        for i in (0..self.n).step_by(V::Elem::LANES) {
+            // SAFETY: the maker vouches for n numbers, whole vectors of them.
+            unsafe {
+                let slope = curve.slope(V::load(self.a.add(i)), V::load(self.z.add(i)));
+                V::load(self.delta.add(i)).mul(slope).store(self.delta.add(i));
+            }
+        }
+    }
+}
+
+/// `C = start + A B` with A read one element at a time and B, C of (units, rows).
+#[derive(Clone, Copy)]
+pub(super) struct Product<T> {
+    pub m: usize,
+    pub k: usize,
+    pub a: *const T,
+    /// Between rows of A, and between its columns.
+    pub a_strides: (usize, usize),
+    /// One for each row of C; null is zero.
+    pub start: *const T,
+    pub b: *const T,
+    pub c: *mut T,
+    /// From one unit to the next, in B and C.
+    pub stride: usize,
+    /// Numbers of each unit that are computed: whole vectors.
+    pub width: usize,
+}
+
+impl<T: Real> Product<T> {
+    #[inline(always)]
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "i and v are the unit and the vector of a tile, in two arrays at once"
+    )]
+    unsafe fn tile<V: Vector<Elem = T>, const MR: usize, const NV: usize>(&self, i0: usize, r: usize) {
+        // SAFETY: the caller vouches for MR units and NV vectors from here on.
+        unsafe {
+            let mut acc = [[V::zero(); NV]; MR];
+            if !self.start.is_null() {
+                for i in 0..MR {
+                    acc[i] = [V::splat(*self.start.add(i0 + i)); NV];
+                }
+            }
+            let mut a = self.a.wrapping_add(i0 * self.a_strides.0);
+            let mut b = self.b.wrapping_add(r);
+            for _ in 0..self.k {
+                let mut row = [V::zero(); NV];
+                for v in 0..NV {
+                    row[v] = V::load(b.add(v * T::LANES));
+                }
+                for i in 0..MR {
+                    let x = V::splat(*a.add(i * self.a_strides.0));
+                    for v in 0..NV {
+                        acc[i][v] = x.fma(row[v], acc[i][v]);
+                    }
+                }
+                a = a.wrapping_add(self.a_strides.1);
+                b = b.wrapping_add(self.stride);
+            }
+            for i in 0..MR {
+                for v in 0..NV {
+                    acc[i][v].store(self.c.add((i0 + i) * self.stride + r + v * T::LANES));
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn columns<V: Vector<Elem = T>, const NV: usize>(&self, r: usize) {
+        // Twelve registers of sums on AVX2 (a vector is two), of 32 on AVX-512.
+        const MR: usize = 6;
+        let mut i = 0;
+        // SAFETY: the caller's word.
+        unsafe {
+            while i + MR <= self.m {
+                self.tile::<V, MR, NV>(i, r);
+                i += MR;
+            }
+            match self.m - i {
+                1 => self.tile::<V, 1, NV>(i, r),
+                2 => self.tile::<V, 2, NV>(i, r),
+                3 => self.tile::<V, 3, NV>(i, r),
+                4 => self.tile::<V, 4, NV>(i, r),
+                5 => self.tile::<V, 5, NV>(i, r),
+                _ => {}
+            }
+        }
+    }
+
+    /// # Safety
+    /// A, B, C and the start reach as far as the sizes and strides say.
+    #[inline(always)]
+    pub(super) unsafe fn run<V: Vector<Elem = T>>(&self) {
+        let mut r = 0;
+        // SAFETY: the caller's word.
+        unsafe {
+            while V::TILE_VECTORS > 1 && r + 2 * T::LANES <= self.width {
+                self.columns::<V, 2>(r);
+                r += 2 * T::LANES;
+            }
+            while r < self.width {
+                self.columns::<V, 1>(r);
+                r += T::LANES;
+            }
+        }
+    }
+}
+
+/// `dw[i][j] = sum over the rows of x[i] delta[j]`, for the rows of a weight gradient.
+pub(super) struct Sums<T> {
+    /// (inputs, rows), and the row of ones that stands for the bias.
+    pub x: *const T,
+    pub ones: *const T,
+    pub n_in: usize,
+    /// Which inputs, `n_in` being the bias.
+    pub inputs: Range<usize>,
+    pub delta: *const T,
+    pub n_out: usize,
+    pub stride: usize,
+    pub width: usize,
+    pub accumulate: bool,
+    pub dw: *mut T,
+    pub dw_stride: usize,
+}
+
+impl<T: Real> Sums<T> {
+    fn input(&self, i: usize) -> *const T {
+        if i < self.n_in { self.x.wrapping_add(i * self.stride) } else { self.ones }
+    }
+
+    /// Two inputs by two outputs, or by four where the set has registers for that: sums that are still in lanes.
+    #[inline(always)]
+    unsafe fn lanes<V: Vector<Elem = T>, const NJ: usize>(&self, x: [*const T; 2], d: [*const T; NJ]) -> [[V; NJ]; 2] {
+        let mut acc = [[V::zero(); NJ]; 2];
+        let mut r = 0;
+        while r < self.width {
+            // SAFETY: the caller vouches for `width` numbers of each.
+            unsafe {
+                let x = [V::load(x[0].add(r)), V::load(x[1].add(r))];
+                for j in 0..NJ {
+                    let d = V::load(d[j].add(r));
+                    acc[0][j] = x[0].fma(d, acc[0][j]);
+                    acc[1][j] = x[1].fma(d, acc[1][j]);
+                }
+            }
+            r += T::LANES;
+        }
+        acc
+    }
+
+    /// # Safety
+    /// x, ones, delta and dw reach as far as the sizes and strides say.
+    #[inline(always)]
+    pub(super) unsafe fn run<V: Vector<Elem = T>>(&self) {
+        let (end, stride) = (self.inputs.end, self.stride);
+        let mut i = self.inputs.start;
+        while i < end {
+            // A missing input or output is another one once more, whose sum nobody takes.
+            let x = [self.input(i), self.input((i + 1).min(end - 1))];
+            let mut j = 0;
+            while j < self.n_out {
+                let left = self.n_out - 1 - j;
+                let d0 = self.delta.wrapping_add(j * stride);
+                let (d1, d2) = (d0.wrapping_add(left.min(1) * stride), d0.wrapping_add(left.min(2) * stride));
+                let d3 = d0.wrapping_add(left.min(3) * stride);
+                // SAFETY: the caller's word.
+                let sums = unsafe {
+                    if V::TILE_VECTORS > 1 {
+                        let [a, b] = self.lanes::<V, 4>(x, [d0, d1, d2, d3]);
+                        V::sum_each([a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]])
+                    } else {
+                        let [a, b] = self.lanes::<V, 2>(x, [d0, d1]);
+                        let [c, e] = self.lanes::<V, 2>(x, [d2, d3]);
+                        V::sum_each([a[0], a[1], c[0], c[1], b[0], b[1], e[0], e[1]])
+                    }
+                };
+                let to = self.dw.wrapping_add(i * self.dw_stride + j);
+                // SAFETY: the caller's word; rows of dw are padded, and only outputs are written.
+                unsafe {
+                    self.put(to, sums[..4].try_into().expect("four"), left);
+                    if i + 1 < end {
+                        self.put(to.add(self.dw_stride), sums[4..].try_into().expect("four"), left);
+                    }
+                }
+                j += 4;
+            }
+            i += 2;
+        }
+    }
+
+    /// Puts four sums beside each other, or the first `left + 1` of them.
+    #[inline(always)]
+    unsafe fn put(&self, to: *mut T, sums: [T; 4], left: usize) {
+        // SAFETY: the caller's word.
+        unsafe {
+            if left >= 3 {
+                let to = to.cast::<[T; 4]>();
+                let old = if self.accumulate { to.read() } else { [T::ZERO; 4] };
+                to.write([
+                    if self.accumulate { old[0].plus(sums[0]) } else { sums[0] },
+                    if self.accumulate { old[1].plus(sums[1]) } else { sums[1] },
+                    if self.accumulate { old[2].plus(sums[2]) } else { sums[2] },
+                    if self.accumulate { old[3].plus(sums[3]) } else { sums[3] },
+                ]);
+                return;
+            }
+            for (q, &sum) in sums.iter().enumerate().take(left + 1) {
+                *to.add(q) = if self.accumulate { (*to.add(q)).plus(sum) } else { sum };
+            }
+        }
+    }
+}

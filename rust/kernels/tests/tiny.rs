@@ -1,0 +1,273 @@
+//! Small networks in one kernel, against a plain twin in float64 and the products of the other kernels.
+
+use dnn_kernels::{
+    Activation, Asked, Buffer, Isa, Real, Stage, Target, Team, Tiny, TinyLoss, View, ViewMut, forward, padded,
+    row_stride, tiny_backward, tiny_forward,
+};
+
+/// Numbers between -1 and 1 that look like noise.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    }
+}
+
+struct Network<T> {
+    stages: Vec<Stage>,
+    params: Vec<T>,
+}
+
+fn network<T: Real>(
+    widths: &[usize],
+    hidden: Activation,
+    last: Activation,
+    bias: bool,
+    noise: &mut Noise,
+) -> Network<T> {
+    let (mut stages, mut params) = (Vec::new(), Vec::new());
+    for (i, pair) in widths.windows(2).enumerate() {
+        let activation = if i + 2 == widths.len() { last } else { hidden };
+        let (n_in, n_out, stride) = (pair[0], pair[1], row_stride::<T>(pair[1]));
+        stages.push(Stage {
+            n_in,
+            n_out,
+            start: params.len(),
+            stride,
+            use_bias: bias,
+            activation,
+            learns_weights: true,
+            learns_bias: bias,
+        });
+        for _ in 0..n_in + usize::from(bias) {
+            let size = 1.0 / (n_in as f64).sqrt();
+            params.extend((0..stride).map(|j| T::from_f64(if j < n_out { size * noise.next() } else { 0.0 })));
+        }
+    }
+    Network { stages, params }
+}
+
+/// f and f' as plain formulas of z.
+fn curve(activation: Activation, z: f64) -> (f64, f64) {
+    match activation {
+        Activation::Identity => (z, 1.0),
+        Activation::Tanh => (z.tanh(), 1.0 - z.tanh() * z.tanh()),
+        Activation::Relu => (z.max(0.0), if z > 0.0 { 1.0 } else { 0.0 }),
+        Activation::Silu => {
+            let s = 1.0 / (1.0 + (-z).exp());
+            (z * s, s * (1.0 + z * (1.0 - s)))
+        }
+        _ => unreachable!("not tested here"),
+    }
+}
+
+/// Losses and gradient, one row after the other, in float64.
+fn twin<T: Real>(net: &Network<T>, x: &[Vec<f64>], t: &[Vec<f64>], loss: TinyLoss, scale: f64) -> (Vec<f64>, Vec<f64>) {
+    let p = |i: usize| net.params[i].to_f64();
+    let mut gradient = vec![0.0; net.params.len()];
+    let mut losses = Vec::new();
+    for (x, t) in x.iter().zip(t) {
+        let (mut inputs, mut slopes) = (vec![x.clone()], Vec::new());
+        for s in &net.stages {
+            let below = inputs.last().expect("an input").clone();
+            let z: Vec<f64> = (0..s.n_out)
+                .map(|j| {
+                    let bias = if s.use_bias { p(s.start + s.n_in * s.stride + j) } else { 0.0 };
+                    bias + below.iter().enumerate().map(|(i, a)| a * p(s.start + i * s.stride + j)).sum::<f64>()
+                })
+                .collect();
+            inputs.push(z.iter().map(|&z| curve(s.activation, z).0).collect());
+            slopes.push(z.iter().map(|&z| curve(s.activation, z).1).collect::<Vec<f64>>());
+        }
+        let y = inputs.last().expect("an output");
+        let mut delta: Vec<f64> = match loss {
+            TinyLoss::Squared => {
+                losses.push(y.iter().zip(t).map(|(y, t)| (y - t) * (y - t)).sum());
+                let slopes = slopes.last().expect("a stage");
+                y.iter().zip(t).zip(slopes).map(|((y, t), slope)| 2.0 * (y - t) * scale * slope).collect()
+            }
+            TinyLoss::SoftmaxCrossEntropy => {
+                let sum: f64 = y.iter().map(|y| y.exp()).sum();
+                losses.push(y.iter().zip(t).map(|(y, t)| t * (sum.ln() - y)).sum());
+                let total: f64 = t.iter().sum();
+                y.iter().zip(t).map(|(y, t)| (y.exp() / sum * total - t) * scale).collect()
+            }
+        };
+        for (index, s) in net.stages.iter().enumerate().rev() {
+            for j in 0..s.n_out {
+                for i in 0..s.n_in {
+                    gradient[s.start + i * s.stride + j] += inputs[index][i] * delta[j];
+                }
+                if s.use_bias {
+                    gradient[s.start + s.n_in * s.stride + j] += delta[j];
+                }
+            }
+            if index > 0 {
+                let back = |i: usize| (0..s.n_out).map(|j| delta[j] * p(s.start + i * s.stride + j)).sum::<f64>();
+                delta = (0..s.n_in).map(|i| back(i) * slopes[index - 1][i]).collect();
+            }
+        }
+    }
+    (losses, gradient)
+}
+
+struct Found<T> {
+    losses: Vec<f64>,
+    gradient: Vec<T>,
+    output: Vec<T>,
+    broken: Option<usize>,
+}
+
+fn ours<T: Real>(isa: Isa, net: &Network<T>, x: &[T], target: Target<T>, loss: TinyLoss, rows: usize) -> Found<T> {
+    let last = *net.stages.last().expect("a stage");
+    let tiny = Tiny::new::<T>(net.stages.clone(), rows).expect("a plan");
+    let mut work = Buffer::zeroed(tiny.len()).expect("memory");
+    work.fill(T::from_f64(f64::NAN));
+    let scale = vec![T::from_f64(0.25); rows];
+    let (mut losses, mut gradient) = (vec![0.0; rows], net.params.clone());
+    let view = View::new(x, rows, net.stages[0].n_in, net.stages[0].n_in);
+    let asked = Some(Asked { loss, target, scale: &scale, losses: &mut losses });
+    tiny_forward(isa, &tiny, &net.params, view, asked, &mut work);
+    let mut output = vec![T::ZERO; rows * last.n_out];
+    tiny.output(&work, ViewMut::new(&mut output, rows, last.n_out, last.n_out));
+    let broken = tiny_backward(isa, &tiny, &net.params, rows, &mut work, false, &mut gradient);
+    // The padding is not of the gradient, and stays as it was: 0.
+    Found { losses, gradient, output, broken }
+}
+
+fn against_the_twin<T: Real>(tolerance: f64) {
+    let mut noise = Noise(1);
+    for widths in [&[2, 4, 1][..], &[4, 16, 16, 3], &[1, 1], &[3, 7, 5], &[17, 9, 31, 2, 8], &[6, 32, 13]] {
+        for hidden in [Activation::Tanh, Activation::Relu, Activation::Silu] {
+            for bias in [true, false] {
+                for rows in (1..=34).chain([63, 64, 65, 200, 512]) {
+                    let net = network::<T>(widths, hidden, Activation::Identity, bias, &mut noise);
+                    let (n_in, n_out) = (widths[0], widths[widths.len() - 1]);
+                    let x: Vec<T> = (0..rows * n_in).map(|_| T::from_f64(noise.next())).collect();
+                    let plain: Vec<Vec<f64>> =
+                        x.chunks(n_in).map(|row| row.iter().map(|x| x.to_f64()).collect()).collect();
+                    let labels: Vec<u32> = (0..rows).map(|i| (i * 5 % n_out) as u32).collect();
+                    let hot = |i: usize| (0..n_out).map(|j| f64::from(u8::from(labels[i] as usize == j))).collect();
+                    let one_hot: Vec<Vec<f64>> = (0..rows).map(hot).collect();
+                    let dense: Vec<T> = (0..rows * n_out).map(|_| T::from_f64(noise.next())).collect();
+                    let given: Vec<Vec<f64>> =
+                        dense.chunks(n_out).map(|row| row.iter().map(|t| t.to_f64()).collect()).collect();
+                    let table = Target::Dense(View::new(&dense, rows, n_out, n_out));
+                    for (loss, target, plain_target) in [
+                        (TinyLoss::Squared, table, &given),
+                        (TinyLoss::SoftmaxCrossEntropy, Target::Labels(&labels), &one_hot),
+                        (TinyLoss::SoftmaxCrossEntropy, table, &given),
+                    ] {
+                        let (losses, gradient) = twin(&net, &plain, plain_target, loss, 0.25);
+                        let scalar = ours(Isa::SCALAR, &net, &x, target, loss, rows);
+                        let close = |a: f64, b: f64, size: f64| (a - b).abs() <= tolerance * (size + 1.0);
+                        assert!(losses.iter().zip(&scalar.losses).all(|(a, b)| close(*a, *b, a.abs())), "{widths:?}");
+                        let size = rows as f64;
+                        for (s, name) in net.stages.iter().zip(0..) {
+                            for i in 0..s.n_in + usize::from(bias) {
+                                for j in 0..s.n_out {
+                                    let at = s.start + i * s.stride + j;
+                                    let (a, b) = (gradient[at], scalar.gradient[at].to_f64());
+                                    assert!(close(a, b, size), "{widths:?} {rows}: stage {name}: {a} {b}");
+                                }
+                            }
+                        }
+                        assert_eq!(scalar.broken, None);
+                        // Every set has the same bits.
+                        for isa in Isa::available() {
+                            let found = ours(isa, &net, &x, target, loss, rows);
+                            assert!(found.losses == scalar.losses, "{isa:?} {widths:?} {rows}: losses");
+                            assert!(found.gradient == scalar.gradient, "{isa:?} {widths:?} {rows}: gradient");
+                            assert!(found.output == scalar.output, "{isa:?} {widths:?} {rows}: output");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn losses_and_gradients_are_those_of_the_twin_in_float32() {
+    // Sums of up to 512 products of numbers near 1, and a few stages of them.
+    against_the_twin::<f32>(2e-6);
+}
+
+#[test]
+fn losses_and_gradients_are_those_of_the_twin_in_float64() {
+    against_the_twin::<f64>(1e-14);
+}
+
+#[test]
+fn the_output_has_the_bits_of_the_products_one_by_one() {
+    let mut noise = Noise(5);
+    for rows in [1, 7, 16, 50] {
+        let net = network::<f32>(&[5, 12, 3], Activation::Tanh, Activation::Identity, true, &mut noise);
+        let x: Vec<f32> = (0..rows * 5).map(|_| noise.next() as f32).collect();
+        let labels = vec![0; rows];
+        for isa in Isa::available() {
+            let found = ours(isa, &net, &x, Target::Labels(&labels), TinyLoss::SoftmaxCrossEntropy, rows);
+            let (mut input, mut stride) = (x.clone(), 5);
+            for s in &net.stages {
+                let w = View::new(&net.params[s.start..], s.n_in, s.n_out, s.stride);
+                let bias = &net.params[s.start + s.n_in * s.stride..][..padded::<f32>(s.n_out)];
+                let mut a = vec![0.0; rows * s.stride];
+                let x = View::new(&input, rows, s.n_in, stride);
+                let to = ViewMut::new(&mut a, rows, s.n_out, s.stride);
+                forward(isa, &Team::solo(), x, w, Some(bias), s.activation, None, to);
+                (input, stride) = (a, s.stride);
+            }
+            for i in 0..rows {
+                assert_eq!(&input[i * stride..][..3], &found.output[3 * i..][..3], "{isa:?}, row {i} of {rows}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gradient_is_added_to_what_is_there_and_frozen_parts_are_left_alone() {
+    let mut noise = Noise(9);
+    let mut net = network::<f64>(&[3, 6, 2], Activation::Tanh, Activation::Identity, true, &mut noise);
+    (net.stages[0].learns_weights, net.stages[1].learns_bias) = (false, false);
+    let rows = 20;
+    let x: Vec<f64> = (0..rows * 3).map(|_| noise.next()).collect();
+    let t: Vec<f64> = (0..rows * 2).map(|_| noise.next()).collect();
+    let target = Target::Dense(View::new(&t, rows, 2, 2));
+    let once = ours(Isa::available()[0], &net, &x, target, TinyLoss::Squared, rows).gradient;
+    let tiny = Tiny::new::<f64>(net.stages.clone(), rows).expect("a plan");
+    let mut work = Buffer::zeroed(tiny.len()).expect("memory");
+    let (scale, mut losses) = (vec![0.25; rows], vec![0.0; rows]);
+    let asked = Some(Asked { loss: TinyLoss::Squared, target, scale: &scale, losses: &mut losses });
+    tiny_forward(Isa::available()[0], &tiny, &net.params, View::new(&x, rows, 3, 3), asked, &mut work);
+    let mut twice = once.clone();
+    tiny_backward(Isa::available()[0], &tiny, &net.params, rows, &mut work, true, &mut twice);
+    for (index, s) in net.stages.iter().enumerate() {
+        for i in 0..=s.n_in {
+            let learns = if i < s.n_in { s.learns_weights } else { s.learns_bias };
+            for j in 0..s.n_out {
+                let at = s.start + i * s.stride + j;
+                let (before, after) =
+                    if learns { (once[at], 2.0 * once[at]) } else { (net.params[at], net.params[at]) };
+                assert_eq!((once[at], twice[at]), (before, after), "stage {index}, row {i}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gradient_that_is_not_finite_names_its_stage() {
+    let mut noise = Noise(3);
+    let mut net = network::<f32>(&[2, 3, 2], Activation::Identity, Activation::Identity, true, &mut noise);
+    for weight in &mut net.params[..3] {
+        *weight = 1e38;
+    }
+    let x = [30.0, 1.0, 20.0, 1.0];
+    for isa in Isa::available() {
+        let target = Target::Labels(&[0, 1]);
+        let found = ours(isa, &net, &x, target, TinyLoss::SoftmaxCrossEntropy, 2);
+        let finite = found.losses.iter().all(|loss| loss.is_finite());
+        assert!(!finite || found.broken.is_some(), "{isa:?}: {:?}", found.losses);
+    }
+}
