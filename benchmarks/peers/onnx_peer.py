@@ -1,4 +1,4 @@
-"""ONNX Runtime: the network as a graph of Gemm nodes, all optimizations on. It predicts; it does not train."""
+"""ONNX Runtime: the network as a graph of Gemm nodes, all optimizations on. It only predicts."""
 
 from __future__ import annotations
 

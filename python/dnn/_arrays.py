@@ -1,7 +1,7 @@
 """Users' arrays: whatever has numbers comes in; checked arrays, and rows for the extension, go out.
 
-The only place that touches what users pass in. Never writes to it, and never copies more than a block at a
-time.
+The only place that touches what users pass in. Never writes to it. What the extension can't read as it is
+gets converted a block at a time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from dnn import _checks
+from dnn import _checks, _core
 from dnn._core import Rows
 
 if TYPE_CHECKING:
@@ -104,23 +104,38 @@ def table(value: Any, name: str, n_columns: int | None = None) -> Array:
     return array
 
 
-def rows(
+def readable(
     array: Array,
     name: str,
     dtype: str,
-    picked: NDArray[np.int64] | None = None,
     check: Check | None = None,
+    n_threads: int = 1,
     map: Map | None = None,
-) -> Rows:
-    """A copy of `array` (rows, columns), or of its rows `picked`, as `dtype`.
+) -> Rows | Array:
+    """`array` (rows, columns) for the extension to read: itself where it is C-contiguous `dtype`, else rows.
+
+    As for `rows`; what has a `map` is copied.
+    """
+    if map is not None or not is_plain(array, dtype):
+        return rows(array, name, dtype, check, map)
+    report = _core.non_finite(array, n_threads)
+    if report is not None:
+        _refuse_non_finite(array, name, dtype, report[0], report[1:])
+    if check is not None:
+        for start, block in _blocks(array, dtype):
+            check(block, start)
+    return array
+
+
+def rows(array: Array, name: str, dtype: str, check: Check | None = None, map: Map | None = None) -> Rows:
+    """A copy of `array` (rows, columns) as `dtype`, made block by block.
 
     `map(block)` changes blocks on their way; `check(block, start)` sees each and may refuse it. NaN, infinity
     and overflow are refused.
     """
-    n_rows, n_columns = len(array) if picked is None else len(picked), array.shape[1]
-    copy = Rows(n_rows, n_columns, dtype)
+    copy = Rows(len(array), array.shape[1], dtype)
     count, first = 0, (0, 0)
-    for start, block in _blocks(array, dtype, picked, map):
+    for start, block in _blocks(array, dtype, map=map):
         report = copy.fill(start, block)
         if report is None:
             if check is not None:
@@ -130,8 +145,7 @@ def rows(
             first = report[1:]
         count += report[0]
     if count:
-        row = first[0] if picked is None else int(picked[first[0]])
-        _refuse_non_finite(array, name, dtype, count, (row, first[1]))
+        _refuse_non_finite(array, name, dtype, count, first)
     return copy
 
 
@@ -139,11 +153,10 @@ def _blocks(
     array: Array, dtype: str, picked: NDArray[np.int64] | None = None, map: Map | None = None
 ) -> Iterator[tuple[int, Array]]:
     """The rows of `array` as C-contiguous blocks of `dtype`, each with the number of its first row."""
-    n_rows = len(array) if picked is None else len(picked)
     step = _rows_in_block(array.shape[1], dtype)
     # An overflow shows as an infinity in the block, and is refused by name; a warning would say less.
     with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, n_rows, step):
+        for start in range(0, len(array) if picked is None else len(picked), step):
             part = array[start : start + step] if picked is None else array[picked[start : start + step]]
             yield start, np.require(part if map is None else map(part), dtype, ["C", "A"])
 

@@ -250,7 +250,7 @@ class Model:
         """The network, compiled, and the data of a call that needs a loss but doesn't train."""
         network = self._built()
         source = _data.source(x, y, sample_weight, n_inputs=network.n_inputs, task=self._task())
-        data = self._preparation.named(x).of(source).copy(self._dtype)
+        data = self._preparation.named(x).of(source).ready(self._dtype)
         self._compile_network(network, self.loss, self._optimizer)
         return network, data
 

@@ -1,4 +1,4 @@
-"""What the Rust extension offers. Specs and options cross as JSON strings; tables cross as `Rows`."""
+"""What the Rust extension offers. Specs and options cross as JSON strings, tables as `Rows` or arrays."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, final
@@ -6,7 +6,16 @@ from typing import Any, Protocol, final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Network", "Rows", "available_isas", "cpu_features", "default_isa", "shuffled", "version"]
+__all__ = [
+    "Network",
+    "Rows",
+    "available_isas",
+    "cpu_features",
+    "default_isa",
+    "non_finite",
+    "shuffled",
+    "version",
+]
 
 version: str
 
@@ -29,7 +38,9 @@ class Rows:
     @property
     def shape(self) -> tuple[int, int]: ...
 
-_Targets = Rows | NDArray[np.int64]
+# Rows of ours, or a C-contiguous array to be read in place; with the numbers of the rows, if not all count.
+_Table = Rows | _Float | tuple[Rows | _Float, NDArray[np.uint32]]
+_Targets = _Table | NDArray[np.int64]
 
 @final
 class Network:
@@ -57,33 +68,34 @@ class Network:
     def set_weights(self, weights: Sequence[_Float]) -> None: ...
     def fit(
         self,
-        x: Rows,
+        x: _Table,
         y: _Targets,
         sample_weight: _Weight,
-        validation: tuple[Rows, _Targets, _Weight] | None,
+        validation: tuple[_Table, _Targets, _Weight] | None,
         options: str,
         hook: _Hook | None,
     ) -> dict[str, Any]: ...
     def train_on_batch(
-        self, x: Rows, y: _Targets, sample_weight: _Weight, rate: float, metrics: str, n_threads: int
+        self, x: _Table, y: _Targets, sample_weight: _Weight, rate: float, metrics: str, n_threads: int
     ) -> dict[str, float]: ...
     def evaluate(
-        self, x: Rows, y: _Targets, sample_weight: _Weight, metrics: str, n_threads: int
+        self, x: _Table, y: _Targets, sample_weight: _Weight, metrics: str, n_threads: int
     ) -> dict[str, float]: ...
     def loss_and_gradients(
-        self, x: Rows, y: _Targets, sample_weight: _Weight, n_threads: int
+        self, x: _Table, y: _Targets, sample_weight: _Weight, n_threads: int
     ) -> tuple[float, list[_Float]]: ...
     def numeric_gradients(
-        self, x: Rows, y: _Targets, sample_weight: _Weight, step: float
+        self, x: _Table, y: _Targets, sample_weight: _Weight, step: float
     ) -> list[_Float]: ...
     def trace(self, x: Rows, n_threads: int) -> list[tuple[_Float, _Float]]: ...
-    def deltas(self, x: Rows, y: _Targets, sample_weight: _Weight, n_threads: int) -> list[_Float]: ...
-    def input_gradients(self, x: Rows, y: _Targets, sample_weight: _Weight, n_threads: int) -> _Float: ...
+    def deltas(self, x: _Table, y: _Targets, sample_weight: _Weight, n_threads: int) -> list[_Float]: ...
+    def input_gradients(self, x: _Table, y: _Targets, sample_weight: _Weight, n_threads: int) -> _Float: ...
     def predict(self, x: _Float, out: _Float, n_threads: int) -> None: ...
     def predict_ready(self, x: Any, out: Any, n_threads: int, /) -> _Float | None: ...
     def to_bytes(self, extra: str) -> bytes: ...
     def save(self, path: str, extra: str, training: bool) -> None: ...
 
+def non_finite(array: _Float, n_threads: int) -> tuple[int, int, int] | None: ...
 def shuffled(n: int, seed: int) -> NDArray[np.int64]: ...
 def available_isas() -> list[str]: ...
 def default_isa() -> str: ...

@@ -1,6 +1,6 @@
-"""Data: the x, y and row weights of one call, checked together and copied into the extension's memory.
+"""Data: the x, y and row weights of one call, checked together and made ready for the extension to read.
 
-Also parts validation rows from training rows. Never writes to users' arrays.
+Also parts validation rows from training rows, by their numbers. Never writes to users' arrays.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ from dnn._core import Rows
 from dnn._targets import Targets
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from dnn._arrays import Map
     from dnn._losses import Task
 
+    Table = Rows | NDArray[Any] | tuple[Rows | NDArray[Any], NDArray[np.uint32]]
+
 
 class Data(NamedTuple):
-    """What the extension reads: copies, on which the user has no hold."""
+    """What the extension reads: the user's arrays as they are, or rows of its own; maybe some rows only."""
 
-    x: Rows
-    y: Rows | NDArray[np.int64]
+    x: Table
+    y: Table | NDArray[np.int64]
     sample_weight: NDArray[np.float64] | None
 
 
@@ -43,17 +47,35 @@ class Source(NamedTuple):
     def n_inputs(self) -> int:
         return int(self.x.shape[1])
 
-    def copy(self, dtype: str, picked: NDArray[np.int64] | None = None) -> Data:
-        """All rows, or those `picked`, converted to `dtype` with every value checked."""
-        weight = self.weights(picked)
-        y = _targets.copy(self.y, dtype, picked, self.y_map)
-        return Data(_arrays.rows(self.x, self.names[0], dtype, picked, map=self.x_map), y, weight)
+    def ready(self, dtype: str, n_threads: int = 1) -> Data:
+        """All rows, for a network of `dtype` to read, every value checked."""
+        (data,) = self.parted(dtype, [None], n_threads)
+        return data
+
+    def parted(self, dtype: str, parts: Sequence[NDArray[np.int64] | None], n_threads: int = 1) -> list[Data]:
+        """The same for each part, which has the rows of these numbers, or all."""
+        weights = [self.weights(picked) for picked in parts]
+        y = _targets.readable(self.y, dtype, n_threads, self.y_map)
+        x = _arrays.readable(self.x, self.names[0], dtype, n_threads=n_threads, map=self.x_map)
+        return [
+            Data(_picked(x, picked), self._picked_targets(y, picked), weight)
+            for picked, weight in zip(parts, weights, strict=True)
+        ]
 
     def weights(self, picked: NDArray[np.int64] | None = None) -> NDArray[np.float64] | None:
         """The weights of all rows, or of those `picked`, checked."""
         if self.sample_weight is None:
             return None
         return _arrays.row_weights(self.sample_weight, self.names[2], len(self.x), picked)
+
+    def _picked_targets(self, y: Rows | NDArray[Any], picked: NDArray[np.int64] | None) -> Any:
+        if not self.y.are_labels:
+            return _picked(y, picked)
+        return y if picked is None else self.y.values[picked]
+
+
+def _picked(table: Rows | NDArray[Any], rows: NDArray[np.int64] | None) -> Table:
+    return table if rows is None else (table, rows.astype(np.uint32))
 
 
 NAMES = ("x", "y", "sample_weight")
@@ -76,7 +98,13 @@ def source(
 
 
 def divided(
-    given: Source, validation_split: Any, validation_data: Any, *, dtype: str, seed: int
+    given: Source,
+    validation_split: Any,
+    validation_data: Any,
+    *,
+    dtype: str,
+    seed: int,
+    n_threads: int = 1,
 ) -> tuple[Data, Data | None]:
     """Training and validation rows of a fit: by `validation_data`, by `validation_split`, or none."""
     fraction = _checks.number(validation_split, "validation_split", at_least=0.0, below=1.0)
@@ -97,11 +125,12 @@ def divided(
             task=given.y.task,
             names=_VALIDATION_NAMES,
         )._replace(x_map=given.x_map, y_map=given.y_map)
-        return given.copy(dtype), validation.copy(dtype)
+        return given.ready(dtype, n_threads), validation.ready(dtype, n_threads)
     if not fraction:
-        return given.copy(dtype), None
-    training_rows, validation_rows = split(len(given.x), fraction, _targets.classes(given.y), seed)
-    return given.copy(dtype, training_rows), given.copy(dtype, validation_rows)
+        return given.ready(dtype, n_threads), None
+    parts = split(len(given.x), fraction, _targets.classes(given.y), seed)
+    training, held_out = given.parted(dtype, parts, n_threads)
+    return training, held_out
 
 
 def training_rows(

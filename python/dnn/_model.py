@@ -105,7 +105,9 @@ class Sequential(Inspectable):
         Parameters
         ----------
         x : array (rows, n_inputs)
-            Numbers of any type and layout, also a DataFrame or a memory map. Copied, never written.
+            Numbers of any type and layout, also a DataFrame or a memory map. Never written. Where x is
+            C-contiguous and of the model's dtype it is read in place, so leave it alone until `fit` returns
+            (what a callback changes is trained with); anything else is copied.
         y : array
             (rows, n_outputs), or (rows,) for one output. For cross_entropy integer labels (rows,) from 0, or
             probabilities (rows, classes); for hinge losses -1 and 1.
@@ -206,6 +208,7 @@ class Sequential(Inspectable):
             validation_data,
             dtype=self._dtype,
             seed=self._seed,
+            n_threads=options["n_threads"],
         )
         if validation_data is not None:
             preparation.named(validation_data[0])
@@ -298,7 +301,7 @@ class Sequential(Inspectable):
         """
         threads = _threads.count(n_threads)
         source = _data.source(x, y, sample_weight, n_inputs=self.n_inputs, task=self._task())
-        data = self._preparation.named(x).of(source).copy(self._dtype)
+        data = self._preparation.named(x).of(source).ready(self._dtype)
         network = self._network or self._new_network(source.n_inputs)
         self._compile_network(network, self.loss, self._optimizer)
         self._network = network

@@ -66,29 +66,21 @@ def read(value: Any, name: str, n_rows: int, task: Task, x_name: str = "x") -> T
     return Targets(array, task, name)
 
 
-def copy(
-    targets: Targets,
-    dtype: str,
-    picked: NDArray[np.int64] | None = None,
-    map: Map | None = None,
-) -> Rows | NDArray[np.int64]:
-    """The targets, or those of the rows `picked`, in memory of our own."""
+def readable(targets: Targets, dtype: str, n_threads: int = 1, map: Map | None = None) -> Rows | NDArray[Any]:
+    """The targets for the extension to read, every value checked."""
     if targets.are_labels:
-        labels: NDArray[np.int64] = targets.values.copy() if picked is None else targets.values[picked]
-        return labels
+        return targets.values
     loss = targets.task.loss.name
     check = _CHECKS.get(targets.task.targets)
     if check is None:
-        return _arrays.rows(targets.values, targets.name, dtype, picked, map=map)
+        return _arrays.readable(targets.values, targets.name, dtype, n_threads=n_threads, map=map)
 
     def check_block(block: NDArray[Any], start: int) -> None:
         found = check(block, loss)
         if found is not None:
-            row, problem = found
-            row = start + row if picked is None else int(picked[start + row])
-            raise ValueError(f"{targets.name} at row {row} {problem}")
+            raise ValueError(f"{targets.name} at row {start + found[0]} {found[1]}")
 
-    return _arrays.rows(targets.values, targets.name, dtype, picked, check_block)
+    return _arrays.readable(targets.values, targets.name, dtype, check_block, n_threads, map)
 
 
 def classes(targets: Targets) -> NDArray[np.int64] | None:

@@ -30,6 +30,12 @@ fn cpu_features() -> Vec<&'static str> {
     dnn_core::cpu_features()
 }
 
+/// Values of an array (rows, columns) that are NaN or infinite: how many, and the row and column of the first.
+#[pyfunction]
+fn non_finite(py: Python<'_>, array: convert::Source<'_>, n_threads: usize) -> PyResult<Option<dnn_core::NonFinite>> {
+    array.non_finite(py, n_threads)
+}
+
 /// A permutation of `range(n)` that depends on the seed alone.
 #[pyfunction]
 fn shuffled(py: Python<'_>, n: u32, seed: u64) -> Bound<'_, PyArray1<i64>> {
@@ -47,5 +53,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(available_isas, module)?)?;
     module.add_function(wrap_pyfunction!(default_isa, module)?)?;
     module.add_function(wrap_pyfunction!(cpu_features, module)?)?;
+    module.add_function(wrap_pyfunction!(non_finite, module)?)?;
     module.add_function(wrap_pyfunction!(shuffled, module)?)
 }

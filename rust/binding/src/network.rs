@@ -3,7 +3,7 @@
 //! Readers (predict, evaluate, weights) share it. `fit` works on a copy, which it puts into the place of the model while
 //! a hook runs and at its end; so a network can be used while it learns, and stays whole whatever happens.
 
-use crate::convert::{self, OwnedData, Targets, detached};
+use crate::convert::{self, HeldData, Source, Targets, detached};
 use crate::observer::{Wanted, Watch, metric_name};
 use crate::prediction;
 use crate::rows::{Rows, Typed};
@@ -78,8 +78,8 @@ impl<T: Typed> Shared<T> {
     /// Trains a copy and puts it in the place of the model. A panic leaves the model as it was.
     fn fit(
         &self,
-        data: &OwnedData,
-        validation: Option<&OwnedData>,
+        data: &HeldData<'_>,
+        validation: Option<&HeldData<'_>>,
         spec: &FitSpec,
         watch: &mut Watch<'_, T>,
     ) -> Result<History, Error> {
@@ -281,16 +281,17 @@ impl Network {
     fn fit<'py>(
         &self,
         py: Python<'py>,
-        x: Bound<'py, Rows>,
+        x: Source<'py>,
         y: Targets<'py>,
         sample_weight: Option<PyReadonlyArray1<'py, f64>>,
-        validation: Option<(Bound<'py, Rows>, Targets<'py>, Option<PyReadonlyArray1<'py, f64>>)>,
+        validation: Option<(Source<'py>, Targets<'py>, Option<PyReadonlyArray1<'py, f64>>)>,
         options: &str,
         hook: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let (spec, wanted) = self::options(options)?;
-        let data = OwnedData::new(&x, &y, sample_weight.as_ref());
-        let validation = validation.map(|(x, y, weights)| OwnedData::new(&x, &y, weights.as_ref()));
+        let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
+        let validation =
+            validation.as_ref().map(|(x, y, weights)| HeldData::new(x, y, weights.as_ref())).transpose()?;
         let is_main = is_main_thread(py)?;
         with!(self, shared => {
             if shared.training.swap(true, Ordering::SeqCst) {
@@ -309,7 +310,7 @@ impl Network {
     fn train_on_batch<'py>(
         &self,
         py: Python<'py>,
-        x: Bound<'py, Rows>,
+        x: Source<'py>,
         y: Targets<'py>,
         sample_weight: Option<PyReadonlyArray1<'py, f64>>,
         rate: f64,
@@ -317,7 +318,7 @@ impl Network {
         n_threads: usize,
     ) -> PyResult<Bound<'py, PyDict>> {
         let metrics: Vec<Metric> = convert::json(metrics)?;
-        let data = OwnedData::new(&x, &y, sample_weight.as_ref());
+        let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
         with!(self, shared => {
             let done = detached(py, || {
                 let mut model = shared.write_unless_training("train_on_batch")?;
@@ -332,14 +333,14 @@ impl Network {
     fn evaluate<'py>(
         &self,
         py: Python<'py>,
-        x: Bound<'py, Rows>,
+        x: Source<'py>,
         y: Targets<'py>,
         sample_weight: Option<PyReadonlyArray1<'py, f64>>,
         metrics: &str,
         n_threads: usize,
     ) -> PyResult<Bound<'py, PyDict>> {
         let metrics: Vec<Metric> = convert::json(metrics)?;
-        let data = OwnedData::new(&x, &y, sample_weight.as_ref());
+        let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
         with!(self, shared => {
             let done = detached(py, || {
                 let model = shared.read();
@@ -352,12 +353,12 @@ impl Network {
     fn loss_and_gradients<'py>(
         &self,
         py: Python<'py>,
-        x: Bound<'py, Rows>,
+        x: Source<'py>,
         y: Targets<'py>,
         sample_weight: Option<PyReadonlyArray1<'py, f64>>,
         n_threads: usize,
     ) -> PyResult<(f64, Bound<'py, PyList>)> {
-        let data = OwnedData::new(&x, &y, sample_weight.as_ref());
+        let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
         with!(self, shared => {
             let found = detached(py, || {
                 let model = shared.read();
@@ -371,12 +372,12 @@ impl Network {
     fn numeric_gradients<'py>(
         &self,
         py: Python<'py>,
-        x: Bound<'py, Rows>,
+        x: Source<'py>,
         y: Targets<'py>,
         sample_weight: Option<PyReadonlyArray1<'py, f64>>,
         step: f64,
     ) -> PyResult<Bound<'py, PyList>> {
-        let data = OwnedData::new(&x, &y, sample_weight.as_ref());
+        let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
         with!(self, shared => {
             let found = detached(py, || {
                 let model = shared.read();
@@ -389,12 +390,12 @@ impl Network {
     fn deltas<'py>(
         &self,
         py: Python<'py>,
-        x: Bound<'py, Rows>,
+        x: Source<'py>,
         y: Targets<'py>,
         sample_weight: Option<PyReadonlyArray1<'py, f64>>,
         n_threads: usize,
     ) -> PyResult<Bound<'py, PyList>> {
-        let data = OwnedData::new(&x, &y, sample_weight.as_ref());
+        let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
         with!(self, shared => {
             let found = detached(py, || {
                 let model = shared.read();
@@ -408,12 +409,12 @@ impl Network {
     fn input_gradients<'py>(
         &self,
         py: Python<'py>,
-        x: Bound<'py, Rows>,
+        x: Source<'py>,
         y: Targets<'py>,
         sample_weight: Option<PyReadonlyArray1<'py, f64>>,
         n_threads: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let data = OwnedData::new(&x, &y, sample_weight.as_ref());
+        let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
         with!(self, shared => {
             let found = detached(py, || {
                 let model = shared.read();

@@ -1,6 +1,6 @@
 //! `Rows`: a table in storage of ours, filled block by block.
 
-use crate::convert;
+use crate::convert::{self, Place};
 use dnn_core::{Error, NonFinite, Real};
 use numpy::PyReadonlyArray2;
 use pyo3::exceptions::PyValueError;
@@ -19,6 +19,9 @@ pub trait Typed: Real + numpy::Element {
     /// The table, if it holds this type.
     fn of(table: &Table) -> Option<&Arc<RwLock<dnn_core::Rows<Self>>>>;
 
+    /// The user's numbers and their columns, if they are of this type.
+    fn lent<'a>(place: &Place<'a>) -> Option<(&'a [Self], usize)>;
+
     /// The table, locked for reading.
     fn lock(table: &Table) -> Result<RwLockReadGuard<'_, dnn_core::Rows<Self>>, Error> {
         let rows = Self::of(table).ok_or_else(|| Error::invalid(format!("the table does not hold {}", Self::NAME)))?;
@@ -30,11 +33,17 @@ impl Typed for f32 {
     fn of(table: &Table) -> Option<&Arc<RwLock<dnn_core::Rows<f32>>>> {
         if let Table::F32(rows) = table { Some(rows) } else { None }
     }
+    fn lent<'a>(place: &Place<'a>) -> Option<(&'a [f32], usize)> {
+        if let Place::F32(numbers, columns) = place { Some((numbers, *columns)) } else { None }
+    }
 }
 
 impl Typed for f64 {
     fn of(table: &Table) -> Option<&Arc<RwLock<dnn_core::Rows<f64>>>> {
         if let Table::F64(rows) = table { Some(rows) } else { None }
+    }
+    fn lent<'a>(place: &Place<'a>) -> Option<(&'a [f64], usize)> {
+        if let Place::F64(numbers, columns) = place { Some((numbers, *columns)) } else { None }
     }
 }
 

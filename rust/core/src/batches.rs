@@ -69,9 +69,9 @@ impl<T: Real> Batch<T> {
         self.total_weight = total_weight;
         for (i, &row) in rows.iter().enumerate() {
             let row = row as usize;
-            self.x[i * self.x_stride..][..self.x_columns].copy_from_slice(data.x.row(row));
+            data.x.copy_row(row, &mut self.x[i * self.x_stride..]);
             match &data.targets {
-                Targets::Dense(y) => self.dense[i * self.n_out..][..self.n_out].copy_from_slice(y.row(row)),
+                Targets::Dense(y) => y.copy_row(row, &mut self.dense[i * self.n_out..]),
                 Targets::Labels(labels) => self.labels[i] = labels[row],
             }
             if let Some(&weight) = data.weights.get(row) {

@@ -1,12 +1,14 @@
-//! Data of our own: what `fit` has copied from the user's arrays, checked once.
+//! Data: rows of our own or of the user's, checked once.
 //!
-//! In: blocks of rows. Out: [`Rows`], and [`Data`] that fits a plan. It never holds on to a user's array.
+//! In: blocks of rows, or the user's rows as they lie. Out: [`Rows`], [`Table`], and [`Data`] that fits a plan. It never
+//! writes to a user's array, and reads it by copying rows alone: whoever changes it meanwhile changes what is learnt.
 
 use crate::error::Error;
 use crate::loss::{Loss, Range};
 use crate::plan::Plan;
-use dnn_kernels::{Buffer, Isa, Real, all_finite};
+use dnn_kernels::{Buffer, Isa, Lent, Real, Team, all_finite};
 use ndarray::ArrayView2;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A table in storage of its own.
 #[derive(Debug)]
@@ -77,11 +79,93 @@ impl<T: Real> Rows<T> {
     }
 }
 
+/// Numbers that a thread looks through at a time.
+const PIECE: usize = 1 << 17;
+
+/// A table to read, ours or the user's, or some of its rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Table<'a, T: Real> {
+    data: Lent<'a, T>,
+    rows: usize,
+    columns: usize,
+    /// The rows that count, in their order; all of them where it is `None`.
+    picked: Option<&'a [u32]>,
+}
+
+impl<'a, T: Real> Table<'a, T> {
+    /// Rows of `columns` numbers, one after the other.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where they don't come out even.
+    pub fn new(data: &'a [T], columns: usize) -> Result<Table<'a, T>, Error> {
+        match data.len().checked_div(columns) {
+            Some(rows) if rows * columns == data.len() => Ok(Table { data: data.into(), rows, columns, picked: None }),
+            _ => Err(Error::Invalid(format!("{} numbers are no rows of {columns}", data.len()))),
+        }
+    }
+
+    /// The rows of these numbers only.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where there is no such row.
+    pub fn picked(self, rows: &'a [u32]) -> Result<Table<'a, T>, Error> {
+        match rows.iter().find(|&&row| row as usize >= self.rows) {
+            Some(row) => Err(Error::Invalid(format!("row {row} of {} was picked", self.rows))),
+            None => Ok(Table { picked: Some(rows), ..self }),
+        }
+    }
+
+    /// Rows and columns.
+    pub fn shape(&self) -> (usize, usize) {
+        (self.picked.map_or(self.rows, <[u32]>::len), self.columns)
+    }
+
+    /// Copies row `i`.
+    pub fn copy_row(&self, i: usize, to: &mut [T]) {
+        let row = self.picked.map_or(i, |picked| picked[i] as usize);
+        self.data.copy_to(row * self.columns, &mut to[..self.columns]);
+    }
+
+    /// Values that are NaN or infinite in the whole table, picked or not.
+    pub fn non_finite(&self, threads: usize) -> Option<NonFinite> {
+        let (isa, len) = (Isa::available()[0], self.data.len());
+        let pieces = len.div_ceil(PIECE);
+        let finite = AtomicBool::new(true);
+        let team = if pieces < 4 { Team::solo() } else { Team::of(threads) };
+        // Runs of pieces, of which a job may have 65535 at most.
+        let each = pieces.div_ceil(1 << 12).max(1);
+        team.run(pieces.div_ceil(each), len as u64 / 4, |tile| {
+            let range = tile * each * PIECE..len.min((tile + 1) * each * PIECE);
+            if !self.data.all_finite(isa, range) {
+                finite.store(false, Ordering::Relaxed);
+            }
+        });
+        if finite.into_inner() {
+            return None;
+        }
+        let mut row = vec![T::ZERO; self.columns];
+        let mut found: Option<NonFinite> = None;
+        for i in 0..self.rows {
+            self.data.copy_to(i * self.columns, &mut row);
+            for (j, _) in row.iter().enumerate().filter(|(_, x)| !x.is_finite()) {
+                found.get_or_insert((0, i, j)).0 += 1;
+            }
+        }
+        found
+    }
+}
+
+impl<'a, T: Real> From<&'a Rows<T>> for Table<'a, T> {
+    fn from(rows: &'a Rows<T>) -> Table<'a, T> {
+        Table { data: Lent::from(&rows.data[..]), rows: rows.rows, columns: rows.columns, picked: None }
+    }
+}
+
 /// What the rows should come out as.
 #[derive(Debug)]
 pub enum Targets<'a, T: Real> {
     /// A value for each output.
-    Dense(&'a Rows<T>),
+    Dense(Table<'a, T>),
     /// The number of the class of each row.
     Labels(Vec<u32>),
 }
@@ -90,7 +174,7 @@ pub enum Targets<'a, T: Real> {
 #[derive(Debug)]
 pub struct Data<'a, T: Real> {
     /// (rows, n_inputs)
-    pub x: &'a Rows<T>,
+    pub x: Table<'a, T>,
     /// (rows, n_outputs), or labels (rows)
     pub targets: Targets<'a, T>,
     /// (rows); empty where every row weighs 1.
@@ -100,8 +184,10 @@ pub struct Data<'a, T: Real> {
 /// Targets as they come: a table or labels.
 #[derive(Clone, Copy, Debug)]
 pub enum Given<'a, T: Real> {
-    /// (rows, n_outputs)
+    /// (rows, n_outputs), ours
     Table(&'a Rows<T>),
+    /// (rows, n_outputs), anybody's
+    Lent(Table<'a, T>),
     /// (rows)
     Labels(&'a [i64]),
 }
@@ -111,15 +197,26 @@ impl<'a, T: Real> Data<'a, T> {
     ///
     /// # Errors
     /// [`Error::Invalid`] with the argument, what it is, and what is needed.
-    pub fn new(plan: &Plan, x: &'a Rows<T>, y: Given<'a, T>, weights: Option<&[f64]>) -> Result<Self, Error> {
+    pub fn new(
+        plan: &Plan,
+        x: impl Into<Table<'a, T>>,
+        y: Given<'a, T>,
+        weights: Option<&[f64]>,
+    ) -> Result<Self, Error> {
+        let x = x.into();
         let Some(loss) = &plan.loss else {
             return Err(Error::invalid("the model has no loss yet: call compile, or pass loss="));
         };
         let (rows, columns) = x.shape();
         check_inputs(plan, rows, columns)?;
         let n_out = plan.n_outputs();
-        let targets = match y {
-            Given::Table(y) => {
+        let table = match y {
+            Given::Table(rows) => Some(rows.into()),
+            Given::Lent(table) => Some(table),
+            Given::Labels(_) => None,
+        };
+        let targets = match (y, table) {
+            (_, Some(y)) => {
                 let (got, need) = (y.shape().1, loss.n_targets());
                 if got != need {
                     return Err(Error::Invalid(format!(
@@ -129,10 +226,8 @@ impl<'a, T: Real> Data<'a, T> {
                 check_targets(loss, y)?;
                 Targets::Dense(y)
             }
-            Given::Labels(_) if !loss.takes_labels() => {
-                return Err(Error::invalid("y holds labels, which only losses over the classes of a softmax take"));
-            }
-            Given::Labels(labels) => Targets::Labels(check_labels(labels, n_out)?),
+            (Given::Labels(labels), _) if loss.takes_labels() => Targets::Labels(check_labels(labels, n_out)?),
+            _ => return Err(Error::invalid("y holds labels, which only losses over the classes of a softmax take")),
         };
         let n_targets = match &targets {
             Targets::Dense(y) => y.shape().0,
@@ -188,9 +283,13 @@ fn check_labels(labels: &[i64], n_out: usize) -> Result<Vec<u32>, Error> {
 }
 
 /// Whether the targets are in the range of the loss.
-fn check_targets<T: Real>(loss: &Loss, y: &Rows<T>) -> Result<(), Error> {
-    let find = |wrong: &dyn Fn(f64) -> bool| {
-        (0..y.shape().0).find_map(|i| y.row(i).iter().position(|&t| wrong(t.to_f64())).map(|j| (i, j, y.row(i)[j])))
+fn check_targets<T: Real>(loss: &Loss, y: Table<T>) -> Result<(), Error> {
+    let mut row = vec![T::ZERO; y.shape().1];
+    let mut find = |wrong: &dyn Fn(f64) -> bool| {
+        (0..y.shape().0).find_map(|i| {
+            y.copy_row(i, &mut row);
+            row.iter().position(|&t| wrong(t.to_f64())).map(|j| (i, j, row[j]))
+        })
     };
     let (found, need) = match loss.range() {
         Range::Any => (None, ""),
@@ -224,4 +323,46 @@ fn check_weights(weights: &[f64], rows: usize) -> Result<Vec<f64>, Error> {
         return Err(Error::Invalid(format!("the sum of sample_weight is {total}; it must be positive and finite")));
     }
     Ok(weights.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_picked_by_their_numbers() {
+        let numbers: Vec<f32> = (0..12).map(|i| i as f32).collect();
+        let table = Table::new(&numbers, 3).expect("four rows");
+        let picked = table.picked(&[3, 0, 3]).expect("rows that are there");
+        let mut row = [7.0; 4];
+        let rows: Vec<_> = (0..3)
+            .map(|i| {
+                picked.copy_row(i, &mut row);
+                row
+            })
+            .collect();
+        assert_eq!(picked.shape(), (3, 3));
+        assert_eq!(rows, [[9.0, 10.0, 11.0, 7.0], [0.0, 1.0, 2.0, 7.0], [9.0, 10.0, 11.0, 7.0]]);
+        assert_eq!(table.picked(&[1, 4]).expect_err("no such row").to_string(), "row 4 of 4 was picked");
+    }
+
+    #[test]
+    fn numbers_that_are_no_rows_are_refused() {
+        assert_eq!(Table::new(&[1.0f32; 7], 3).expect_err("7 numbers").to_string(), "7 numbers are no rows of 3");
+        assert!(Table::<f32>::new(&[], 0).is_err());
+    }
+
+    #[test]
+    fn what_is_not_finite_is_counted_wherever_it_lies_for_any_number_of_threads() {
+        let rows = 3 * PIECE / 5 + 11;
+        for threads in 1..=3 {
+            let mut numbers = vec![1.0f32; rows * 5];
+            assert_eq!(Table::new(&numbers, 5).expect("rows of 5").non_finite(threads), None);
+            numbers[rows * 5 - 1] = f32::NAN;
+            numbers[PIECE + 2] = f32::INFINITY;
+            let first = ((PIECE + 2) / 5, (PIECE + 2) % 5);
+            let found = Table::new(&numbers, 5).expect("rows of 5").non_finite(threads);
+            assert_eq!(found, Some((2, first.0, first.1)));
+        }
+    }
 }

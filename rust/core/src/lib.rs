@@ -35,7 +35,7 @@ mod train;
 mod workspace;
 mod write;
 
-pub use data::{Data, Given, NonFinite, Rows, Targets};
+pub use data::{Data, Given, NonFinite, Rows, Table, Targets};
 pub use dnn_kernels::{Isa, IsaError, Real, cpu_features};
 pub use error::Error;
 pub use file::{from_bytes, save, to_bytes};

@@ -364,5 +364,14 @@ impl<T: Real> Kernel<T> for AllFinite<T> {
 /// Whether no number is infinite or NaN.
 pub fn all_finite<T: Real>(isa: Isa, x: &[T]) -> bool {
     // SAFETY: pointer and length are those of the slice.
-    unsafe { run(isa, AllFinite { x: x.as_ptr(), n: x.len() }) }
+    unsafe { finite_at(isa, x.as_ptr(), x.len()) }
+}
+
+/// Whether none of the `n` numbers at `x` is infinite or NaN.
+///
+/// # Safety
+/// `x` is valid for reads of `n` numbers.
+pub(crate) unsafe fn finite_at<T: Real>(isa: Isa, x: *const T, n: usize) -> bool {
+    // SAFETY: the caller's word.
+    unsafe { run(isa, AllFinite { x, n }) }
 }
