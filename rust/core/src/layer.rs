@@ -3,7 +3,7 @@
 //! In: what `plan.rs` has checked. Out: shapes and ranges that everything else trusts. It computes nothing.
 
 use crate::spec::Initializer;
-use dnn_kernels::{Activation, Noise};
+use dnn_kernels::{Activation, Noise, Stage};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -116,6 +116,20 @@ impl Layer {
         match self.output {
             Output::Pointwise(activation) => activation,
             Output::Softmax => Activation::Identity,
+        }
+    }
+
+    /// A dense layer as the kernel of narrow networks takes it.
+    pub fn stage(&self) -> Stage {
+        Stage {
+            n_in: self.n_in,
+            n_out: self.n_out,
+            start: self.start,
+            stride: self.stride,
+            use_bias: self.use_bias,
+            activation: self.activation(),
+            learns_weights: self.trainable_weights,
+            learns_bias: self.trainable_bias,
         }
     }
 

@@ -6,9 +6,9 @@
 use crate::error::Error;
 use crate::forward::{Last, Mode, forward};
 use crate::params::Params;
-use crate::plan::Plan;
-use crate::workspace::Workspace;
-use dnn_kernels::{Real, Team, View, all_finite};
+use crate::plan::{Output, Plan};
+use crate::workspace::{Workspace, view_mut};
+use dnn_kernels::{Buffer, Real, Team, Tiny, View, ViewMut, all_finite, softmax_in_place, tiny_forward};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -27,9 +27,32 @@ const BRIEF: usize = 1 << 16;
 /// Workspaces that are kept for the next call.
 const KEPT: usize = 16;
 
-/// Workspaces between two calls, so that a call allocates nothing. Several threads may predict at once.
+/// Rows from which a narrow network goes through the kernel whose vectors run over them: half a vector of float32.
+const ROWS_ACROSS: usize = 8;
+
+/// What a part of a call writes on its way.
 #[derive(Debug)]
-pub struct Idle<T: Real>(Mutex<Vec<Workspace<T>>>);
+struct Room<T: Real> {
+    work: Workspace<T>,
+    /// A narrow network as one kernel, and what that writes.
+    narrow: Option<(Tiny, Buffer<T>)>,
+}
+
+impl<T: Real> Room<T> {
+    fn new(plan: &Plan) -> Result<Room<T>, Error> {
+        let refused = || Error::memory(format_args!("{PREDICT_ROWS} rows of the network"), None, size_of::<T>());
+        let narrow = plan.forward_stages().map(|stages| -> Result<_, Error> {
+            let tiny = Tiny::new::<T>(stages, PREDICT_ROWS).ok_or_else(refused)?;
+            let room = Buffer::zeroed(tiny.len()).ok_or_else(refused)?;
+            Ok((tiny, room))
+        });
+        Ok(Room { work: Workspace::forward_only(plan, PREDICT_ROWS)?, narrow: narrow.transpose()? })
+    }
+}
+
+/// Rooms between two calls, so that a call allocates nothing. Several threads may predict at once.
+#[derive(Debug)]
+pub struct Idle<T: Real>(Mutex<Vec<Room<T>>>);
 
 impl<T: Real> Idle<T> {
     /// None yet.
@@ -38,15 +61,15 @@ impl<T: Real> Idle<T> {
     }
 
     // A panic under the lock can't break a list: it is only pushed to and popped from.
-    fn take(&self, plan: &Plan) -> Result<Workspace<T>, Error> {
+    fn take(&self, plan: &Plan) -> Result<Room<T>, Error> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.map_or_else(|| Workspace::forward_only(plan, PREDICT_ROWS), Ok)
+        kept.map_or_else(|| Room::new(plan), Ok)
     }
 
-    fn give(&self, work: Workspace<T>) {
+    fn give(&self, room: Room<T>) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < KEPT {
-            kept.push(work);
+            kept.push(room);
         }
     }
 }
@@ -176,16 +199,28 @@ impl<T: Real> Call<'_, T> {
     }
 
     /// Some rows of x, tight, to as many of out; false where they are not finite.
-    fn part(&self, team: &Team, x: &[T], out: &mut [T], work: &mut Workspace<T>) -> bool {
+    fn part(&self, team: &Team, x: &[T], out: &mut [T], room: &mut Room<T>) -> bool {
         let (plan, columns) = (self.plan, self.plan.n_inputs);
         if self.look == Look::AsItGoes && !all_finite(plan.isa, x) {
             return false;
         }
         let x = View::new(x, x.len() / columns, columns, columns);
-        forward(plan, team, self.params, Mode::Inference, x, Last::Activated, work);
-        let last = plan.last();
-        let a = work.a.last().expect("a plan has layers");
-        for (to, from) in out.chunks_exact_mut(last.n_out).zip(a.chunks_exact(last.stride)) {
+        let (last, a) = (plan.last(), room.work.a.len() - 1);
+        match &mut room.narrow {
+            Some((tiny, numbers)) if x.rows >= ROWS_ACROSS => {
+                // The chains of sums are those of the other way: the same bits.
+                tiny_forward(plan.isa, tiny, self.params, x, None, numbers);
+                if last.output != Output::Softmax {
+                    tiny.output(numbers, ViewMut::new(out, x.rows, last.n_out, last.n_out));
+                    return true;
+                }
+                let a = &mut room.work.a[a];
+                tiny.output(numbers, view_mut(a, x.rows, last));
+                softmax_in_place(plan.isa, view_mut(a, x.rows, last));
+            }
+            _ => forward(plan, team, self.params, Mode::Inference, x, Last::Activated, &mut room.work),
+        }
+        for (to, from) in out.chunks_exact_mut(last.n_out).zip(room.work.a[a].chunks_exact(last.stride)) {
             to.copy_from_slice(&from[..last.n_out]);
         }
         true

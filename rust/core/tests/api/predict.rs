@@ -32,11 +32,13 @@ fn bits<T: Real>(array: &Array2<T>) -> Vec<u64> {
     array.iter().map(|x| x.to_f64().to_bits()).collect()
 }
 
-/// Small, wide, deep, and wider than what the products pack.
+/// Narrow (whose rows go side by side from 8 on), wide, deep, and wider than what the products pack.
 fn networks() -> Vec<(usize, Vec<Value>)> {
     vec![
         (1, vec![layer(1, "identity")]),
         (2, vec![layer(16, "relu"), layer(16, "relu"), layer(1, "identity")]),
+        (5, vec![layer(9, "gelu"), layer(32, "sigmoid"), layer(3, "silu")]),
+        (32, vec![layer(20, "tanh"), layer(11, "softplus"), layer(10, "softmax")]),
         (17, vec![layer(33, "gelu"), layer(9, "tanh"), layer(5, "softmax")]),
         (130, vec![layer(340, "silu"), layer(70, "leaky_relu"), layer(3, "sigmoid")]),
         (300, vec![layer(20, "elu"), layer(40, "softplus"), layer(11, "softmax")]),
@@ -44,7 +46,7 @@ fn networks() -> Vec<(usize, Vec<Value>)> {
 }
 
 /// Around the 128 rows that go through together.
-const SIZES: [usize; 9] = [1, 2, 23, 64, 127, 128, 129, 300, 1100];
+const SIZES: [usize; 12] = [1, 2, 7, 8, 9, 23, 64, 127, 128, 129, 300, 1100];
 
 fn company_does_not_matter<T: Real>() {
     let _alone = pool();
