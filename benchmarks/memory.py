@@ -1,8 +1,8 @@
 """`python -m benchmarks.memory`: how much memory a fit takes beside its data.
 
-Each workload runs in a process of its own. Told are the growth of the peak, the model included, and the sum of
-what a fit has to hold: parameters, state of the optimizer, activations of a batch (of 512 rows at most, which go
-through together). On Linux only, where the system tells the peak in KiB.
+Each workload runs in a process of its own. Told are the growth of the peak, the model included, and the
+sum of what a fit has to hold: parameters, state of the optimizer, activations of a batch (of 512 rows at
+most, which go through together). On Linux only, where the system tells the peak in KiB.
 """
 
 from __future__ import annotations
