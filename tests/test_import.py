@@ -114,3 +114,26 @@ def test_other_commands_show_the_usage() -> None:
     )
     assert done.returncode == 2
     assert "usage: python -m dnn info" in done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads in /proc")
+def test_eight_fits_in_eight_threads_share_one_pool_and_train_to_the_bits_of_one() -> None:
+    code = """
+import os, threading, numpy as np, dnn
+x = np.random.default_rng(0).normal(size=(2000, 64)).astype(np.float32)
+def fit():
+    model = dnn.Sequential([dnn.Dense(256, "relu"), dnn.Dense(1)], seed=1)
+    model.fit(x, x[:, 0], batch_size=256, epochs=3, n_threads=2, verbose=0)
+    return model.flat_parameters
+alone = fit()
+before, most, found = len(os.listdir("/proc/self/task")), [0], []
+def look():
+    found.append(fit())
+    most[0] = max(most[0], len(os.listdir("/proc/self/task")))
+threads = [threading.Thread(target=look) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+# The first fit has started the pool's one worker; only the eight themselves come on top.
+print(most[0] - before <= 8, len(found), all(np.array_equal(alone, other) for other in found))
+"""
+    assert run(code) == "True 8 True\n"
