@@ -22,6 +22,12 @@ const SPIN: Duration = Duration::from_micros(40);
 /// Small jobs that follow each other closely are shared too, once they have come to this much; they keep who was woken
 /// awake.
 const WORTH_WAKING: u64 = 30_000;
+/// Looks for the end of a job before the caller offers its processor: some 100 us.
+const PATIENCE: u32 = 4000;
+/// See [`Shared::was_late`].
+const LATE: u128 = 16;
+/// Jobs done alone after a wait, at most.
+const MOST_ALONE: u32 = 1 << 14;
 /// Tiles of one job at most: the counter is 16 bits.
 const MAX_TILES: usize = u16::MAX as usize;
 
@@ -50,6 +56,8 @@ struct Shared {
     lock: Mutex<()>,
     wake: Condvar,
     panicked: AtomicBool,
+    /// Jobs that are still done by the caller alone, because a worker was late: see [`Shared::was_late`].
+    alone: AtomicU32,
 }
 
 // SAFETY: `job` is written only by the holder of the team while no tile is claimed, and read only after a claim.
@@ -62,6 +70,16 @@ fn tiles_left(state: u64) -> bool {
 }
 
 impl Shared {
+    /// A worker that had to share its processor with another program kept the caller waiting for longer than its own
+    /// part of the job took. The next jobs are done alone, for so long that such waits come to a few percent of the time:
+    /// a job alone takes twice `own`, so `LATE * waited / own` of them take `2 * LATE` times as long as the wait.
+    fn was_late(&self, own: Duration, waited: Duration) {
+        if waited > own {
+            let jobs = LATE * waited.as_nanos() / own.as_nanos().max(1000);
+            self.alone.store(u32::try_from(jobs).unwrap_or(MOST_ALONE).min(MOST_ALONE), Ordering::Relaxed);
+        }
+    }
+
     /// Claims a tile of the job of the moment: its index.
     fn claim(&self, front: bool) -> Option<usize> {
         let mut state = self.state.load(Ordering::Acquire);
@@ -142,6 +160,7 @@ impl Pool {
             lock: Mutex::new(()),
             wake: Condvar::new(),
             panicked: AtomicBool::new(false),
+            alone: AtomicU32::new(0),
         });
         Pool { shared, workers: 0, process: std::process::id() }
     }
@@ -216,6 +235,10 @@ impl Team {
             },
             _ => return (0..tiles).for_each(tile),
         };
+        if let Some(left) = shared.alone.load(Ordering::Relaxed).checked_sub(1) {
+            shared.alone.store(left, Ordering::Relaxed);
+            return (0..tiles).for_each(tile);
+        }
         unsafe fn call<F: Fn(usize)>(context: *const (), tile: usize) {
             // SAFETY: `context` is the `&F` below, which lives until all tiles are done.
             unsafe { (*context.cast::<F>())(tile) }
@@ -233,12 +256,17 @@ impl Team {
                 shared.wake.notify_all();
             }
         }
+        let began = Instant::now();
         let outcome = shared.work(true);
+        let own = began.elapsed();
         let mut looked = 0u32;
         while shared.done.load(Ordering::Acquire) < tiles {
             looked += 1;
             // The worker that has the last tile may have lost its processor: leave it ours after some 100 us.
-            if looked > 4000 { std::thread::yield_now() } else { std::hint::spin_loop() }
+            if looked > PATIENCE { std::thread::yield_now() } else { std::hint::spin_loop() }
+        }
+        if looked > PATIENCE {
+            shared.was_late(own, began.elapsed().saturating_sub(own));
         }
         if shared.panicked.swap(false, Ordering::Relaxed) {
             match outcome {
