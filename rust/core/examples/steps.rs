@@ -74,7 +74,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .map(|i| {
                 let activation = if i + 1 == widths.len() { last } else { hidden };
                 json!({
-                    "units": widths[i], "activation": {"name": activation}, "use_bias": true,
+                    "kind": "dense", "units": widths[i], "activation": {"name": activation}, "use_bias": true,
                     "weight_initializer": {"name": "he_normal"}, "bias_initializer": {"name": "zeros"},
                     "l1": 0.0, "l2": 0.0, "trainable": true, "trainable_bias": true,
                 })

@@ -106,6 +106,9 @@ struct Tile<T> {
     add: bool,
     /// Every element is raised to at least this much: 0 is the rectifier, minus infinity nothing.
     floor: T,
+    /// Elements stay where these are positive, and are 0 elsewhere: the derivative of the rectifier. Null for all.
+    open: *const T,
+    open_stride: usize,
 }
 
 /// Computes one tile, and adds the square of every element to `squares`, if asked to `check`.
@@ -146,6 +149,18 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(t: &Tile<V::Elem>, c
             // One step past the end after the last turn, never read.
             a = a.wrapping_add(a_column);
             b = b.wrapping_add(t.b_stride);
+        }
+        if !t.open.is_null() {
+            // A loop of its own: with the question inside, the sums would not stay in registers.
+            for i in 0..MR {
+                for j in 0..NV {
+                    let c = t.c.add(i * t.c_stride + j * lanes);
+                    let sum = if t.add { V::load(c).add(acc[i][j]) } else { acc[i][j] };
+                    let gate = V::load(t.open.add(i * t.open_stride + j * lanes));
+                    V::select(V::zero().lt(gate), sum, V::zero()).store(c);
+                }
+            }
+            return squares;
         }
         let floor = V::splat(t.floor);
         let mut squares = squares;
@@ -195,39 +210,13 @@ unsafe fn pack_transposed<V: Vector>(
     for j0 in (0..width).step_by(lanes) {
         let there = lanes.min(columns.saturating_sub(j0));
         for k0 in (0..depth).step_by(lanes) {
-            let mut square = [V::zero(); MAX_LANES];
-            for (j, row) in square.iter_mut().enumerate().take(there) {
-                // SAFETY: row j0 + j < columns exists, and is padded.
-                *row = unsafe { V::load(from.add((j0 + j) * stride + k0)) };
-            }
-            let square = transposed(square);
-            for (k, row) in square.iter().enumerate().take(lanes.min(depth - k0)) {
-                // SAFETY: the panel has `depth` rows of `width`.
-                unsafe { row.store(panel.add((k0 + k) * width + j0)) }
+            // SAFETY: rows j0.. of B exist and are padded; the panel has `depth` rows of `width`.
+            unsafe {
+                let (from, to) = (from.add(j0 * stride + k0), panel.add(k0 * width + j0));
+                V::turn(from, stride, there, to, width, lanes.min(depth - k0));
             }
         }
     }
-}
-
-/// The first lanes x lanes of a square, transposed.
-///
-/// Rows i and i + half are interleaved into rows 2i and 2i + 1; after as many rounds as a lane's number has bits, every
-/// bit of the number has changed places between row and lane.
-#[inline(always)]
-fn transposed<V: Vector>(square: [V; MAX_LANES]) -> [V; MAX_LANES] {
-    let half = V::Elem::LANES / 2;
-    let mut square = square;
-    let mut round = 1;
-    while round < V::Elem::LANES {
-        let mut next = square;
-        for i in 0..half {
-            next[2 * i] = square[i].zip_low(square[i + half]);
-            next[2 * i + 1] = square[i].zip_high(square[i + half]);
-        }
-        square = next;
-        round *= 2;
-    }
-    square
 }
 
 /// `f` or `f'` over a tile, the choice decoded once.
@@ -329,11 +318,26 @@ impl<T: Real> Block<T> {
         let mut row = 0;
         // SAFETY: rows 0..m of the panel lie within the block.
         unsafe {
-            while row + MR <= self.m {
+            // With 6 x 2 registers, tiles of three rows and less leave the units for multiply-adds waiting: seven to nine
+            // rows at the end are better in two tiles of even height.
+            let even = V::TILE_VECTORS == 1 && matches!(self.m % MR, 1..=3) && self.m > MR;
+            let full = if even { self.m - self.m % MR - MR } else { self.m - self.m % MR };
+            while row < full {
                 *squares = tile::<V, MR, NV>(&t, check, *squares);
                 ahead.some::<V>();
                 self.step::<MR>(&mut t);
                 row += MR;
+            }
+            if even {
+                if self.m - row == 9 {
+                    *squares = tile::<V, 5, NV>(&t, check, *squares);
+                    self.step::<5>(&mut t);
+                    row += 5;
+                } else {
+                    *squares = tile::<V, 4, NV>(&t, check, *squares);
+                    self.step::<4>(&mut t);
+                    row += 4;
+                }
             }
             let left = self.m - row;
             // The rest in one tile of its exact height, so that a short tile's rows keep their vectors busy together.
@@ -372,6 +376,7 @@ impl<T: Real> Block<T> {
     fn step<const MR: usize>(&self, t: &mut Tile<T>) {
         t.a = t.a.wrapping_add(MR * self.a_strides.0);
         t.c = t.c.wrapping_add(MR * self.c_stride);
+        t.open = t.open.wrapping_add(MR * t.open_stride);
     }
 }
 
@@ -402,6 +407,11 @@ impl<T: Real> Kernel<T> for Block<T> {
         let panel = panel.0.as_mut_ptr().cast::<T>();
         let check = matches!(self.finish, Finish::Check);
         let rectify = matches!(self.finish, Finish::Activate { activation: Activation::Relu, a, .. } if a == self.c);
+        // The derivative of the rectifier needs no pass of its own.
+        let (open, open_stride) = match self.finish {
+            Finish::Slope { activation: Activation::Relu, a, stride, .. } => (a, stride),
+            _ => (std::ptr::null(), 0),
+        };
         let minus_infinity = T::from_f64(f64::NEG_INFINITY);
         let mut squares = V::zero();
         // B in rows that are read where they are and only once or twice: wider tiles, see `few_rows`.
@@ -443,6 +453,9 @@ impl<T: Real> Kernel<T> for Block<T> {
                         },
                         add: k0 > 0 || matches!(self.start, Start::Accumulate),
                         floor: if last && rectify { T::ZERO } else { minus_infinity },
+                        open: if last && !open.is_null() { open.wrapping_add(j0) } else { std::ptr::null() },
+                        // A null pointer stays one from tile to tile.
+                        open_stride: if last { open_stride } else { 0 },
                     };
                     let check = check && last;
                     let next = j0 + vectors * lanes;
@@ -461,7 +474,7 @@ impl<T: Real> Kernel<T> for Block<T> {
                         3 => self.rows::<V, 6, 3>(first, check, &mut squares, ahead),
                         _ => self.rows::<V, 6, 4>(first, check, &mut squares, ahead),
                     }
-                    if last && !rectify {
+                    if last && !rectify && open.is_null() {
                         self.finish_panel::<V>(j0, vectors * lanes);
                     }
                 }

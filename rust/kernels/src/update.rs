@@ -149,7 +149,9 @@ impl<T: Real> Kernel<T> for AdamStep<T> {
                 let m = b1.fma(V::load_up_to(self.m.add(i), n), c1.mul(g)).flushed(forgotten);
                 // The square of what is not flushed here is a normal number.
                 let g = g.flushed(square_forgotten);
-                let mut v = b2.fma(V::load_up_to(self.v.add(i), n), c2.mul(g.mul(g))).flushed(forgotten);
+                let v = b2.fma(V::load_up_to(self.v.add(i), n), c2.mul(g.mul(g)));
+                // A mean of squares has no sign.
+                let mut v = V::select(v.lt(forgotten), V::zero(), v);
                 m.store_up_to(self.m.add(i), n);
                 v.store_up_to(self.v.add(i), n);
                 if amsgrad {

@@ -178,6 +178,33 @@ impl Vector for F32x16 {
         }
     }
     #[inline(always)]
+    fn flushed(self, limit: Self) -> Self {
+        // Kept where the magnitude is not below the limit, NaN among them.
+        unsafe {
+            let sign = _mm256_set1_ps(-0.0);
+            let [a, b] = self.0;
+            let keep_a = _mm256_cmp_ps::<_CMP_NLT_UQ>(_mm256_andnot_ps(sign, a), limit.0[0]);
+            let keep_b = _mm256_cmp_ps::<_CMP_NLT_UQ>(_mm256_andnot_ps(sign, b), limit.0[1]);
+            F32x16([_mm256_and_ps(a, keep_a), _mm256_and_ps(b, keep_b)])
+        }
+    }
+    #[inline(always)]
+    unsafe fn turn(from: *const f32, stride: usize, rows: usize, to: *mut f32, to_stride: usize, columns: usize) {
+        // Four squares of 8 x 8, each of which fits the registers.
+        unsafe {
+            let mut j = 0;
+            while j < 16 {
+                let mut k = 0;
+                while k < columns {
+                    let (from, to) = (from.add(j * stride + k), to.add(k * to_stride + j));
+                    turn_ps(from, stride, rows.saturating_sub(j).min(8), to, to_stride, (columns - k).min(8));
+                    k += 8;
+                }
+                j += 8;
+            }
+        }
+    }
+    #[inline(always)]
     fn prefetch(at: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
@@ -405,5 +432,54 @@ pub(super) unsafe fn sum_each_pd(v: [__m256d; 8]) -> [f64; 8] {
         _mm256_storeu_pd(out.as_mut_ptr(), _mm256_add_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b)));
         _mm256_storeu_pd(out.as_mut_ptr().add(4), _mm256_add_pd(_mm256_unpacklo_pd(c, d), _mm256_unpackhi_pd(c, d)));
         out
+    }
+}
+
+/// `to[k][j] = from[j][k]` for a square of 8 x 8, of `rows` rows j, into `columns` rows k.
+///
+/// # Safety
+/// The processor has AVX2; eight numbers can be read at each row of `from`, and written at each row of `to`.
+#[inline(always)]
+unsafe fn turn_ps(from: *const f32, stride: usize, rows: usize, to: *mut f32, to_stride: usize, columns: usize) {
+    // SAFETY: the caller's word.
+    unsafe {
+        let mut v = [_mm256_setzero_ps(); 8];
+        if rows == 8 {
+            for (j, v) in v.iter_mut().enumerate() {
+                *v = _mm256_loadu_ps(from.add(j * stride));
+            }
+        } else {
+            for (j, v) in v.iter_mut().enumerate().take(rows) {
+                *v = _mm256_loadu_ps(from.add(j * stride));
+            }
+        }
+        // Pairs of rows, then fours, then the halves of the registers.
+        let (a, b) = (_mm256_unpacklo_ps(v[0], v[1]), _mm256_unpackhi_ps(v[0], v[1]));
+        let (c, d) = (_mm256_unpacklo_ps(v[2], v[3]), _mm256_unpackhi_ps(v[2], v[3]));
+        let (e, f) = (_mm256_unpacklo_ps(v[4], v[5]), _mm256_unpackhi_ps(v[4], v[5]));
+        let (g, h) = (_mm256_unpacklo_ps(v[6], v[7]), _mm256_unpackhi_ps(v[6], v[7]));
+        let (p, q) = (_mm256_shuffle_ps::<0x44>(a, c), _mm256_shuffle_ps::<0xEE>(a, c));
+        let (r, s) = (_mm256_shuffle_ps::<0x44>(b, d), _mm256_shuffle_ps::<0xEE>(b, d));
+        let (t, u) = (_mm256_shuffle_ps::<0x44>(e, g), _mm256_shuffle_ps::<0xEE>(e, g));
+        let (w, x) = (_mm256_shuffle_ps::<0x44>(f, h), _mm256_shuffle_ps::<0xEE>(f, h));
+        let turned = [
+            _mm256_permute2f128_ps::<0x20>(p, t),
+            _mm256_permute2f128_ps::<0x20>(q, u),
+            _mm256_permute2f128_ps::<0x20>(r, w),
+            _mm256_permute2f128_ps::<0x20>(s, x),
+            _mm256_permute2f128_ps::<0x31>(p, t),
+            _mm256_permute2f128_ps::<0x31>(q, u),
+            _mm256_permute2f128_ps::<0x31>(r, w),
+            _mm256_permute2f128_ps::<0x31>(s, x),
+        ];
+        if columns == 8 {
+            for (k, &turned) in turned.iter().enumerate() {
+                _mm256_storeu_ps(to.add(k * to_stride), turned);
+            }
+        } else {
+            for (k, &turned) in turned.iter().enumerate().take(columns) {
+                _mm256_storeu_ps(to.add(k * to_stride), turned);
+            }
+        }
     }
 }

@@ -169,6 +169,45 @@ pub trait Vector: Copy + 'static {
     /// The upper halves interleaved.
     fn zip_high(self, b: Self) -> Self;
 
+    /// `to[k][j] = from[j][k]` for a square of lanes x lanes, turned in registers: of `rows` rows j, zeros for the others,
+    /// into the first `columns` rows k.
+    ///
+    /// Rows i and i + half are interleaved into rows 2i and 2i + 1; after as many rounds as a lane's number has bits,
+    /// every bit of the number has changed places between row and lane.
+    ///
+    /// # Safety
+    /// Whole vectors can be read at `rows` rows of `from`, and written at `columns` rows of `to`.
+    #[inline(always)]
+    unsafe fn turn(
+        from: *const Self::Elem,
+        stride: usize,
+        rows: usize,
+        to: *mut Self::Elem,
+        to_stride: usize,
+        columns: usize,
+    ) {
+        let mut square = [Self::zero(); MAX_LANES];
+        for (j, row) in square.iter_mut().enumerate().take(rows) {
+            // SAFETY: the caller's word.
+            *row = unsafe { Self::load(from.add(j * stride)) };
+        }
+        let half = Self::Elem::LANES / 2;
+        let mut round = 1;
+        while round < Self::Elem::LANES {
+            let mut next = square;
+            for i in 0..half {
+                next[2 * i] = square[i].zip_low(square[i + half]);
+                next[2 * i + 1] = square[i].zip_high(square[i + half]);
+            }
+            square = next;
+            round *= 2;
+        }
+        for (k, row) in square.iter().enumerate().take(columns) {
+            // SAFETY: the caller's word.
+            unsafe { row.store(to.add(k * to_stride)) }
+        }
+    }
+
     #[inline(always)]
     fn zero() -> Self {
         Self::splat(Self::Elem::ZERO)
