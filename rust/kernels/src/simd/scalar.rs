@@ -1,6 +1,7 @@
 //! Vectors as arrays, in plain Rust: the twin that the other sets are tested against.
 //!
 //! `mul_add` is exact on every machine; where the processor lacks the instruction it is a slow call.
+//! Most methods are functions of their own: unrolled over the lanes in every kernel, this twin was half of the library.
 
 use super::Vector;
 
@@ -15,7 +16,7 @@ macro_rules! scalar_vector {
             fn map2(self, b: Self, f: impl Fn($elem, $elem) -> $elem) -> Self {
                 $vector(std::array::from_fn(|i| f(self.0[i], b.0[i])))
             }
-            #[inline(always)]
+            #[inline(never)]
             fn map_words(self, b: Self, f: impl Fn(u64, u64) -> u64) -> Self {
                 // SAFETY: all vectors have 64 bytes, and any bits are a number.
                 unsafe {
@@ -63,85 +64,85 @@ macro_rules! scalar_vector {
             fn mul(self, b: Self) -> Self {
                 self.map2(b, |x, y| x * y)
             }
-            #[inline(always)]
+            #[inline(never)]
             fn div(self, b: Self) -> Self {
                 self.map2(b, |x, y| x / y)
             }
-            #[inline(always)]
+            #[inline(never)]
             fn fma(self, b: Self, c: Self) -> Self {
                 $vector(std::array::from_fn(|i| self.0[i].mul_add(b.0[i], c.0[i])))
             }
-            #[inline(always)]
+            #[inline(never)]
             fn sqrt(self) -> Self {
                 $vector(self.0.map(<$elem>::sqrt))
             }
-            #[inline(always)]
+            #[inline(never)]
             fn max(self, b: Self) -> Self {
                 self.map2(b, |x, y| if x > y { x } else { y })
             }
-            #[inline(always)]
+            #[inline(never)]
             fn min(self, b: Self) -> Self {
                 self.map2(b, |x, y| if x < y { x } else { y })
             }
-            #[inline(always)]
+            #[inline(never)]
             fn round(self) -> Self {
                 $vector(self.0.map(<$elem>::round_ties_even))
             }
-            #[inline(always)]
+            #[inline(never)]
             fn lt(self, b: Self) -> Self::Mask {
                 std::array::from_fn(|i| self.0[i] < b.0[i])
             }
-            #[inline(always)]
+            #[inline(never)]
             fn le(self, b: Self) -> Self::Mask {
                 std::array::from_fn(|i| self.0[i] <= b.0[i])
             }
-            #[inline(always)]
+            #[inline(never)]
             fn not_nan(self) -> Self::Mask {
                 self.0.map(|x| !x.is_nan())
             }
-            #[inline(always)]
+            #[inline(never)]
             fn select(mask: Self::Mask, yes: Self, no: Self) -> Self {
                 $vector(std::array::from_fn(|i| if mask[i] { yes.0[i] } else { no.0[i] }))
             }
-            #[inline(always)]
+            #[inline(never)]
             fn and(self, b: Self) -> Self {
                 self.map_bits(b, |x, y| x & y)
             }
-            #[inline(always)]
+            #[inline(never)]
             fn or(self, b: Self) -> Self {
                 self.map_bits(b, |x, y| x | y)
             }
-            #[inline(always)]
+            #[inline(never)]
             fn xor(self, b: Self) -> Self {
                 self.map_bits(b, |x, y| x ^ y)
             }
-            #[inline(always)]
+            #[inline(never)]
             fn shl_fraction(self) -> Self {
                 self.map_bits(self, |x, _| x << $fraction)
             }
-            #[inline(always)]
+            #[inline(never)]
             fn shr_fraction(self) -> Self {
                 self.map_bits(self, |x, _| x >> $fraction)
             }
-            #[inline(always)]
+            #[inline(never)]
             fn mul_words(self, b: Self) -> Self {
                 self.map_words(b, |x, y| (x & 0xffff_ffff) * (y & 0xffff_ffff))
             }
-            #[inline(always)]
+            #[inline(never)]
             fn upper_words(self) -> Self {
                 self.map_words(self, |x, _| x >> 32)
             }
-            #[inline(always)]
+            #[inline(never)]
             fn lift_words(self) -> Self {
                 self.map_words(self, |x, _| x << 32)
             }
             #[inline(always)]
             fn prefetch(_at: *const u8) {}
-            #[inline(always)]
+            #[inline(never)]
             fn zip_low(self, b: Self) -> Self {
                 $vector(std::array::from_fn(|i| if i % 2 == 0 { self.0[i / 2] } else { b.0[i / 2] }))
             }
-            #[inline(always)]
+            #[inline(never)]
             fn zip_high(self, b: Self) -> Self {
                 let half = $lanes / 2;
                 $vector(std::array::from_fn(|i| if i % 2 == 0 { self.0[half + i / 2] } else { b.0[half + i / 2] }))
