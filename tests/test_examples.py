@@ -25,6 +25,7 @@ SHOWS = {
     ],
     "custom_schedule": ["warm-up, cosine"],
     "divergence": ["DivergenceWarning", "all weights are finite: True", "rate 0.01: epochs"],
+    "imbalanced": ["found", "class_weight='balanced'"],
     "initializers": ["he_normal", "diverged"],
     # The article's numbers; and the error after one update that follows from its text, not from its long run.
     "mazur": ["0.298371109", "0.138498562", "0.082167041", "0.358916480", "0.291027774", "0.000035102"],

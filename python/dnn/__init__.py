@@ -9,7 +9,7 @@ from dnn._callbacks import Callback, EarlyStopping, LambdaCallback
 from dnn._checkpoint import ModelCheckpoint
 from dnn._core import version as __version__
 from dnn._history import DivergenceWarning, History
-from dnn._initializers import Constant, Normal, Uniform
+from dnn._initializers import Constant, Normal, Orthogonal, TruncatedNormal, Uniform
 from dnn._layers import Activation, Dense, Input
 from dnn._loggers import CSVLogger, ProgressBar, TensorBoard
 from dnn._losses import (
@@ -75,6 +75,7 @@ __all__ = [
     "LogCosh",
     "ModelCheckpoint",
     "Normal",
+    "Orthogonal",
     "Poisson",
     "ProgressBar",
     "Quantile",
@@ -82,6 +83,7 @@ __all__ = [
     "Sequential",
     "SquaredHinge",
     "TensorBoard",
+    "TruncatedNormal",
     "Tweedie",
     "Uniform",
     "__version__",

@@ -73,6 +73,8 @@ class Model:
         # The loss and optimizer that the network was compiled with, on the wire.
         self._compiled: tuple[str, str] | None = None
         self._network = None if n_inputs is None else self._new_network(n_inputs)
+        # Whether the first training still has to scale weights by its data.
+        self._scales = _weights.scale_by_data(self._layers)
         # What callbacks have counted in the last fit, and the hook of the one that is running.
         self._callback_states: list[tuple[str, dict[str, Any]]] = []
         self._hook: _training.Hook | None = None
@@ -266,6 +268,12 @@ class Model:
             network.set_weights(_weights.initial(self._layers, n_inputs, network.weights(), self._dtype))
         return network
 
+    def _scale(self, x: _data.Table, n_threads: int) -> None:
+        """Before the first training: scale the weights of the layers that want to see data for it."""
+        if self._scales:
+            self._built().unit_variance(x, n_threads)
+            self._scales = False
+
     def _built(self) -> Network:
         """The network. RuntimeError if there is none yet."""
         if self._network is None:
@@ -321,7 +329,7 @@ class Model:
         arrays = _weights.checked(weights, self._layers, self.n_inputs, self._dtype)
         network = self._network or self._new_network(len(arrays[0]))
         network.set_weights(arrays)
-        self._network = network
+        self._network, self._scales = network, False
 
     @property
     def flat_parameters(self) -> NDArray[Any]:
@@ -333,6 +341,7 @@ class Model:
         network = self._built()
         expected = _weights.slots(self._layers, network.n_inputs)
         network.set_weights(_weights.unflattened(values, expected, self._dtype))
+        self._scales = False
 
     # Copies and files
 
@@ -443,7 +452,7 @@ class Model:
         model._metrics = _training.metrics(said.metrics, loss, model._output)
         model._compiled = (_spec.loss(loss), _spec.optimizer(said.optimizer)) if said.is_compiled else None
         model._callback_states = said.callbacks
-        model._network = network
+        model._network, model._scales = network, False
         return model
 
     def __getstate__(self) -> dict[str, Any]:

@@ -97,6 +97,15 @@ def source(
     return Source(table, targets, sample_weight, names)
 
 
+def with_class_weight(given: Source, class_weight: Any) -> Source:
+    """`given` with its rows weighted by their classes as well."""
+    _, y_name, weight_name = given.names
+    weights = _targets.class_weights(given.y, class_weight, y_name)
+    if given.sample_weight is not None:
+        weights = weights * _arrays.row_weights(given.sample_weight, weight_name, len(given.x))
+    return given._replace(sample_weight=weights)
+
+
 def divided(
     given: Source,
     validation_split: Any,

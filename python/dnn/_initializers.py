@@ -25,9 +25,11 @@ NAMES = (
     "lecun_normal",
     "zeros",
     "ones",
+    "identity",
+    "lsuv",
 )
 # "auto" needs the size and activation of a layer of weights; a bias has none.
-WEIGHT_NAMES = (*NAMES, "auto")
+WEIGHT_NAMES = (*NAMES, "orthogonal", "auto")
 BIAS_NAMES = ("zeros", "ones")
 
 _RELU_FAMILY = (
@@ -142,6 +144,76 @@ class Normal(Initializer):
         _checks.number(self.std, "std", above=0.0)
 
 
+@dataclass(frozen=True)
+class TruncatedNormal(Initializer):
+    """A normal distribution without tails: what is beyond two standard deviations is drawn again.
+
+    Keras's TruncatedNormal.
+
+    Parameters
+    ----------
+    mean : float, default 0.0
+        Middle of the distribution.
+    std : float, default 0.05
+        Standard deviation before the tails are cut off, above 0; that of what is drawn is 0.88 times as
+        large.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `mean` is not a finite number, or `std` not one above 0.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> dnn.TruncatedNormal(std=0.1)
+    TruncatedNormal(mean=0.0, std=0.1)
+    """
+
+    name: ClassVar[str] = "truncated_normal"
+    _: KW_ONLY
+    mean: float = 0.0
+    std: float = 0.05
+
+    def __post_init__(self) -> None:
+        _checks.number(self.mean, "mean")
+        _checks.number(self.std, "std", above=0.0)
+
+
+@dataclass(frozen=True)
+class Orthogonal(Initializer):
+    """A random orthogonal matrix: signals and deltas keep their length, times `gain`, on their way.
+
+    The columns of W (its rows, where there are fewer of them) have length `gain` and stand on each other
+    (Saxe, McClelland and Ganguli 2014); Keras's Orthogonal and PyTorch's orthogonal_. For weights alone.
+    Takes seconds for a thousand units, a minute for four thousand.
+
+    Parameters
+    ----------
+    gain : float, default 1.0
+        Length of the vectors; sqrt(2) suits relu.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `gain` is not a finite number.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> layers = [dnn.Input(3), dnn.Dense(2, weight_initializer="orthogonal")]
+    >>> w = dnn.Sequential(layers, seed=1, dtype="float64").get_weights()[0]
+    >>> (w.T @ w).round(12).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+
+    name: ClassVar[str] = "orthogonal"
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        _checks.number(self.gain, "gain")
+
+
 class Array:
     """Initial values given as an array: a copy that can't be written, so that a layer stays what was said."""
 
@@ -159,7 +231,13 @@ class Array:
         return hash((self.values.shape, self.values.tobytes()))
 
 
-WITH_PARAMETERS: dict[str, type[Initializer]] = {"constant": Constant, "uniform": Uniform, "normal": Normal}
+WITH_PARAMETERS: dict[str, type[Initializer]] = {
+    "constant": Constant,
+    "uniform": Uniform,
+    "normal": Normal,
+    "truncated_normal": TruncatedNormal,
+    "orthogonal": Orthogonal,
+}
 
 
 def resolve(initializer: object, argument: str, units: int) -> str | Initializer | Array:
@@ -167,10 +245,14 @@ def resolve(initializer: object, argument: str, units: int) -> str | Initializer
 
     `argument` is "weight_initializer" or "bias_initializer", of a layer of so many `units`.
     """
+    is_bias = argument == "bias_initializer"
+    if is_bias and isinstance(initializer, Orthogonal):
+        raise ValueError(f"{argument} is {initializer!r}, which is for weights; use 'zeros' or an array")
     if isinstance(initializer, (Initializer, Array)):
         return initializer
     if isinstance(initializer, str):
-        is_bias = argument == "bias_initializer"
+        if initializer == "orthogonal" and not is_bias:
+            return Orthogonal()
         return _checks.name_in(initializer, argument, BIAS_NAMES if is_bias else WEIGHT_NAMES, hints=_HINTS)
     if isinstance(initializer, type) and issubclass(initializer, Initializer):
         name = initializer.__name__
@@ -183,7 +265,7 @@ def resolve(initializer: object, argument: str, units: int) -> str | Initializer
     return Array(_shaped(_arrays.numeric(initializer, argument), argument, units))
 
 
-_HINTS = {name: f"write dnn.{name.capitalize()}(...)" for name in WITH_PARAMETERS}
+_HINTS = {name: f"write dnn.{cls.__name__}(...)" for name, cls in WITH_PARAMETERS.items()}
 
 
 def _shaped(values: NDArray[Any], argument: str, units: int) -> NDArray[Any]:

@@ -77,15 +77,16 @@ class Dense(Layer):
     units : int
         Number of outputs, 1 or more.
     activation : str or LeakyReLU or ELU, optional
-        f: identity (or linear), sigmoid (logistic), tanh, relu, leaky_relu, elu, selu, gelu, gelu_tanh, silu
-        (swish), softplus, softsign; on the last layer also softmax. None is the identity.
+        f: a name in docs/activations.md, such as relu, tanh, sigmoid, gelu, silu or mish; on the last layer
+        also softmax. None is the identity.
     use_bias : bool, default True
         Whether b is there.
     weight_initializer : str, Constant, Uniform, Normal or array of shape (n_in, units), default
     "glorot_uniform"
         First values of W: glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_uniform, lecun_normal,
-        zeros, ones, or "auto" (he_normal for relu and its relatives, lecun_normal for selu, glorot_uniform
-        otherwise).
+        orthogonal, identity, zeros, ones, lsuv (orthogonal, then divided before the first step so that z has
+        variance 1 on 512 of the training rows; Mishkin and Matas 2016), or "auto" (he_normal for relu and
+        its relatives, lecun_normal for selu, glorot_uniform otherwise).
     bias_initializer : str, Constant, Uniform, Normal or array of shape (units,), default "zeros"
         First values of b: zeros or ones by name.
     l1, l2 : float, default 0.0

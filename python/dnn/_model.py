@@ -16,7 +16,7 @@ from dnn._inspection import Inspectable
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -83,6 +83,7 @@ class Sequential(Inspectable):
         validation_split: float = 0.0,
         validation_data: tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
         sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | str | ArrayLike | None = None,
         shuffle: bool = True,
         callbacks: Sequence[Callback | Callable[[int, dict[str, float]], Any]] = (),
         verbose: int | str = "auto",
@@ -122,6 +123,12 @@ class Sequential(Inspectable):
             Rows for validation instead.
         sample_weight : array (rows,), optional
             Weight of each row in loss and metrics, 0 or more. A weight of 2 is as good as the row twice.
+        class_weight : dict, "balanced" or array (classes,), optional
+            Weight of each class, 0 or more, for targets that are of one class each. A dict has weights by
+            label (-1 and 1 for hinge losses; 1 for labels it leaves out), "balanced" weighs the class c by
+            rows / (classes * rows of c) as scikit-learn does. The same, to the bit, as these weights for
+            each row, multiplied with `sample_weight`: they also weigh the metrics, and the rows that
+            `validation_split` keeps; `validation_data` has weights of its own.
         shuffle : bool, default True
             Whether rows come in a new order in every epoch.
         callbacks : list of Callback or callable, default ()
@@ -199,6 +206,8 @@ class Sequential(Inspectable):
         chosen_metrics = _training.metrics(wanted, chosen_loss, self._output)
         listeners, level = _callbacks.checked(callbacks), _progress.level(verbose)
         source = _data.source(x, y, sample_weight, n_inputs=self.n_inputs, task=task)
+        if class_weight is not None:
+            source = _data.with_class_weight(source, class_weight)
         preparation = self._preparation.named(x).fitted(
             source, lambda: _data.training_rows(source, validation_split, validation_data, self._seed)
         )
@@ -218,6 +227,7 @@ class Sequential(Inspectable):
         self._network = network
         self._loss, self._optimizer, self._metrics = chosen_loss, chosen_optimizer, chosen_metrics
         self._preparation = preparation
+        self._scale(training.x, options["n_threads"])
 
         hook = _training.Hook(
             self,
@@ -305,6 +315,7 @@ class Sequential(Inspectable):
         network = self._network or self._new_network(source.n_inputs)
         self._compile_network(network, self.loss, self._optimizer)
         self._network = network
+        self._scale(data.x, threads)
         rate = self._optimizer.learning_rate
         if not isinstance(rate, float):
             (rate,) = _optimizers.rates_of(rate, network.steps, 1)

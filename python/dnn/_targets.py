@@ -5,12 +5,12 @@ Nothing is ever broadcast: y has one row for each row of x, and one column for e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dnn import _arrays
+from dnn import _arrays, _checks
 from dnn._core import Rows
 
 if TYPE_CHECKING:
@@ -94,6 +94,46 @@ def classes(targets: Targets) -> NDArray[np.int64] | None:
         middle = 0.5 if targets.task.targets == "unit" else 0.0
         return np.asarray(values[:, 0] > middle, dtype=np.int64)
     return None
+
+
+def class_weights(targets: Targets, class_weight: Any, name: str) -> NDArray[np.float64]:
+    """The weight of each row by its class: `class_weight` is a dict of labels, "balanced" or an array."""
+    of_row = classes(targets)
+    if of_row is None:
+        raise ValueError(
+            f"class_weight needs one class for each row, but {name} has other targets for loss "
+            f"{targets.task.loss.name!r} with {targets.task.n_outputs} outputs; use sample_weight"
+        )
+    n_classes = targets.task.n_outputs if targets.task.takes_labels else 2
+    labels = [-1, 1] if targets.task.targets == "signs" else list(range(n_classes))
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(f"class_weight must be a dict, an array or 'balanced', got {class_weight!r}")
+        counts = np.bincount(of_row, minlength=n_classes)
+        present = counts > 0
+        weights = np.where(present, len(of_row) / (present.sum() * np.maximum(counts, 1)), 1.0)
+    elif isinstance(class_weight, Mapping):
+        weights = np.ones(n_classes)
+        for label, weight in class_weight.items():
+            if isinstance(label, (bool, str)) or label not in labels:
+                raise ValueError(
+                    f"class_weight has the label {label!r}, but labels are {labels[0]}..{labels[-1]}"
+                    if n_classes > 2
+                    else f"class_weight has the label {label!r}, but labels are {labels[0]} and {labels[1]}"
+                )
+            title = f"class_weight[{label!r}]"
+            weights[labels.index(label)] = _checks.number(weight, title, at_least=0.0)
+    else:
+        weights = _arrays.exact(class_weight, "class_weight", (n_classes,), "float64")
+        if (weights < 0).any():
+            at = int(np.flatnonzero(weights < 0)[0])
+            raise ValueError(
+                f"class_weight has {weights[at]:g} for class {labels[at]}; weights are 0 or more"
+            )
+    rows: NDArray[np.float64] = weights[of_row]
+    if not rows.any():
+        raise ValueError("class_weight is zero for all classes that are there; give one of them a weight")
+    return rows
 
 
 def _has_strings(value: Any) -> bool:

@@ -99,3 +99,8 @@ def unflattened(given: Any, expected: Sequence[Slot], dtype: str) -> list[NDArra
         arrays.append(flat[start : start + slot.size].reshape(slot.shape))
         start += slot.size
     return arrays
+
+
+def scale_by_data(layers: Sequence[Any]) -> bool:
+    """Whether any layer is to be scaled by data before its first step."""
+    return any(getattr(layer, "weight_initializer", None) == "lsuv" for layer in layers)

@@ -87,7 +87,7 @@ pub enum Place<'a> {
 
 impl<'py> Source<'py> {
     /// Holds on to it.
-    fn held(&self) -> PyResult<Held<'_>> {
+    pub fn held(&self) -> PyResult<Held<'_>> {
         let (whole, picked) = match self {
             Source::All(whole) => (whole, None),
             Source::Picked(whole, rows) => (whole, Some(rows)),
@@ -122,7 +122,7 @@ fn tight<'a, T: numpy::Element>(array: &'a PyReadonlyArray2<'_, T>) -> PyResult<
 
 impl Held<'_> {
     /// Calls `work` with the table, if it is of this type.
-    fn with<T: Typed, R>(&self, work: impl FnOnce(dnn_core::Table<'_, T>) -> Result<R, Error>) -> Result<R, Error> {
+    pub fn with<T: Typed, R>(&self, work: impl FnOnce(dnn_core::Table<'_, T>) -> Result<R, Error>) -> Result<R, Error> {
         let pick = |table| self.picked.map_or(Ok(table), |picked| dnn_core::Table::picked(table, picked));
         match (&self.from, T::lent(&self.from)) {
             (_, Some((numbers, columns))) => work(pick(dnn_core::Table::new(numbers, columns)?)?),

@@ -278,6 +278,16 @@ impl Network {
         with!(self, shared => set(py, shared, &weights))
     }
 
+    /// The data-driven part of the initializer "lsuv".
+    fn unit_variance(&self, py: Python<'_>, x: Source<'_>, n_threads: usize) -> PyResult<()> {
+        let x = x.held()?;
+        with!(self, shared => detached(py, || {
+            let mut model = shared.write_unless_training("unit_variance")?;
+            let scaled = x.with(|x| dnn_core::unit_variance(&mut model, x, n_threads));
+            scaled.map_err(convert::error)
+        })?)
+    }
+
     fn fit<'py>(
         &self,
         py: Python<'py>,

@@ -324,9 +324,12 @@ fn check_dense(name: &str, layer: &DenseSpec) -> Result<(), Error> {
             Initializer::Uniform { low, high } if !(low < high && (high - low).is_finite()) => {
                 Some(format!("low must be below high, got {low} and {high}"))
             }
-            Initializer::Normal { mean, std } if !(mean.is_finite() && std >= 0.0 && std.is_finite()) => {
+            Initializer::Normal { mean, std } | Initializer::TruncatedNormal { mean, std }
+                if !(mean.is_finite() && std >= 0.0 && std.is_finite()) =>
+            {
                 Some(format!("std must be 0 or more, got mean {mean} and std {std}"))
             }
+            Initializer::Orthogonal { gain } if !gain.is_finite() => Some(format!("gain must be finite, got {gain}")),
             _ => None,
         };
         if let Some(wrong) = wrong {

@@ -117,6 +117,10 @@ pub enum Initializer {
     Constant { value: f64 },
     Uniform { low: f64, high: f64 },
     Normal { mean: f64, std: f64 },
+    TruncatedNormal { mean: f64, std: f64 },
+    Orthogonal { gain: f64 },
+    Identity,
+    Lsuv,
 }
 
 /// A loss by name; `loss.rs` has the formulas.
