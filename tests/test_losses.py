@@ -252,3 +252,26 @@ def test_a_weight_of_2_is_the_row_twice_for_every_loss(loss: type[_losses.Loss])
     assert weighted[0] == pytest.approx(repeated[0], rel=1e-13)
     for ours, other in zip(weighted[1], repeated[1], strict=True):
         np.testing.assert_allclose(ours, other, rtol=0, atol=1e-13 * max(np.abs(other).max(), 1e-3))
+
+
+@pytest.mark.parametrize("output", ["exponential", "softplus"])
+def test_mae_and_mse_are_those_of_the_outputs_also_where_the_loss_takes_their_logarithm(output: str) -> None:
+    rng = np.random.default_rng(8)
+    z, t = rng.normal(size=(20, 2)), rng.poisson(2.0, (20, 2)).astype(float)
+    model = bare(output, "poisson", 2)
+    model.compile(loss="poisson", metrics=["mae", "mse"])
+    measured, y = model.evaluate(z, t), model.predict(z)
+    assert measured["mae"] == pytest.approx(np.abs(y - t).mean(), rel=1e-14)
+    assert measured["mse"] == pytest.approx(((y - t) ** 2).mean(), rel=1e-14)
+
+
+@pytest.mark.parametrize(("loss", "units"), [("gaussian_nll", 2), (dnn.Quantile([0.1, 0.9]), 4)])
+def test_metrics_of_single_outputs_are_refused_where_a_target_has_several(loss: Any, units: int) -> None:
+    with pytest.raises(ValueError, match="'mae' compares every output with a target of its own"):
+        dnn.Sequential([dnn.Dense(units)]).compile(loss=loss, metrics=["mae"])
+
+
+@pytest.mark.parametrize("loss", ["focal", "kl_divergence"])
+def test_metrics_of_regression_are_refused_for_classes(loss: str) -> None:
+    with pytest.raises(ValueError, match="'mse' is for regression"):
+        dnn.Sequential([dnn.Dense(3, "softmax")]).compile(loss=loss, metrics=["mse"])

@@ -37,7 +37,12 @@ def metrics(given: Any, loss: Loss, output: str) -> tuple[str, ...]:
                 f"and the loss {loss.name!r}; use 'mae' or 'mse', or give the last layer 'softmax' or "
                 "'sigmoid'"
             )
-        if name != "accuracy" and loss.name in ("cross_entropy", "binary_cross_entropy"):
+        if name != "accuracy" and loss.heads > 1:
+            raise ValueError(
+                f"metric {name!r} compares every output with a target of its own, but loss {loss.name!r} has "
+                f"{loss.heads} outputs for each target; leave it out, the loss itself is measured"
+            )
+        if name != "accuracy" and loss.targets in ("distribution", "unit"):
             raise ValueError(
                 f"metric {name!r} is for regression, but the loss is {loss.name!r}; use 'accuracy'"
             )

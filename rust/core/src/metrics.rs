@@ -30,9 +30,15 @@ impl Sums {
                          or a hinge loss; for regression use 'mae' or 'mse'",
                     ));
                 }
-                Metric::Mae | Metric::Mse if loss.takes_z() => {
+                Metric::Mae | Metric::Mse if loss.takes_z() && !is_log(last) => {
                     return Err(Error::invalid(
                         "the metrics 'mae' and 'mse' are for regression; with a cross entropy use 'accuracy'",
+                    ));
+                }
+                Metric::Mae | Metric::Mse if loss.n_targets() != last.n_out => {
+                    return Err(Error::invalid(
+                        "the metrics 'mae' and 'mse' compare every output with a target of its own, but this loss has \
+                         several outputs for each target",
                     ));
                 }
                 _ => {}
@@ -63,11 +69,14 @@ impl Sums {
         let target_threshold = if plan.loss.as_ref().is_some_and(|loss| loss.is_hinge()) { 0.0 } else { 0.5 };
         // Several outputs name one class by the largest of them, unless the loss takes each for a class of its own.
         let several_classes = plan.loss.as_ref().is_some_and(|loss| loss.is_binary() || loss.is_hinge());
+        // What z is the logarithm of.
+        let exp = from_z && is_log(plan.last());
+        let value = |y: f64| if exp { y.exp() } else { y };
         let one_class = plan.n_outputs() > 1 && !several_classes;
         for (metric, sum) in self.metrics.iter().zip(&mut self.sums) {
             for (i, weight) in batch.weights().iter().enumerate() {
                 let y = output.row(i);
-                let value = match (metric, batch.target()) {
+                let of_row = match (metric, batch.target()) {
                     (Metric::Accuracy, Target::Labels(labels)) => f64::from(u8::from(largest(y) == labels[i] as usize)),
                     (Metric::Accuracy, Target::Dense(t)) if one_class => {
                         f64::from(u8::from(largest(y) == largest(t.row(i))))
@@ -75,11 +84,11 @@ impl Sums {
                     (Metric::Accuracy, Target::Dense(t)) => {
                         mean(y, t.row(i), |y, t| f64::from(u8::from((y > threshold) == (t > target_threshold))))
                     }
-                    (Metric::Mae, Target::Dense(t)) => mean(y, t.row(i), |y, t| (y - t).abs()),
-                    (Metric::Mse, Target::Dense(t)) => mean(y, t.row(i), |y, t| (y - t) * (y - t)),
+                    (Metric::Mae, Target::Dense(t)) => mean(y, t.row(i), |y, t| (value(y) - t).abs()),
+                    (Metric::Mse, Target::Dense(t)) => mean(y, t.row(i), |y, t| (value(y) - t).powi(2)),
                     (Metric::Mae | Metric::Mse, Target::Labels(_)) => unreachable!("refused by `Sums::new`"),
                 };
-                *sum += weight * value;
+                *sum += weight * of_row;
             }
         }
     }
@@ -88,6 +97,11 @@ impl Sums {
     pub fn means(&self, total_weight: f64) -> Vec<f64> {
         self.sums.iter().map(|sum| sum / total_weight).collect()
     }
+}
+
+/// Whether z is the logarithm of the output.
+fn is_log(last: &Layer) -> bool {
+    last.output == Output::Pointwise(Activation::Exponential)
 }
 
 /// The number of the largest element, the first of equals.
