@@ -20,7 +20,7 @@ KINKS = {
     "hard_sigmoid": (-3.0, 3.0),
     "hard_swish": (-3.0, 3.0),
 }
-PARAMETERS = [dnn.LeakyReLU(0.3), dnn.ELU(1.7), dnn.CELU(0.6)]
+PARAMETERS = [dnn.LeakyReLU(0.3), dnn.ELU(1.7), dnn.CELU(0.6), dnn.PReLU(0.3)]
 # Beside the loss of each name: with another parameter, or several heads.
 VARIANTS = [
     dnn.Huber(0.3),

@@ -14,6 +14,7 @@ import pytest
 from dnn import _layers
 from test_gradients import (
     EACH,
+    TOLERANCE,
     assert_agree,
     assert_gradients_are_derivatives,
     differences,
@@ -22,10 +23,18 @@ from test_gradients import (
     targets,
 )
 
-# By the name of the class: how it comes into a network behind a layer of 5 units.
+# By the name of the class (or more than that): a layer that takes n inputs and has n outputs.
 LAYERS: dict[str, Any] = {
-    "Activation": lambda: dnn.Activation("tanh"),
-    "Dropout": lambda: dnn.Dropout(0.3),
+    "Activation": lambda n: dnn.Activation("tanh"),
+    "Activation, learned": lambda n: dnn.PReLU(0.3),
+    "AlphaDropout": lambda n: dnn.AlphaDropout(0.3),
+    "Dropout": lambda n: dnn.Dropout(0.3),
+    "GaussianNoise": lambda n: dnn.GaussianNoise(0.5),
+    "Residual": lambda n: dnn.Residual([dnn.Dense(6, "tanh"), dnn.Dense(n)]),
+    "Residual of an activation": lambda n: dnn.Residual([dnn.Activation("gelu")]),
+    "Residual, nested": lambda n: dnn.Residual(
+        [dnn.Residual([dnn.Dense(n, "silu"), dnn.Dropout(0.2)]), dnn.Residual([dnn.Dense(n, "prelu")])]
+    ),
 }
 OUTPUTS = list(dict.fromkeys(output for output, _ in EACH))
 ROWS, N_INPUTS = 7, 4
@@ -47,7 +56,7 @@ def test_every_layer_is_here() -> None:
             name for sub in cls.__subclasses__() for name in all_of(sub)
         }
 
-    assert all_of(_layers.Layer) == {"Dense", *LAYERS}
+    assert all_of(_layers.Layer) == {"Dense", *(name for name in LAYERS if " " not in name)}
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
@@ -58,36 +67,38 @@ def test_every_layer_with_every_activation_and_every_loss_it_fits(name: str, out
     second, scale = ("tanh", 0.3) if output == "exponential" else (hidden, 0.7)
     for loss in (loss for pair, loss in EACH if pair == output):
         last = dnn.Dense(last_units(loss), output)
-        layers = [dnn.Dense(5, hidden), layer(), dnn.Dense(5, second), layer(), last]
+        layers = [dnn.Dense(5, hidden), layer(5), dnn.Dense(5, second), layer(5), last]
         # And e^-s has its digits for s of a few units.
         small = 0.3 if loss.name == "gaussian_nll" else scale
-        assert_gradients_are_derivatives(*problem(layers, loss, scale=small))
+        model, x, y = problem(layers, loss, scale=small)
+        assert max(np.abs(gradient).max() for gradient in model.loss_and_gradients(x, y)[1]) > 1e-6
+        assert model.check_gradients(x, y).largest < TOLERANCE
 
 
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("loss", ["mse", "mae"])
 def test_every_layer_at_the_input_and_at_the_output(name: str, loss: str) -> None:
-    layers = [LAYERS[name](), dnn.Dense(5, "tanh"), LAYERS[name]()]
+    layers = [LAYERS[name](N_INPUTS), dnn.Dense(5, "tanh"), LAYERS[name](5)]
     assert_gradients_are_derivatives(*problem(layers, loss))
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_layer_with_weighted_rows(name: str) -> None:
-    layers = [dnn.Dense(5, "gelu"), LAYERS[name](), dnn.Dense(2)]
+    layers = [dnn.Dense(5, "gelu"), LAYERS[name](5), dnn.Dense(2)]
     assert_gradients_are_derivatives(*problem(layers, "mse"), [0.3, 2.0, 0.0, 1.0, 5.0, 0.1, 1.0])
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_layer_behind_another_of_its_kind(name: str) -> None:
-    layers = [dnn.Dense(5), LAYERS[name](), LAYERS[name](), dnn.Dense(2)]
+    layers = [dnn.Dense(5), LAYERS[name](5), LAYERS[name](5), dnn.Dense(2)]
     assert_gradients_are_derivatives(*problem(layers, "mse"))
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_gradients_of_x_are_derivatives_too(name: str) -> None:
     # A dense layer in front, whose input gradient follows from its delta alone, and none.
-    for front in ([dnn.Dense(5, "silu")], []):
-        model, x, y = problem([*front, LAYERS[name](), dnn.Dense(2)], "mse")
+    for front in ([dnn.Dense(N_INPUTS, "silu")], []):
+        model, x, y = problem([*front, LAYERS[name](N_INPUTS), dnn.Dense(2)], "mse")
         gradient, quotient = model.input_gradients(x, y), np.empty_like(x)
         for at in np.ndindex(x.shape):
             p, losses = x[at], []

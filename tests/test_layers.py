@@ -84,7 +84,7 @@ def test_dropout_keeps_or_drops_and_scales_what_it_keeps() -> None:
     assert (y == 0).mean() == pytest.approx(0.25, abs=0.02)
 
 
-@pytest.mark.parametrize("layer", [dnn.Dropout(0.5)], ids=str)
+@pytest.mark.parametrize("layer", [dnn.Dropout(0.5), dnn.AlphaDropout(0.3), dnn.GaussianNoise(2.0)], ids=str)
 def test_in_use_noise_is_silent(layer: Any) -> None:
     model = identity_behind(layer)
     assert np.array_equal(model.predict(X), X.astype(np.float32))
@@ -94,7 +94,13 @@ def test_in_use_noise_is_silent(layer: Any) -> None:
 
 
 def noisy(seed: int = 3, **arguments: Any) -> dnn.Sequential:
-    layers = [dnn.Dropout(0.2), dnn.Dense(16, "relu"), dnn.Dropout(0.5), dnn.Dense(3, "softmax")]
+    layers = [
+        dnn.GaussianNoise(0.1),
+        dnn.Dense(16, "selu"),
+        dnn.AlphaDropout(0.1),
+        dnn.Residual([dnn.Dropout(0.5), dnn.Dense(16, "prelu")]),
+        dnn.Dense(3, "softmax"),
+    ]
     return dnn.Sequential(layers, seed=seed, **arguments)
 
 
@@ -143,6 +149,27 @@ def test_the_streams_of_noise_are_frozen() -> None:
     assert ["".join("01"[int(a > 0)] for a in row) for row in y] == ["010001", "110100", "010111", "100010"]
 
 
+def test_gaussian_noise_has_its_mean_and_deviation() -> None:
+    y = learning_outputs(identity_behind(dnn.GaussianNoise(0.5)), np.zeros((5000, 6)))
+    # 30000 draws: the mean errs by 0.003, the deviation by 0.002; five of those.
+    assert y.mean() == pytest.approx(0, abs=0.015)
+    assert y.std() == pytest.approx(0.5, abs=0.01)
+    assert np.abs(y).max() < 0.5 * 5.3
+
+
+def test_alpha_dropout_keeps_mean_and_variance_through_a_deep_selu_network() -> None:
+    x = np.random.default_rng(1).normal(size=(2000, 64))
+    hidden = [
+        layer
+        for _ in range(8)
+        for layer in (dnn.Dense(64, "selu", weight_initializer="lecun_normal"), dnn.AlphaDropout(0.1))
+    ]
+    y = learning_outputs(identity_behind(*hidden, width=64), x)
+    # The fixed point is mean 0 and variance 1; eight layers of 64 wander from it by some 0.1.
+    assert abs(y.mean()) < 0.2
+    assert y.std() == pytest.approx(1, abs=0.2)
+
+
 def test_learning_with_dropout_works() -> None:
     from sklearn.datasets import load_digits
 
@@ -152,3 +179,110 @@ def test_learning_with_dropout_works() -> None:
     model.fit(x[:1500] / 16, y[:1500], epochs=30, optimizer=dnn.Adam(0.003), metrics=["accuracy"])
     # Some 0.93 are reached with any seed; without learning it would be 0.1.
     assert model.evaluate(x[1500:] / 16, y[1500:])["accuracy"] > 0.9
+
+
+# ---- prelu and residual ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_prelu_learns_a_slope_for_each_unit(inside: bool) -> None:
+    x = np.random.default_rng(1).normal(size=(500, 2))
+    y = np.where(x > 0, x, x * [0.7, -0.4])
+    layers = [dnn.Dense(2, "prelu")] if inside else [dnn.Dense(2), dnn.PReLU()]
+    model = dnn.Sequential([dnn.Input(2), *layers], seed=1, dtype="float64")
+    assert [w.tolist() for w in model.get_weights()[1:]] == [[0.0, 0.0], [0.25, 0.25]]
+    model.set_weights([np.eye(2), np.zeros(2), np.full(2, 0.25)])
+    model.fit(x, y, epochs=200, optimizer=dnn.SGD(0.3))
+    # The data have no noise, so they are met exactly, to what the steps leave over.
+    np.testing.assert_allclose(model.get_weights()[2], [0.7, -0.4], atol=1e-6)
+
+
+def test_frozen_slopes_stay_where_they_begin() -> None:
+    for prelu in ([dnn.Dense(4, dnn.PReLU(0.1, trainable=False))], [dnn.Dense(4, "prelu", trainable=False)]):
+        model = model_of(dnn.Input(6), *prelu, dnn.Dense(3, "softmax"))
+        before = model.get_weights()[2]
+        model.fit(X, Y, epochs=2)
+        assert np.array_equal(model.get_weights()[2], before)
+
+
+def test_an_activation_with_parameters_may_stand_among_the_layers() -> None:
+    plain = model_of(dnn.Dense(8), dnn.LeakyReLU(0.2), dnn.Dense(3, "softmax"))
+    said = model_of(dnn.Dense(8), dnn.Activation(dnn.LeakyReLU(0.2)), dnn.Dense(3, "softmax"))
+    assert plain.layers == said.layers
+
+
+def test_residual_adds_its_input() -> None:
+    inner = dnn.Dense(6, "tanh")
+    model = model_of(dnn.Input(6), dnn.Residual([inner]), dtype="float64")
+    w, b = model.get_weights()
+    np.testing.assert_allclose(model.predict(X), X + np.tanh(X @ w + b), rtol=1e-12)
+    inside, whole = model.forward(X)
+    np.testing.assert_allclose(whole.a, X + inside.a, rtol=1e-15)
+
+
+def test_residuals_nest_and_chain_as_their_formulas_do() -> None:
+    block = dnn.Residual([dnn.Residual([dnn.Dense(6, "tanh")]), dnn.Dense(6)])
+    model = model_of(dnn.Input(6), block, block, dnn.Dense(2), dtype="float64")
+    arrays = iter(model.get_weights())
+
+    def dense(x: NDArray[Any]) -> NDArray[Any]:
+        return x @ next(arrays) + next(arrays)
+
+    a = X
+    for _ in range(2):
+        inner = a + np.tanh(dense(a))
+        a = a + dense(inner)
+    np.testing.assert_allclose(model.predict(X), dense(a), rtol=1e-11)
+
+
+def test_an_activation_at_the_start_of_a_residual_does_not_reach_past_it() -> None:
+    # x goes around it as it was.
+    model = model_of(
+        dnn.Input(6), dnn.Dense(6), dnn.Residual([dnn.Activation("relu"), dnn.Dense(6)]), dtype="float64"
+    )
+    w1, b1, w2, b2 = model.get_weights()
+    z = X @ w1 + b1
+    np.testing.assert_allclose(model.predict(X), z + np.maximum(z, 0) @ w2 + b2, rtol=1e-11, atol=1e-14)
+
+
+def test_layers_have_names_by_their_place() -> None:
+    model = model_of(dnn.Input(6), dnn.Residual([dnn.Dense(6, "prelu")]), dnn.Dense(2))
+    assert str(model.summary()).splitlines()[2:-2] == [
+        "Input       (rows, 6)                          0",
+        "Dense 1.1   (rows, 6)     prelu               48  yes",
+        "Residual 1  (rows, 6)                          0",
+        "Dense 2     (rows, 2)     identity            14  yes",
+    ]
+    weights = model.get_weights()
+    weights[2][0] = np.nan
+    with pytest.raises(ValueError, match=r"weights\[2\] \(slope of layer 1\.1\)"):
+        model.set_weights(weights)
+
+
+def test_everything_makes_a_round_trip_through_files_and_pickles(tmp_path: Path) -> None:
+    import copy
+    import pickle
+
+    model = noisy()
+    model.fit(X, Y, epochs=1, optimizer=dnn.Adam(0.01))
+    model.save(tmp_path / "model.dnn")
+    for again in (dnn.load(tmp_path / "model.dnn"), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert str(again.summary()) == str(model.summary())
+        assert np.array_equal(again.predict(X), model.predict(X))
+        assert again.train_on_batch(X, Y) == copy.deepcopy(model).train_on_batch(X, Y)
+        assert again.n_parameters == model.n_parameters
+
+
+def test_very_deep_networks_learn_with_residuals_and_not_without() -> None:
+    x = np.random.default_rng(0).normal(size=(400, 8))
+    y = np.tanh(x[:, :1] * x[:, 1:2])
+
+    def loss(block: Any) -> float:
+        model = model_of(dnn.Dense(16, "tanh"), *([block] * 30), dnn.Dense(1))
+        model.fit(x, y, epochs=40, optimizer=dnn.Adam(0.002))
+        return model.evaluate(x, y)["loss"]
+
+    plain = dnn.Dense(16, "sigmoid")
+    # A sigmoid gives back at most a quarter of what comes: 30 layers leave nothing, and the mean is learned.
+    assert loss(plain) > 0.9 * y.var()
+    assert loss(dnn.Residual([plain])) < 0.5 * y.var()

@@ -4,13 +4,13 @@
 >>> model = dnn.Sequential([dnn.Dense(16, "relu"), dnn.Dense(3, "softmax")])
 """
 
-from dnn._activations import CELU, ELU, LeakyReLU
+from dnn._activations import CELU, ELU, LeakyReLU, PReLU
 from dnn._callbacks import Callback, EarlyStopping, LambdaCallback
 from dnn._checkpoint import ModelCheckpoint
 from dnn._core import version as __version__
 from dnn._history import DivergenceWarning, History
 from dnn._initializers import Constant, Normal, Orthogonal, TruncatedNormal, Uniform
-from dnn._layers import Activation, Dense, Input
+from dnn._layers import Activation, Dense, Input, Residual
 from dnn._loggers import CSVLogger, ProgressBar, TensorBoard
 from dnn._losses import (
     MAE,
@@ -34,7 +34,7 @@ from dnn._losses import (
     Tweedie,
 )
 from dnn._model import Sequential, load
-from dnn._noise import Dropout
+from dnn._noise import AlphaDropout, Dropout, GaussianNoise
 from dnn._optimizers import LBFGS, SGD, Adam
 from dnn._rate_callbacks import LearningRateScheduler, ReduceLROnPlateau
 from dnn._threads import get_num_threads, set_num_threads
@@ -51,6 +51,7 @@ __all__ = [
     "SSE",
     "Activation",
     "Adam",
+    "AlphaDropout",
     "BinaryCrossEntropy",
     "CSVLogger",
     "Callback",
@@ -63,6 +64,7 @@ __all__ = [
     "Focal",
     "Gamma",
     "GaussianNLL",
+    "GaussianNoise",
     "HalfMSE",
     "Hinge",
     "History",
@@ -76,10 +78,12 @@ __all__ = [
     "ModelCheckpoint",
     "Normal",
     "Orthogonal",
+    "PReLU",
     "Poisson",
     "ProgressBar",
     "Quantile",
     "ReduceLROnPlateau",
+    "Residual",
     "Sequential",
     "SquaredHinge",
     "TensorBoard",

@@ -35,6 +35,7 @@ NAMES = (
 # scikit-learn's and Keras's spellings where they are others.
 ALIASES = {"linear": "identity", "logistic": "sigmoid", "swish": "silu", "hard_silu": "hard_swish"}
 _HINTS = {
+    "parametric_relu": "write 'prelu'",
     "hardsigmoid": "write 'hard_sigmoid'",
     "hardswish": "write 'hard_swish'",
     "exp": "write 'exponential'",
@@ -138,7 +139,51 @@ class CELU(Activation):
         _checks.number(self.alpha, "alpha", at_least=1e-6, at_most=1e6)
 
 
-WITH_PARAMETERS: dict[str, type[Activation]] = {"leaky_relu": LeakyReLU, "elu": ELU, "celu": CELU}
+@dataclass(frozen=True)
+class PReLU(Activation):
+    """Rectifier that learns its slopes on the negative side: a = z for z > 0, slope_j * z otherwise.
+
+    Each unit j has a slope of its own. The source is He et al., Delving deep into rectifiers, 2015; the first
+    slope is theirs and PyTorch's (Keras begins with 0). The slopes are weights: `get_weights` has them behind
+    those of the layer, and penalties leave them alone. At z = 0 the derivative is the slope.
+
+    Parameters
+    ----------
+    slope : float, default 0.25
+        Where all slopes begin.
+    trainable : bool, default True
+        False keeps them there.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `slope` is not a finite number, or `trainable` no bool.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> model = dnn.Sequential([dnn.Input(2), dnn.Dense(3, "prelu"), dnn.Dense(1)])
+    >>> [array.shape for array in model.get_weights()]
+    [(2, 3), (3,), (3,), (3, 1), (1,)]
+    """
+
+    name: ClassVar[str] = "prelu"
+    slope: float = 0.25
+    trainable: bool = True
+
+    def __post_init__(self) -> None:
+        _checks.number(self.slope, "slope")
+        _checks.boolean(self.trainable, "trainable")
+
+
+WITH_PARAMETERS: dict[str, type[Activation]] = {
+    "prelu": PReLU,
+    "leaky_relu": LeakyReLU,
+    "elu": ELU,
+    "celu": CELU,
+}
+# Its slopes are parameters, so it is no function alone.
+LEARNED = ("prelu",)
 
 
 def resolve(activation: object) -> str | Activation:
@@ -153,8 +198,8 @@ def resolve(activation: object) -> str | Activation:
         )
     if not isinstance(activation, str):
         raise TypeError(
-            "activation must be a name or one of LeakyReLU(...), ELU(...), CELU(...), got "
-            f"{_checks.shown(activation)}; names: {', '.join(NAMES)}"
+            "activation must be a name or one of LeakyReLU(...), ELU(...), CELU(...), PReLU(...), got "
+            f"{_checks.shown(activation)}; names: {', '.join((*NAMES, *LEARNED))}"
         )
     if activation.lower() in STEPS:
         raise ValueError(
@@ -162,7 +207,7 @@ def resolve(activation: object) -> str | Activation:
             "gradient descent learns nothing; use 'sigmoid' (a smooth step from 0 to 1), 'tanh' (from -1 "
             "to 1) or 'relu'"
         )
-    name = _checks.name_in(activation, "activation", NAMES, ALIASES, _HINTS)
+    name = _checks.name_in(activation, "activation", (*NAMES, *LEARNED), ALIASES, _HINTS)
     return WITH_PARAMETERS[name]() if name in WITH_PARAMETERS else name
 
 

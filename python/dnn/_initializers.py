@@ -36,6 +36,7 @@ _RELU_FAMILY = (
     "relu",
     "relu6",
     "leaky_relu",
+    "prelu",
     "elu",
     "celu",
     "gelu",

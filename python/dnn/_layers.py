@@ -137,8 +137,9 @@ class Dense(Layer):
         return int(self.units)
 
     def arrays(self, n_in: int) -> list[tuple[str, tuple[int, ...]]]:
-        weights, bias = ("weights", (n_in, int(self.units))), ("bias", (int(self.units),))
-        return [weights, bias] if self.use_bias else [weights]
+        units = (int(self.units),)
+        bias = [("bias", units)] if self.use_bias else []
+        return [("weights", (n_in, *units)), *bias, *_slopes(self.output, *units)]
 
     @property
     def output(self) -> str:
@@ -149,7 +150,8 @@ class Dense(Layer):
 class Activation(Layer):
     """An activation as a layer of its own: a = f(x), element by element; softmax by rows.
 
-    Directly behind a `Dense` without an activation it is computed together with it, at no cost.
+    Directly behind a `Dense` without an activation it is computed together with it, at no cost. An activation
+    with parameters, such as `LeakyReLU(0.2)`, may stand among the layers as it is.
 
     Parameters
     ----------
@@ -172,6 +174,9 @@ class Activation(Layer):
     kind: ClassVar[str] = "activation"
     activation: str | Curve
 
+    def arrays(self, n_in: int) -> list[tuple[str, tuple[int, ...]]]:
+        return _slopes(self.output, n_in)
+
     def __post_init__(self) -> None:
         if self.activation is None:
             raise TypeError("activation must be a name such as 'relu', got None")
@@ -182,6 +187,64 @@ class Activation(Layer):
         return _activations.name_of(self.activation)
 
 
+def _slopes(activation: str, units: int) -> list[tuple[str, tuple[int, ...]]]:
+    return [("slope", (units,))] if activation == "prelu" else []
+
+
+# More would only be written by a program that has lost its way.
+MAX_DEPTH = 20
+
+
+@dataclass(frozen=True)
+class Residual(Layer):
+    """Layers, and a connection past them: y = x + f(x), with f the layers.
+
+    f has to come out as wide as x. Gradients reach the layers below through the connection unchanged, which
+    is what keeps very deep networks trainable. The source is He et al., Deep residual learning for image
+    recognition, 2016.
+
+    Parameters
+    ----------
+    layers : list of layers
+        f, first to last, at least one; `Residual` may stand within `Residual`. An activation behind the sum
+        is an `Activation` behind the `Residual`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If these are no layers, or there are none, or more than 20 stand within each other.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> block = dnn.Residual([dnn.Dense(16, "relu"), dnn.Dense(16)])
+    >>> model = dnn.Sequential([dnn.Dense(16, "relu"), block, block, dnn.Dense(1)])
+    """
+
+    kind: ClassVar[str] = "residual"
+    layers: Sequence[Layer]
+
+    def __post_init__(self) -> None:
+        given = _checks.sequence(self.layers, "layers", "Residual([Dense(16, 'relu'), Dense(16)])")
+        if not given:
+            raise ValueError("layers of Residual is empty; give at least one layer")
+        layers = tuple(_layer(layer, f"layer {at} of Residual") for at, layer in enumerate(given, 1))
+        object.__setattr__(self, "layers", layers)
+        if self.depth > MAX_DEPTH:
+            raise ValueError(f"Residual within Residual more than {MAX_DEPTH} deep")
+
+    @property
+    def depth(self) -> int:
+        """How many stand within each other."""
+        return 1 + max((layer.depth for layer in self.layers if isinstance(layer, Residual)), default=0)
+
+    def width(self, n_in: int | None) -> int | None:
+        width = n_in
+        for layer in self.layers:
+            width = layer.width(width)
+        return width if n_in is None else n_in
+
+
 class Placed(NamedTuple):
     """A layer at its place in a network: what messages call it, and how many inputs it has, if known."""
 
@@ -190,11 +253,23 @@ class Placed(NamedTuple):
     n_in: int | None
 
 
-def placed(layers: Sequence[Layer], n_inputs: int | None) -> list[Placed]:
-    """The layers with their names and widths, in the order in which x goes through them."""
+def placed(layers: Sequence[Layer], n_inputs: int | None, within: str = "") -> list[Placed]:
+    """The layers with their names and widths, in the order in which x goes through them.
+
+    What is within a layer comes before it. ValueError where a residual connection does not fit.
+    """
     found, width = [], n_inputs
     for position, layer in enumerate(layers, 1):
-        found.append(Placed(str(position), layer, width))
+        name = f"{within}{position}"
+        if isinstance(layer, Residual):
+            found += placed(layer.layers, width, f"{name}.")
+            result = found[-1].layer.width(found[-1].n_in)
+            if width is not None and result != width:
+                raise ValueError(
+                    f"layer {name} adds its input, which is {width} wide, to what its layers make of it, "
+                    f"which is {result} wide; give the last of them {width} units"
+                )
+        found.append(Placed(name, layer, width))
         width = layer.width(width)
     return found
 
@@ -215,28 +290,27 @@ def checked(layers: Any) -> tuple[int | None, tuple[Layer, ...]]:
     n_inputs = None
     if given and isinstance(given[0], Input):
         n_inputs = int(given.pop(0).n)
-    for position, layer in enumerate(given, 1):
-        _check_layer(layer, position)
-    if not any(isinstance(layer, Dense) for layer in given):
+    network = tuple(_layer(layer, f"layer {position}") for position, layer in enumerate(given, 1))
+    everything = placed(network, n_inputs)
+    if not any(isinstance(place.layer, Dense) for place in everything):
         raise ValueError("layers has no Dense layer; give at least one, for example [Dense(1)]")
-    everything = placed(given, n_inputs)
     for place in everything:
         if place.layer.output == "softmax":
             _check_softmax(place, is_last=place is everything[-1])
-    return n_inputs, tuple(given)
+    return n_inputs, network
 
 
-def _check_layer(layer: Any, position: int) -> None:
+def _layer(layer: Any, title: str) -> Layer:
+    """`layer`, or the activation that it is as a layer."""
+    if isinstance(layer, _activations.Activation):
+        return Activation(layer)
     if isinstance(layer, Input):
-        raise ValueError(f"layer {position} is an Input; an Input stands in front of all other layers")
-    if isinstance(layer, type) and issubclass(layer, (Layer, Input)):
-        raise TypeError(
-            f"layer {position} is the class {layer.__name__}; make one of it: {layer.__name__}(...)"
-        )
+        raise ValueError(f"{title} is an Input; an Input stands in front of all other layers")
+    if isinstance(layer, type) and issubclass(layer, (Layer, Input, _activations.Activation)):
+        raise TypeError(f"{title} is the class {layer.__name__}; make one of it: {layer.__name__}(...)")
     if not isinstance(layer, Layer):
-        raise TypeError(
-            f"layer {position} must be a layer such as Dense(16, 'relu'), got {_checks.shown(layer)}"
-        )
+        raise TypeError(f"{title} must be a layer such as Dense(16, 'relu'), got {_checks.shown(layer)}")
+    return layer
 
 
 def _check_softmax(place: Placed, *, is_last: bool) -> None:

@@ -16,9 +16,9 @@ import numpy as np
 
 from dnn import _activations, _initializers, _losses, _optimizers, _preparation
 from dnn._initializers import Array
-from dnn._layers import Activation, Dense, Layer
+from dnn._layers import Activation, Dense, Layer, Residual
 from dnn._losses import Loss
-from dnn._noise import Dropout
+from dnn._noise import AlphaDropout, Dropout, GaussianNoise
 from dnn._optimizers import Optimizer
 from dnn._preparation import Preparation, Scaling
 
@@ -26,7 +26,7 @@ from dnn._preparation import Preparation, Scaling
 FORMAT = 2
 
 # Layers whose fields are all there is to say.
-_PLAIN: dict[str, type[Layer]] = {cls.kind: cls for cls in (Dropout,)}
+_PLAIN: dict[str, type[Layer]] = {cls.kind: cls for cls in (Dropout, AlphaDropout, GaussianNoise)}
 
 
 def network(layers: Sequence[Layer], *, seed: int, dtype: str, precision: str, isa: str | None) -> str:
@@ -143,6 +143,8 @@ def _layer(layer: Layer, above: Layer | None) -> dict[str, Any]:
         return {"kind": layer.kind, **_dense(layer, above)}
     if isinstance(layer, Activation):
         return {"kind": layer.kind, "activation": _named(_activations.resolve(layer.activation))}
+    if isinstance(layer, Residual):
+        return {"kind": layer.kind, "layers": _network_layers(layer.layers)}
     return {"kind": layer.kind, **_fields(layer)}
 
 
@@ -195,6 +197,8 @@ def _read_layer(wire: Mapping[str, Any]) -> Layer:
     kind = said.pop("kind")
     if kind in _PLAIN:
         return _PLAIN[kind](**said)
+    if kind == Residual.kind:
+        return Residual([_read_layer(layer) for layer in said["layers"]])
     activation = _read_or_name(said.pop("activation"), _activations.WITH_PARAMETERS)
     if kind == Activation.kind:
         return Activation(activation, **said)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from dnn import _layers, _weights
+from dnn import _activations, _layers
 from dnn._layers import Activation, Dense
 
 if TYPE_CHECKING:
@@ -29,12 +30,16 @@ class Summary:
 
     def _add(self, place: Placed) -> None:
         layer, width = place.layer, place.layer.width(place.n_in)
-        arrays = _weights.slots([layer], place.n_in or 1)
+        arrays = layer.arrays(place.n_in or 1)
         is_known = place.n_in is not None or not arrays
-        count = sum(slot.size for slot in arrays)
+        count = sum(math.prod(shape) for _, shape in arrays)
         trained, learns = "", 0
         if arrays:
             trained, learns = ("yes", count) if getattr(layer, "trainable", True) else ("no", 0)
+        if isinstance(layer, Activation) and not getattr(
+            _activations.resolve(layer.activation), "trainable", True
+        ):
+            trained, learns = "no", 0
         if trained == "yes" and isinstance(layer, Dense) and layer.use_bias and not layer.trainable_bias:
             trained, learns = "weights", count - int(layer.units)
         self.rows.append(

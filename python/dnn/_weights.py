@@ -40,7 +40,7 @@ class Slot(NamedTuple):
 
 
 def slots(layers: Sequence[Layer], n_inputs: int) -> list[Slot]:
-    """The arrays of a network in order: W (n_in, units) and, with a bias, b (units,) of each layer."""
+    """The arrays of a network in order: those of each layer, W (n_in, units) before b (units,)."""
     return [
         Slot(name, layer, kind, shape)
         for name, layer, n_in in _layers.placed(layers, n_inputs)
@@ -54,7 +54,7 @@ def initial(
     """The arrays `drawn` by the extension, with those in place that users gave as initializers."""
     arrays = list(drawn)
     for at, slot in enumerate(slots(layers, n_inputs)):
-        argument = "weight_initializer" if slot.kind == "weights" else "bias_initializer"
+        argument = {"weights": "weight_initializer", "bias": "bias_initializer"}.get(slot.kind, "")
         given = getattr(slot.layer, argument, None)
         if isinstance(given, Array):
             arrays[at] = _arrays.exact(given.values, f"{argument} of layer {slot.name}", slot.shape, dtype)
@@ -83,8 +83,12 @@ def checked(given: Any, layers: Sequence[Layer], n_inputs: int | None, dtype: st
         titles = ", ".join(slot.title for slot in expected[:4]) + (", ..." if len(expected) > 4 else "")
         raise ValueError(f"weights has {len(arrays)} arrays, but the network has {len(expected)}: {titles}")
     if n_inputs is None:
-        first = _arrays.table(arrays[0], "weights[0] (weights of layer 1)")
-        expected = slots(layers, first.shape[0])
+        # The first array is as long as x is wide, whatever it is.
+        title = f"weights[0] ({expected[0].title})"
+        first = _arrays.numeric(arrays[0], title)
+        if first.ndim != len(expected[0].shape):
+            first = _arrays.table(arrays[0], title)
+        expected = slots(layers, len(first))
     return [
         _arrays.exact(array, f"weights[{at}] ({slot.title})", slot.shape, dtype)
         for at, (array, slot) in enumerate(zip(arrays, expected, strict=True))

@@ -7,7 +7,7 @@ use crate::forward::{Mode, copy, draw};
 use crate::params::Params;
 use crate::plan::{Kind, Layer, Place, Plan};
 use crate::workspace::{Workspace, view, view_mut};
-use dnn_kernels::{Activation, Below, Real, Team, View, ViewMut};
+use dnn_kernels::{Activation, Below, Buffer, Real, Team, View, ViewMut};
 
 /// Walks the layers from the last to the first; `seen(place, delta)` is shown dL/dz of each layer, and dL/dx where the
 /// workspace has room for it.
@@ -35,6 +35,9 @@ pub fn backward<T: Real>(
             None => x,
             Some(below) => view(&work.a[below], x.rows, &plan.layers[below]),
         };
+        if let Kind::Add { slot, .. } = layer.kind {
+            copy(plan, team, delta, view_mut(&mut work.skips[slot], x.rows, layer));
+        }
         let finite = parameters(plan, team, layer, input, delta, accumulate, gradient);
         if !finite && not_finite.is_none() {
             not_finite = Some(index);
@@ -45,7 +48,8 @@ pub fn backward<T: Real>(
         }
         let Some(below) = index.checked_sub(1) else {
             let mut dx = ViewMut::new(&mut work.dx, x.rows, plan.n_inputs, dnn_kernels::row_stride::<T>(plan.n_inputs));
-            to_input(plan, team, params, mode, layer, delta, None, &mut dx);
+            to_input(plan, team, params, mode, layer, input, delta, None, &mut dx);
+            add_skips(plan, team, &work.skips, &plan.input_skips, &mut dx);
             seen(Place::Input, dx.as_view());
             break;
         };
@@ -55,7 +59,10 @@ pub fn backward<T: Real>(
         let (a, z) = (view(&work.a[below], x.rows, lower), view(z, x.rows, lower));
         let activation = lower.activation();
         let mut next = view_mut(next, x.rows, lower);
-        let done = to_input(plan, team, params, mode, layer, delta, Some(Below { activation, a, z }), &mut next);
+        // f'(z) belongs to the sum of all that comes back to its place.
+        let fused = lower.skips.is_empty().then_some(Below { activation, a, z });
+        let done = to_input(plan, team, params, mode, layer, input, delta, fused, &mut next);
+        add_skips(plan, team, &work.skips, &lower.skips, &mut next);
         if !done && activation != Activation::Identity {
             dnn_kernels::multiply_slope_rows(plan.isa, team, activation, next, a, z);
         }
@@ -85,7 +92,11 @@ fn parameters<T: Real>(
                 finite &= dnn_kernels::column_sums(plan.isa, team, delta, accumulate, &mut gradient[layer.bias()]);
             }
         }
-        Kind::Activation | Kind::Noise { .. } => {}
+        Kind::Prelu if layer.trainable_weights => {
+            let slopes = &mut gradient[layer.weights()];
+            finite &= dnn_kernels::prelu_slope_gradient(plan.isa, team, delta, input, accumulate, slopes);
+        }
+        Kind::Prelu | Kind::Activation | Kind::Noise { .. } | Kind::Add { .. } => {}
     }
     finite
 }
@@ -99,6 +110,7 @@ fn to_input<T: Real>(
     params: &Params<T>,
     mode: Mode,
     layer: &Layer,
+    input: View<T>,
     delta: View<T>,
     below: Option<Below<T>>,
     out: &mut ViewMut<T>,
@@ -107,13 +119,27 @@ fn to_input<T: Real>(
     match layer.kind {
         Kind::Dense => {
             dnn_kernels::input_gradient(plan.isa, team, delta, params.weights(layer), below, out);
-            return true;
+            return below.is_some();
         }
-        Kind::Activation => copy(plan, team, delta, out),
+        Kind::Prelu => {
+            dnn_kernels::prelu_gradient(plan.isa, team, delta, input, &params[layer.weights()], out);
+        }
+        // What goes past the layers within a residual connection is added where it began.
+        Kind::Activation | Kind::Add { .. } => copy(plan, team, delta, out),
         Kind::Noise { noise, key } => match draw(key, mode) {
             Some(draw) => dnn_kernels::noise_gradient(plan.isa, team, noise, draw, delta, out),
             None => copy(plan, team, delta, out),
         },
     }
     false
+}
+
+/// Adds what comes back through the residual connections that begin at a place.
+fn add_skips<T: Real>(plan: &Plan, team: &Team, waiting: &[Buffer<T>], slots: &[usize], to: &mut ViewMut<T>) {
+    for &slot in slots {
+        let (rows, columns, stride) = (to.rows, to.columns, to.stride);
+        let skip = View::new(&waiting[slot], rows, columns, stride);
+        let to = ViewMut::new(to.data, rows, columns, stride);
+        dnn_kernels::add_rows_in_place(plan.isa, team, to, skip);
+    }
 }

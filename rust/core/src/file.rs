@@ -175,11 +175,12 @@ fn memories<T: Real>(optimizer: &mut Optimizer<T>) -> [(&'static str, &mut Optio
 fn names(plan: &Plan, prefix: &str) -> Vec<String> {
     let mut names = Vec::new();
     for layer in &plan.layers {
+        let (weights, bias) = layer.array_names();
         if !layer.weights().is_empty() {
-            names.push(format!("{prefix}layer{}.weights", layer.name));
+            names.push(format!("{prefix}layer{}.{weights}", layer.name));
         }
         if layer.use_bias {
-            names.push(format!("{prefix}layer{}.bias", layer.name));
+            names.push(format!("{prefix}layer{}.{bias}", layer.name));
         }
     }
     names

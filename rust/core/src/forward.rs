@@ -4,7 +4,7 @@
 //! It never changes a parameter, nor anything else of a model.
 
 use crate::params::Params;
-use crate::plan::{Kind, Layer, Output, Plan};
+use crate::plan::{Kind, Layer, Output, Place, Plan};
 use crate::workspace::{Workspace, view, view_mut};
 use dnn_kernels::{Activation, Draw, Real, Team, View, ViewMut};
 
@@ -53,6 +53,17 @@ pub fn forward<T: Real>(
         match layer.kind {
             Kind::Dense => dense(plan, team, params, layer, input, linear, z, a),
             Kind::Activation => activate(plan, team, layer, input, linear, z, view_mut(a, x.rows, layer)),
+            Kind::Prelu => {
+                let a = view_mut(a, x.rows, layer);
+                dnn_kernels::prelu(plan.isa, team, input, &params[layer.weights()], a);
+            }
+            Kind::Add { from, .. } => {
+                let skipped = match from {
+                    Place::Input => x,
+                    Place::Layer(from) => view(&done[from], x.rows, &plan.layers[from]),
+                };
+                dnn_kernels::add_rows(plan.isa, team, input, skipped, view_mut(a, x.rows, layer));
+            }
             Kind::Noise { noise, key } => match draw(key, mode) {
                 Some(draw) => dnn_kernels::add_noise(plan.isa, team, noise, draw, input, view_mut(a, x.rows, layer)),
                 None => copy(plan, team, input, view_mut(a, x.rows, layer)),

@@ -35,9 +35,13 @@ pub fn trace<T: Real>(model: &Model<T>, x: &Rows<T>, threads: usize) -> Result<V
     let data: Vec<T> = (0..rows).flat_map(|i| x.row(i).iter().copied()).collect();
     let x = View::new(&data, rows, columns, columns);
     forward(plan, &Team::of(threads), &model.params, Mode::Inference, x, Last::Activated, &mut work);
-    let mut shown = Vec::new();
+    let mut shown: Vec<Activations<T>> = Vec::new();
     for (layer, (z, a)) in plan.layers.iter().zip(work.z.iter().zip(&work.a)) {
         let a = to_array(view(a, rows, layer));
+        if let (Shown::WithBelow, Some(below)) = (layer.shown, shown.last_mut()) {
+            below.a = a;
+            continue;
+        }
         let z = if z.is_empty() { a.clone() } else { to_array(view(z, rows, layer)) };
         if layer.shown == Shown::Twice {
             shown.push(Activations { z: z.clone(), a: z.clone() });
@@ -64,7 +68,7 @@ pub struct Gradients<T: Real> {
 fn unfrozen(plan: &Plan) -> Plan {
     let mut plan = plan.clone();
     for layer in &mut plan.layers {
-        (layer.trainable_weights, layer.trainable_bias) = (true, layer.use_bias);
+        (layer.trainable_weights, layer.trainable_bias) = (layer.weight_rows > 0, layer.use_bias);
     }
     plan
 }
@@ -98,7 +102,7 @@ pub fn gradients<T: Real>(
     match step.loss_and_gradient(plan, &team, &model.params, number, data, &rows, None, || true, Some(&mut keep)) {
         Outcome::Done { loss, weight, penalty } => {
             let mut shown = Vec::new();
-            for (layer, delta) in plan.layers.iter().zip(deltas) {
+            for (layer, delta) in plan.layers.iter().zip(deltas).filter(|(layer, _)| layer.shown != Shown::WithBelow) {
                 if layer.shown == Shown::Twice {
                     shown.push(delta.clone());
                 }

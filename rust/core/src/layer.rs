@@ -30,6 +30,15 @@ pub enum Kind {
         /// Of its stream of random numbers.
         key: u64,
     },
+    /// z = x where x is above 0, else slope x with the slopes as its weights
+    Prelu,
+    /// z = x + what came out at another place, which is as wide: the end of a residual connection
+    Add {
+        /// Where the connection begins.
+        from: Place,
+        /// Which buffer its delta waits in on the way back: that of its depth.
+        slot: usize,
+    },
 }
 
 /// A place on the way through the network, where numbers come out.
@@ -46,6 +55,8 @@ pub enum Place {
 pub enum Shown {
     /// One.
     Once,
+    /// None of its own: its outputs are those of the layer below, of which it is a part.
+    WithBelow,
     /// Two: a dense layer that has taken over the activation of the layer above it, which was a layer of its own.
     Twice,
 }
@@ -55,7 +66,7 @@ pub enum Shown {
 pub struct Layer {
     /// What it does.
     pub kind: Kind,
-    /// What messages and files call it: `2`.
+    /// What messages and files call it: `2`, or `2.1` within layer 2.
     pub name: Arc<str>,
     /// Which of the layers that were asked for it is, from 0: the index of its streams of random numbers.
     pub number: u64,
@@ -67,7 +78,7 @@ pub struct Layer {
     pub n_out: usize,
     /// What is applied to z.
     pub output: Output,
-    /// Rows of weights: `n_in` of a dense layer, 0 of a layer without parameters.
+    /// Rows of weights: `n_in` of a dense layer, 1 where there is a number for each output, 0 without parameters.
     pub weight_rows: usize,
     /// Whether there is a bias row.
     pub use_bias: bool,
@@ -87,6 +98,8 @@ pub struct Layer {
     pub weight_initializer: Initializer,
     /// How the bias is drawn.
     pub bias_initializer: Initializer,
+    /// The slots of the residual connections that begin behind it.
+    pub skips: Vec<usize>,
 }
 
 impl Layer {
@@ -99,6 +112,14 @@ impl Layer {
     pub fn bias(&self) -> Range<usize> {
         let start = self.weights().end;
         start..start + if self.use_bias { self.stride } else { 0 }
+    }
+
+    /// What messages and files call the weights and the bias.
+    pub fn array_names(&self) -> (&'static str, &'static str) {
+        match self.kind {
+            Kind::Prelu => ("slope", ""),
+            _ => ("weights", "bias"),
+        }
     }
 
     /// Number of weights and biases.

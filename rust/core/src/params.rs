@@ -6,7 +6,7 @@
 use crate::error::Error;
 use crate::plan::{Layer, Plan};
 use dnn_kernels::{Buffer, Real, View};
-use ndarray::{Array1, Array2, ArrayD, ArrayViewD};
+use ndarray::{Array1, ArrayD, ArrayViewD, Dimension};
 use std::ops::{Deref, DerefMut};
 
 /// Numbers in the layout of a network's parameters.
@@ -51,8 +51,11 @@ impl<T: Real> Params<T> {
     pub fn to_arrays(&self, plan: &Plan) -> Vec<ArrayD<T>> {
         let mut arrays = Vec::new();
         for layer in plan.layers.iter().filter(|layer| layer.n_parameters() > 0) {
-            let w = self.weights(layer);
-            arrays.push(Array2::from_shape_fn((layer.n_in, layer.n_out), |(i, j)| w.row(i)[j]).into_dyn());
+            let w = &self.0[layer.weights()];
+            arrays.push(ArrayD::from_shape_fn(shape_of_weights(layer), |at| match at.ndim() {
+                1 => w[at[0]],
+                _ => w[at[0] * layer.stride + at[1]],
+            }));
             if let Some(bias) = self.bias(layer) {
                 arrays.push(Array1::from_iter(bias[..layer.n_out].iter().copied()).into_dyn());
             }
@@ -76,9 +79,10 @@ impl<T: Real> Params<T> {
             return Err(Error::Invalid(format!("the network has {need} arrays of weights and biases, got {got}")));
         }
         for (array, &(layer, bias)) in arrays.iter().zip(&expected) {
-            let (name, number) = (if bias { "bias" } else { "weights" }, &layer.name);
-            let need: &[usize] = if bias { &[layer.n_out] } else { &[layer.n_in, layer.n_out] };
-            if array.shape() != need {
+            let (names, number) = (layer.array_names(), &layer.name);
+            let name = if bias { names.1 } else { names.0 };
+            let need = if bias { vec![layer.n_out] } else { shape_of_weights(layer) };
+            if array.shape() != &need[..] {
                 let got = array.shape();
                 return Err(Error::Invalid(format!(
                     "{name} of layer {number} must have the shape {need:?}, got {got:?}"
@@ -95,7 +99,7 @@ impl<T: Real> Params<T> {
         for (array, &(layer, bias)) in arrays.iter().zip(&expected) {
             let range = if bias { layer.bias() } else { layer.weights() };
             let rows = array
-                .to_shape((if bias { 1 } else { layer.n_in }, layer.n_out))
+                .to_shape((if bias { 1 } else { layer.weight_rows }, layer.n_out))
                 .map_err(|error| Error::invalid(error.to_string()))?;
             for (to, from) in self.0[range].chunks_exact_mut(layer.stride).zip(rows.rows()) {
                 for (to, &from) in to.iter_mut().zip(from) {
@@ -105,6 +109,11 @@ impl<T: Real> Params<T> {
         }
         Ok(())
     }
+}
+
+/// A table for a dense layer, else a number for each output.
+fn shape_of_weights(layer: &Layer) -> Vec<usize> {
+    if layer.is_dense() { vec![layer.n_in, layer.n_out] } else { vec![layer.n_out] }
 }
 
 impl<T: Real> Deref for Params<T> {

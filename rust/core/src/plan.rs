@@ -19,6 +19,8 @@ const TINY_WIDTH: usize = 32;
 pub struct Plan {
     /// In the order in which x goes through them.
     pub layers: Vec<Layer>,
+    /// The slots of the residual connections that begin at x.
+    pub input_skips: Vec<usize>,
     /// Columns of x.
     pub n_inputs: usize,
     /// Length of the parameter buffer, padding included.
@@ -47,10 +49,9 @@ impl Plan {
             None => Isa::preferred(),
         };
         let isa = isa.map_err(|error| Error::invalid(error.to_string()))?;
-        let mut list =
-            List { layers: Vec::with_capacity(spec.layers.len()), width: n_inputs, end: 0, number: 0, seed: spec.seed };
-        list.add_all::<T>(&spec.layers)?;
-        let List { layers, end, .. } = list;
+        let mut list = List::new(n_inputs, spec.seed);
+        list.add_all::<T>(&spec.layers, "")?;
+        let List { layers, input_skips, end, .. } = list;
         let Some(last) = layers.last() else {
             return Err(Error::invalid("the network needs at least one layer, got none"));
         };
@@ -62,7 +63,7 @@ impl Plan {
         }
         let loss = spec.loss.as_ref().map(|loss| Loss::new(loss, last)).transpose()?;
         let trainable = trainable_ranges(&layers);
-        Ok(Plan { layers, n_inputs, len: end, loss, isa, seed: spec.seed, trainable })
+        Ok(Plan { layers, input_skips, n_inputs, len: end, loss, isa, seed: spec.seed, trainable })
     }
 
     /// Columns of the output.
@@ -119,6 +120,9 @@ impl Plan {
 /// The flat list of layers while it grows.
 struct List {
     layers: Vec<Layer>,
+    input_skips: Vec<usize>,
+    /// Residual connections that are open.
+    depth: usize,
     /// Outputs of the last layer.
     width: usize,
     /// Where the block of the last layer ends in the parameter buffer.
@@ -129,9 +133,15 @@ struct List {
 }
 
 impl List {
-    fn add_all<T: Real>(&mut self, specs: &[LayerSpec]) -> Result<(), Error> {
+    fn new(n_inputs: usize, seed: u64) -> List {
+        List { layers: Vec::new(), input_skips: Vec::new(), depth: 0, width: n_inputs, end: 0, number: 0, seed }
+    }
+
+    /// Adds layers; `within` is the name of the layer they are within, or empty.
+    fn add_all<T: Real>(&mut self, specs: &[LayerSpec], within: &str) -> Result<(), Error> {
         for (index, spec) in specs.iter().enumerate() {
-            let name = (index + 1).to_string();
+            let number = index + 1;
+            let name = if within.is_empty() { number.to_string() } else { format!("{within}.{number}") };
             // An activation is no layer of its own where the dense layer just below can take it over.
             let fuses = index > 0 && matches!(specs[index - 1], LayerSpec::Dense(_));
             self.add::<T>(spec, &name, fuses)?;
@@ -148,12 +158,20 @@ impl List {
                 let layer = self.dense::<T>(dense, name)?;
                 check_output(&layer)?;
                 self.push(layer);
+                if let ActivationSpec::Prelu { slope, trainable } = dense.activation {
+                    let prelu = self.prelu::<T>(slope, trainable && dense.trainable, name)?;
+                    self.push(Layer { shown: Shown::WithBelow, ..prelu });
+                }
+            }
+            LayerSpec::Activation { activation: ActivationSpec::Prelu { slope, trainable } } => {
+                let layer = self.prelu::<T>(*slope, *trainable, name)?;
+                self.push(layer);
             }
             LayerSpec::Activation { activation } => {
                 check_activation(name, *activation)?;
                 let output = output_of(*activation);
                 let layer = match self.layers.last_mut() {
-                    Some(below) if fuses && below.output == identity => {
+                    Some(below) if fuses && below.is_dense() && below.output == identity => {
                         (below.output, below.shown) = (output, Shown::Twice);
                         return check_output(below);
                     }
@@ -166,6 +184,17 @@ impl List {
                 check_rate(name, *rate)?;
                 self.noise::<T>(Noise::Dropout { rate: *rate }, name)?;
             }
+            LayerSpec::AlphaDropout { rate } => {
+                check_rate(name, *rate)?;
+                self.noise::<T>(Noise::AlphaDropout { rate: *rate }, name)?;
+            }
+            LayerSpec::GaussianNoise { std } => {
+                if !(*std >= 0.0 && std.is_finite()) {
+                    return Err(Error::Invalid(format!("layer {name}: std must be 0 or more, got {std}")));
+                }
+                self.noise::<T>(Noise::Gaussian { std: *std }, name)?;
+            }
+            LayerSpec::Residual { layers } => self.residual::<T>(layers, name)?,
         }
         Ok(())
     }
@@ -180,6 +209,52 @@ impl List {
         let layer = self.plain::<T>(Kind::Noise { noise, key }, name)?;
         self.push(layer);
         Ok(())
+    }
+
+    fn prelu<T: Real>(&self, slope: f64, trainable: bool, name: &str) -> Result<Layer, Error> {
+        if !slope.is_finite() {
+            return Err(Error::Invalid(format!("layer {name}: slope of prelu must be finite, got {slope}")));
+        }
+        let weight_initializer = Initializer::Constant { value: slope };
+        let layer = self.plain::<T>(Kind::Prelu, name)?;
+        self.placed::<T>(Layer { weight_rows: 1, trainable_weights: trainable, weight_initializer, ..layer })
+    }
+
+    /// Layers, and x added to what they make of it.
+    fn residual<T: Real>(&mut self, layers: &[LayerSpec], name: &str) -> Result<(), Error> {
+        let (width, slot) = (self.width, self.depth);
+        let from = self.layers.len().checked_sub(1).map_or(Place::Input, Place::Layer);
+        if layers.is_empty() {
+            return Err(Error::Invalid(format!("layer {name}: a residual connection needs at least one layer")));
+        }
+        match self.layers.last_mut() {
+            Some(layer) => layer.skips.push(slot),
+            None => self.input_skips.push(slot),
+        }
+        self.depth += 1;
+        self.add_all::<T>(layers, name)?;
+        self.depth -= 1;
+        if self.width != width {
+            let result = self.width;
+            return Err(Error::Invalid(format!(
+                "layer {name}: a residual connection adds its input, which is {width} wide, to what its layers make of \
+                 it, which is {result} wide; give the last of them {width} units"
+            )));
+        }
+        let layer = self.plain::<T>(Kind::Add { from, slot }, name)?;
+        self.push(layer);
+        Ok(())
+    }
+
+    /// The layer, if its block has addresses.
+    fn placed<T: Real>(&self, layer: Layer) -> Result<Layer, Error> {
+        let rows = layer.weight_rows + usize::from(layer.use_bias);
+        let end = rows.checked_mul(layer.stride).and_then(|size| self.end.checked_add(size));
+        if end.is_some_and(|end| end <= isize::MAX as usize / 16) {
+            return Ok(layer);
+        }
+        let count = rows.checked_mul(layer.n_out);
+        Err(Error::memory(format_args!("layer {} (of width {})", layer.name, layer.n_out), count, size_of::<T>()))
     }
 
     /// A layer without parameters, as wide as the one below.
@@ -206,6 +281,7 @@ impl List {
             l2: 0.0,
             weight_initializer: Initializer::Zeros,
             bias_initializer: Initializer::Zeros,
+            skips: Vec::new(),
         })
     }
 
@@ -237,6 +313,7 @@ impl List {
             l2: dense.l2,
             weight_initializer: dense.weight_initializer,
             bias_initializer: dense.bias_initializer,
+            skips: Vec::new(),
         })
     }
 }
@@ -249,7 +326,7 @@ fn checked_stride<T: Real>(n: usize) -> Option<usize> {
 fn output_of(activation: ActivationSpec) -> Output {
     Output::Pointwise(match activation {
         ActivationSpec::Softmax => return Output::Softmax,
-        ActivationSpec::Identity => Activation::Identity,
+        ActivationSpec::Identity | ActivationSpec::Prelu { .. } => Activation::Identity,
         ActivationSpec::Sigmoid => Activation::Sigmoid,
         ActivationSpec::Tanh => Activation::Tanh,
         ActivationSpec::Relu => Activation::Relu,

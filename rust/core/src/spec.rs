@@ -49,6 +49,9 @@ pub enum LayerSpec {
     Dense(DenseSpec),
     Activation { activation: ActivationSpec },
     Dropout { rate: f64 },
+    AlphaDropout { rate: f64 },
+    GaussianNoise { std: f64 },
+    Residual { layers: Vec<LayerSpec> },
 }
 
 /// A dense layer.
@@ -85,9 +88,15 @@ pub enum ActivationSpec {
     Tanh,
     Relu,
     Relu6,
-    LeakyRelu { slope: f64 },
-    Elu { alpha: f64 },
-    Celu { alpha: f64 },
+    LeakyRelu {
+        slope: f64,
+    },
+    Elu {
+        alpha: f64,
+    },
+    Celu {
+        alpha: f64,
+    },
     Selu,
     Gelu,
     GeluTanh,
@@ -99,6 +108,11 @@ pub enum ActivationSpec {
     Softplus,
     Softsign,
     Softmax,
+    /// Not a function alone: its slopes are parameters.
+    Prelu {
+        slope: f64,
+        trainable: bool,
+    },
 }
 
 /// How the first weights are drawn; `init.rs` has the formulas.

@@ -3,7 +3,7 @@
 //! In: a plan and the rows of a block. Out: room for activations, deltas and losses. Nothing grows afterwards.
 
 use crate::error::Error;
-use crate::plan::{Layer, Plan};
+use crate::plan::{Kind, Layer, Plan};
 use dnn_kernels::{Buffer, Real, View, ViewMut, row_stride};
 
 /// Room for a block of rows on its way through the network and back.
@@ -15,6 +15,8 @@ pub struct Workspace<T: Real> {
     pub z: Vec<Buffer<T>>,
     /// dL/dz of every other layer: layer l writes `delta[l % 2]` while it reads the other.
     pub delta: [Buffer<T>; 2],
+    /// dL/da of the residual connections that are passed on the way back, one for each depth.
+    pub skips: Vec<Buffer<T>>,
     /// dL/dx, (rows, n_inputs) and padded, where it is wanted; else empty.
     pub dx: Buffer<T>,
     /// The loss of each row.
@@ -34,6 +36,16 @@ impl<T: Real> Workspace<T> {
         for parity in 0..2 {
             let widest = plan.layers.iter().skip(parity).step_by(2).map(|layer| layer.stride).max();
             work.delta[parity] = room(rows, &plan.last().name, widest.unwrap_or(0))?;
+        }
+        for layer in &plan.layers {
+            if let Kind::Add { slot, .. } = layer.kind {
+                while work.skips.len() <= slot {
+                    work.skips.push(room(0, &layer.name, 0)?);
+                }
+                if work.skips[slot].len() < rows * layer.stride {
+                    work.skips[slot] = room(rows, &layer.name, layer.stride)?;
+                }
+            }
         }
         work.losses = vec![0.0; rows];
         Ok(work)
@@ -60,6 +72,7 @@ impl<T: Real> Workspace<T> {
             a: Vec::with_capacity(plan.layers.len()),
             z: Vec::with_capacity(plan.layers.len()),
             delta: [room(0, "x", 0)?, room(0, "x", 0)?],
+            skips: Vec::new(),
             dx: room(0, "x", 0)?,
             losses: Vec::new(),
         };
