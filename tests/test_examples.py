@@ -24,6 +24,7 @@ SHOWS = {
         "the bits of a training that never stopped: True",
     ],
     "custom_schedule": ["warm-up, cosine"],
+    "deep": ["sigmoid, batch normalisation", "usual today"],
     "divergence": ["DivergenceWarning", "all weights are finite: True", "rate 0.01: epochs"],
     "imbalanced": ["found", "class_weight='balanced'"],
     "initializers": ["he_normal", "diverged"],

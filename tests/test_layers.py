@@ -181,6 +181,179 @@ def test_learning_with_dropout_works() -> None:
     assert model.evaluate(x[1500:] / 16, y[1500:])["accuracy"] > 0.9
 
 
+# ---- normalisation -----------------------------------------------------------------------------------------
+
+
+def normal(x: NDArray[Any], weights: Any = None, epsilon: float = 1e-3) -> NDArray[Any]:
+    mean = np.average(x, axis=0, weights=weights)
+    variance = np.average((x - mean) ** 2, axis=0, weights=weights)
+    return (x - mean) / np.sqrt(variance + epsilon)
+
+
+def test_batch_normalization_learns_by_the_batch_and_is_used_by_what_it_has_gathered() -> None:
+    x = X * 3 + 5
+    model = identity_behind(dnn.BatchNormalization(momentum=0.8), dtype="float64")
+    np.testing.assert_allclose(learning_outputs(model, x), normal(x), rtol=1e-9, atol=1e-11)
+    # In use: with running statistics that are 0 and 1 at first.
+    np.testing.assert_allclose(model.predict(x), x / np.sqrt(1 + 1e-3), rtol=1e-12)
+    model.compile(dnn.SGD(1e-300), loss="mse")
+    for _ in range(3):
+        model.train_on_batch(x, x)
+    gamma, beta, mean, variance = model.get_weights()[:4]
+    assert gamma.tolist() == [1.0] * 6
+    assert np.abs(beta).max() < 1e-290
+    # 1 - 0.8^3 of the way from 0 and 1 to those of the batch.
+    np.testing.assert_allclose(mean, (1 - 0.8**3) * x.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(variance, 0.8**3 + (1 - 0.8**3) * x.var(0), rtol=1e-12)
+    np.testing.assert_allclose(model.predict(x), (x - mean) / np.sqrt(variance + 1e-3), rtol=1e-9)
+
+
+def test_layer_normalization_normalises_each_row_alone() -> None:
+    model = identity_behind(dnn.LayerNormalization(), dtype="float64")
+    np.testing.assert_allclose(model.predict(X), normal(X.T).T, rtol=1e-10, atol=1e-12)
+    one = model.predict(X[:1])
+    assert np.array_equal(model.predict(X)[:1], one)
+
+
+def test_looking_does_not_move_running_statistics() -> None:
+    model = identity_behind(dnn.BatchNormalization(), dtype="float64")
+    model.compile(loss="mse")
+    before = model.get_weights()
+    (
+        model.loss_and_gradients(X, X),
+        model.deltas(X, X),
+        model.forward(X),
+        model.evaluate(X, X),
+        model.predict(X),
+    )
+    model.check_gradients(X[:5], X[:5]), model.input_gradients(X, X)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_a_frozen_batch_normalization_uses_and_keeps_what_it_has_gathered() -> None:
+    model = model_of(dnn.Input(6), dnn.BatchNormalization(trainable=False), dnn.Dense(2), dtype="float64")
+    weights = model.get_weights()
+    weights[2], weights[3] = np.arange(6.0), np.arange(1.0, 7.0)
+    model.set_weights(weights)
+    model.fit(X, X[:, :2], epochs=3)
+    for before, after in zip(weights[:4], model.get_weights()[:4], strict=True):
+        assert np.array_equal(before, after)
+    loss, _ = model.loss_and_gradients(X, X[:, :2])
+    assert loss == pytest.approx(model.evaluate(X, X[:, :2])["loss"], rel=1e-12)
+
+
+def test_a_weight_of_2_is_the_row_twice_with_batch_normalization_too() -> None:
+    layers = [dnn.Dense(5), dnn.BatchNormalization(momentum=0.5), dnn.Activation("tanh"), dnn.Dense(2)]
+    weighted, repeated = (model_of(dnn.Input(6), *layers, dtype="float64") for _ in range(2))
+    x, y = X[:7], RNG.normal(size=(7, 2))
+    index = [0, 0, 1, 3, 4, 4, 4, 5, 6]
+    for model in (weighted, repeated):
+        model.compile(dnn.SGD(0.1))
+    for _ in range(5):
+        weighted.train_on_batch(x, y, sample_weight=[2, 1, 0, 1, 3, 1, 1])
+        repeated.train_on_batch(x[index], y[index])
+    for ours, other in zip(weighted.get_weights(), repeated.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, other, rtol=1e-11, atol=1e-13)  # sums in another order
+
+
+def test_statistics_are_those_of_the_whole_batch_however_large() -> None:
+    x = np.random.default_rng(2).normal(3, 2, (1500, 4))
+    model = identity_behind(dnn.BatchNormalization(momentum=0.0), width=4, dtype="float64")
+    np.testing.assert_allclose(learning_outputs(model, x), normal(x), rtol=1e-8, atol=1e-10)
+    model.fit(x, x, batch_size="full", epochs=1)
+    # With a momentum of 0 the last batch is all that is remembered.
+    np.testing.assert_allclose(model.get_weights()[2], x.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(model.get_weights()[3], x.var(0), rtol=1e-12)
+
+
+def test_a_row_alone_comes_out_as_beta_and_is_not_remembered() -> None:
+    model = model_of(dnn.Input(6), dnn.BatchNormalization(), dnn.Dense(2), dtype="float64")
+    weights = model.get_weights()
+    weights[1] = np.arange(6.0)
+    model.set_weights(weights)
+    model.compile(dnn.SGD(1e-300), loss="sse")
+    out = model.deltas(X[:1], np.zeros((1, 2)))[-1] / 2
+    np.testing.assert_allclose(out[0], weights[1] @ weights[4] + weights[5], rtol=1e-12)
+    model.train_on_batch(X[:1], np.zeros((1, 2)))
+    assert np.array_equal(model.get_weights()[3], np.ones(6))
+    # 301 rows in batches of 100 leave one alone.
+    model.fit(np.vstack([X, X[:1]]), np.zeros((301, 2)), batch_size=100, epochs=2)
+
+
+def test_normalised_networks_depend_neither_on_threads_nor_on_instructions_and_resume(tmp_path: Path) -> None:
+    from dnn import _core
+
+    def model(**arguments: Any) -> dnn.Sequential:
+        layers = [
+            dnn.Dense(40, use_bias=False),
+            dnn.BatchNormalization(),
+            dnn.Activation("relu"),
+            dnn.Residual([dnn.LayerNormalization(), dnn.Dense(40, "silu"), dnn.Dropout(0.2)]),
+            dnn.Dense(3, "softmax"),
+        ]
+        return dnn.Sequential(layers, seed=2, precision="strict", **arguments)
+
+    def trained(n_threads: int = 1, **arguments: Any) -> dnn.Sequential:
+        made = model(**arguments)
+        made.fit(X, Y, epochs=4, batch_size=120, n_threads=n_threads, optimizer=dnn.Adam(0.01))
+        return made
+
+    one = trained()
+    assert all(same(one, trained(n)) for n in (2, 3))
+    assert all(same(one, trained(isa=isa)) for isa in _core.available_isas())
+    parts = model()
+    parts.fit(X, Y, epochs=2, batch_size=120, optimizer=dnn.Adam(0.01))
+    parts.save(tmp_path / "model.dnn")
+    parts = dnn.load(tmp_path / "model.dnn")
+    assert np.array_equal(parts.predict(X), dnn.load(tmp_path / "model.dnn").predict(X))
+    parts.fit(X, Y, epochs=4, initial_epoch=2, batch_size=120)
+    assert same(one, parts)
+
+
+def test_running_statistics_come_back_with_the_best_epoch() -> None:
+    seen: dict[int, list[NDArray[Any]]] = {}
+    layers = [
+        dnn.Dense(16),
+        dnn.BatchNormalization(momentum=0.5),
+        dnn.Activation("relu"),
+        dnn.Dense(3, "softmax"),
+    ]
+    model = model_of(*layers)
+
+    def keep(epoch: int, logs: dict[str, float]) -> None:
+        seen[epoch] = model.get_weights()
+
+    labels = np.random.default_rng(0).integers(0, 3, 300)  # nothing to learn, so validation gets worse
+    options: dict[str, Any] = {"validation_split": 0.3, "optimizer": dnn.Adam(0.05)}
+    history = model.fit(X, labels, epochs=15, callbacks=[keep], **options)
+    best = history.best_epoch
+    assert best is not None
+    assert best < 14
+    assert all(np.array_equal(a, b) for a, b in zip(seen[best], model.get_weights(), strict=True))
+    assert not np.array_equal(seen[best][2], seen[14][2])
+
+
+def test_flat_parameters_leave_running_statistics_alone() -> None:
+    model = model_of(dnn.Input(6), dnn.Dense(4), dnn.BatchNormalization(), dnn.Dense(3, "softmax"))
+    model.fit(X, Y, epochs=1)
+    before = model.get_weights()
+    flat = model.flat_parameters
+    assert len(flat) == model.n_parameters == 6 * 4 + 4 + 8 + 15
+    model.flat_parameters = 2 * flat
+    for at, (old, new) in enumerate(zip(before, model.get_weights(), strict=True)):
+        assert np.array_equal(new, old if at in (4, 5) else 2 * old)
+
+
+def test_optimizers_and_penalties_leave_running_statistics_alone() -> None:
+    layers = [dnn.Dense(4, l2=0.1), dnn.BatchNormalization(momentum=0.9), dnn.Dense(3, "softmax", l2=0.1)]
+    by_step = model_of(dnn.Input(6), *layers, dtype="float64")
+    by_step.fit(X, Y, batch_size="full", epochs=1, optimizer=dnn.Adam(0.1))
+    w, b = model_of(dnn.Input(6), *layers, dtype="float64").get_weights()[:2]
+    z = X @ w + b
+    np.testing.assert_allclose(by_step.get_weights()[4], 0.1 * z.mean(0), rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(by_step.get_weights()[5], 0.9 + 0.1 * z.var(0), rtol=1e-10)
+
+
 # ---- prelu and residual ------------------------------------------------------------------------------------
 
 

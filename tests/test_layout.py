@@ -117,7 +117,15 @@ def test_modules_import_each_other_in_one_direction() -> None:
 
 
 def test_specs_hold_what_was_said_and_never_reach_the_extension() -> None:
-    for stem in ("_layers", "_noise", "_activations", "_losses", "_optimizers", "_initializers"):
+    for stem in (
+        "_layers",
+        "_noise",
+        "_normalization",
+        "_activations",
+        "_losses",
+        "_optimizers",
+        "_initializers",
+    ):
         assert "dnn._core" not in imported(PACKAGE / f"{stem}.py", at_import=False), stem
 
 

@@ -35,6 +35,7 @@ from dnn._losses import (
 )
 from dnn._model import Sequential, load
 from dnn._noise import AlphaDropout, Dropout, GaussianNoise
+from dnn._normalization import BatchNormalization, LayerNormalization
 from dnn._optimizers import LBFGS, SGD, Adam
 from dnn._rate_callbacks import LearningRateScheduler, ReduceLROnPlateau
 from dnn._threads import get_num_threads, set_num_threads
@@ -52,6 +53,7 @@ __all__ = [
     "Activation",
     "Adam",
     "AlphaDropout",
+    "BatchNormalization",
     "BinaryCrossEntropy",
     "CSVLogger",
     "Callback",
@@ -72,6 +74,7 @@ __all__ = [
     "Input",
     "KLDivergence",
     "LambdaCallback",
+    "LayerNormalization",
     "LeakyReLU",
     "LearningRateScheduler",
     "LogCosh",

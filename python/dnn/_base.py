@@ -284,7 +284,11 @@ class Model:
         return self._network
 
     def get_weights(self) -> list[NDArray[Any]]:
-        """Copies of all weights: W (n_in, units), then b (units,) where there is a bias, for each layer.
+        """Copies of all weights, layer by layer: W (n_in, units), then b (units,) where there is a bias.
+
+        Slopes of prelu follow those of their layer. A normalisation has gamma and beta (units,);
+        `BatchNormalization` also the running mean and variance: Keras's order. What is within a `Residual`
+        comes in its place.
 
         Returns
         -------
@@ -333,14 +337,23 @@ class Model:
 
     @property
     def flat_parameters(self) -> NDArray[Any]:
-        """All parameters as one vector: the arrays of `get_weights`, row by row; set it to change them."""
-        return np.concatenate([array.reshape(-1) for array in self.get_weights()])
+        """All parameters as one vector: the arrays of `get_weights`, row by row; set it to change them.
+
+        Running means and variances of `BatchNormalization` are not among them.
+        """
+        network = self._built()
+        slots = _weights.slots(self._layers, network.n_inputs)
+        pairs = zip(slots, network.weights(), strict=True)
+        return np.concatenate([array.reshape(-1) for slot, array in pairs if slot.is_parameter])
 
     @flat_parameters.setter
     def flat_parameters(self, values: ArrayLike) -> None:
         network = self._built()
-        expected = _weights.slots(self._layers, network.n_inputs)
-        network.set_weights(_weights.unflattened(values, expected, self._dtype))
+        slots = _weights.slots(self._layers, network.n_inputs)
+        given = _weights.unflattened(values, [slot for slot in slots if slot.is_parameter], self._dtype)
+        parameters = iter(given)
+        pairs = zip(slots, network.weights(), strict=True)
+        network.set_weights([next(parameters) if slot.is_parameter else array for slot, array in pairs])
         self._scales = False
 
     # Copies and files
@@ -439,7 +452,9 @@ class Model:
             scale=said.preparation.scale,
             scale_target=said.preparation.scale_target,
         )
-        n_parameters = sum(slot.size for slot in _weights.slots(said.layers, network.n_inputs))
+        n_parameters = sum(
+            slot.size for slot in _weights.slots(said.layers, network.n_inputs) if slot.is_parameter
+        )
         described = (model.dtype, model.n_outputs, n_parameters)
         if (network.dtype, network.n_outputs, network.n_parameters) != described:
             raise ValueError("its description does not fit its weights")

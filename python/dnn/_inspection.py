@@ -240,5 +240,7 @@ class Inspectable(Adaptable):
         for slot, g, n, size in zip(
             _weights.slots(self._layers, network.n_inputs), gradients, numeric, sizes, strict=True
         ):
+            if not slot.is_parameter:
+                continue
             differences.append((slot.title, float(np.abs(g - n).max() / max(size, floor))))
         return GradientCheck(max(worst for _, worst in differences), differences, step)

@@ -221,6 +221,7 @@ class Sequential(Inspectable):
         )
         if validation_data is not None:
             preparation.named(validation_data[0])
+        _training.check_batches(self._layers, options["batch_size"])
         network = self._network or self._new_network(source.n_inputs)
         self._compile_network(network, chosen_loss, chosen_optimizer)
         # All that was given is checked: from here on the model may change.

@@ -19,6 +19,7 @@ from dnn._initializers import Array
 from dnn._layers import Activation, Dense, Layer, Residual
 from dnn._losses import Loss
 from dnn._noise import AlphaDropout, Dropout, GaussianNoise
+from dnn._normalization import BatchNormalization, LayerNormalization
 from dnn._optimizers import Optimizer
 from dnn._preparation import Preparation, Scaling
 
@@ -26,7 +27,9 @@ from dnn._preparation import Preparation, Scaling
 FORMAT = 2
 
 # Layers whose fields are all there is to say.
-_PLAIN: dict[str, type[Layer]] = {cls.kind: cls for cls in (Dropout, AlphaDropout, GaussianNoise)}
+_PLAIN: dict[str, type[Layer]] = {
+    cls.kind: cls for cls in (Dropout, AlphaDropout, GaussianNoise, BatchNormalization, LayerNormalization)
+}
 
 
 def network(layers: Sequence[Layer], *, seed: int, dtype: str, precision: str, isa: str | None) -> str:

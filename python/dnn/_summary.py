@@ -30,7 +30,7 @@ class Summary:
 
     def _add(self, place: Placed) -> None:
         layer, width = place.layer, place.layer.width(place.n_in)
-        arrays = layer.arrays(place.n_in or 1)
+        arrays = [array for array in layer.arrays(place.n_in or 1) if not array[0].startswith("running_")]
         is_known = place.n_in is not None or not arrays
         count = sum(math.prod(shape) for _, shape in arrays)
         trained, learns = "", 0

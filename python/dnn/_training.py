@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dnn import _callbacks, _checks, _optimizers, _progress, _threads
+from dnn import _callbacks, _checks, _layers, _optimizers, _progress, _threads
 from dnn._callbacks import Callback, EarlyStopping
+from dnn._normalization import BatchNormalization
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dnn._layers import Layer
     from dnn._losses import Loss
     from dnn._model import Sequential
     from dnn._optimizers import Rate
@@ -105,6 +109,19 @@ def options(
         "max_time": None if max_time is None else _checks.number(max_time, "max_time", above=0.0),
         "n_threads": _threads.count(n_threads),
     }
+
+
+def check_batches(layers: Sequence[Layer], batch_size: int | str) -> None:
+    """ValueError where layers go by the variance of a batch, and batches have a single row."""
+    by_batch = any(
+        isinstance(place.layer, BatchNormalization) and place.layer.trainable
+        for place in _layers.placed(layers, None)
+    )
+    if by_batch and batch_size == 1:
+        raise ValueError(
+            "batch_size=1 leaves nothing to normalise with, since a row alone has no variance; give "
+            "BatchNormalization batches of several rows, or use LayerNormalization, which looks at one row"
+        )
 
 
 class Hook:

@@ -28,6 +28,11 @@ class Slot(NamedTuple):
     shape: tuple[int, ...]
 
     @property
+    def is_parameter(self) -> bool:
+        """Whether it is there to be learned, and not gathered on the way."""
+        return not self.kind.startswith("running_")
+
+    @property
     def size(self) -> int:
         size = 1
         for length in self.shape:
@@ -89,10 +94,17 @@ def checked(given: Any, layers: Sequence[Layer], n_inputs: int | None, dtype: st
         if first.ndim != len(expected[0].shape):
             first = _arrays.table(arrays[0], title)
         expected = slots(layers, len(first))
-    return [
+    fitting = [
         _arrays.exact(array, f"weights[{at}] ({slot.title})", slot.shape, dtype)
         for at, (array, slot) in enumerate(zip(arrays, expected, strict=True))
     ]
+    for at, (array, slot) in enumerate(zip(fitting, expected, strict=True)):
+        if slot.kind == "running_variance" and array.min() < 0:
+            raise ValueError(
+                f"weights[{at}] ({slot.title}) has {array.min():g}, but a variance is 0 or more; the "
+                "order is gamma, beta, running mean, running variance"
+            )
+    return fitting
 
 
 def unflattened(given: Any, expected: Sequence[Slot], dtype: str) -> list[NDArray[Any]]:

@@ -7,7 +7,7 @@ use crate::forward::{Mode, copy, draw};
 use crate::params::Params;
 use crate::plan::{Kind, Layer, Place, Plan};
 use crate::workspace::{Workspace, view, view_mut};
-use dnn_kernels::{Activation, Below, Buffer, Real, Team, View, ViewMut};
+use dnn_kernels::{Activation, Below, Buffer, Moments, Real, Team, View, ViewMut};
 
 /// Walks the layers from the last to the first; `seen(place, delta)` is shown dL/dz of each layer, and dL/dx where the
 /// workspace has room for it.
@@ -38,7 +38,8 @@ pub fn backward<T: Real>(
         if let Kind::Add { slot, .. } = layer.kind {
             copy(plan, team, delta, view_mut(&mut work.skips[slot], x.rows, layer));
         }
-        let finite = parameters(plan, team, layer, input, delta, accumulate, gradient);
+        let moments = &work.moments[index];
+        let finite = parameters(plan, team, layer, input, moments, delta, accumulate, gradient);
         if !finite && not_finite.is_none() {
             not_finite = Some(index);
         }
@@ -48,7 +49,8 @@ pub fn backward<T: Real>(
         }
         let Some(below) = index.checked_sub(1) else {
             let mut dx = ViewMut::new(&mut work.dx, x.rows, plan.n_inputs, dnn_kernels::row_stride::<T>(plan.n_inputs));
-            to_input(plan, team, params, mode, layer, input, delta, None, &mut dx);
+            let back = Back { plan, team, params, gradient, mode, share: &work.share };
+            back.to_input(layer, input, moments, delta, None, &mut dx);
             add_skips(plan, team, &work.skips, &plan.input_skips, &mut dx);
             seen(Place::Input, dx.as_view());
             break;
@@ -61,7 +63,8 @@ pub fn backward<T: Real>(
         let mut next = view_mut(next, x.rows, lower);
         // f'(z) belongs to the sum of all that comes back to its place.
         let fused = lower.skips.is_empty().then_some(Below { activation, a, z });
-        let done = to_input(plan, team, params, mode, layer, input, delta, fused, &mut next);
+        let back = Back { plan, team, params, gradient, mode, share: &work.share };
+        let done = back.to_input(layer, input, moments, delta, fused, &mut next);
         add_skips(plan, team, &work.skips, &lower.skips, &mut next);
         if !done && activation != Activation::Identity {
             dnn_kernels::multiply_slope_rows(plan.isa, team, activation, next, a, z);
@@ -76,6 +79,7 @@ fn parameters<T: Real>(
     team: &Team,
     layer: &Layer,
     input: View<T>,
+    moments: &[T],
     delta: View<T>,
     accumulate: bool,
     gradient: &mut Params<T>,
@@ -96,42 +100,84 @@ fn parameters<T: Real>(
             let slopes = &mut gradient[layer.weights()];
             finite &= dnn_kernels::prelu_slope_gradient(plan.isa, team, delta, input, accumulate, slopes);
         }
+        Kind::BatchNorm { .. } | Kind::LayerNorm { .. } if layer.trainable_weights => {
+            // dL/dgamma = sum over the rows of delta normal, dL/dbeta = sum over the rows of delta
+            let (moments, gammas) = (moments_of(layer, moments), &mut gradient[layer.weights()]);
+            finite &= dnn_kernels::gamma_gradient(plan.isa, team, delta, input, moments, accumulate, gammas);
+            finite &= dnn_kernels::column_sums(plan.isa, team, delta, accumulate, &mut gradient[layer.bias()]);
+        }
+        Kind::BatchNorm { .. } | Kind::LayerNorm { .. } => {}
         Kind::Prelu | Kind::Activation | Kind::Noise { .. } | Kind::Add { .. } => {}
     }
     finite
 }
 
-/// dL/da of the layer below, from the delta of a layer: what its z is of its input, the other way round.
-///
-/// Where the layer can, it multiplies by f'(z) of the layer below as well; returns whether it did.
-fn to_input<T: Real>(
-    plan: &Plan,
-    team: &Team,
-    params: &Params<T>,
-    mode: Mode,
-    layer: &Layer,
-    input: View<T>,
-    delta: View<T>,
-    below: Option<Below<T>>,
-    out: &mut ViewMut<T>,
-) -> bool {
-    let out = ViewMut::new(out.data, out.rows, out.columns, out.stride);
-    match layer.kind {
-        Kind::Dense => {
-            dnn_kernels::input_gradient(plan.isa, team, delta, params.weights(layer), below, out);
-            return below.is_some();
-        }
-        Kind::Prelu => {
-            dnn_kernels::prelu_gradient(plan.isa, team, delta, input, &params[layer.weights()], out);
-        }
-        // What goes past the layers within a residual connection is added where it began.
-        Kind::Activation | Kind::Add { .. } => copy(plan, team, delta, out),
-        Kind::Noise { noise, key } => match draw(key, mode) {
-            Some(draw) => dnn_kernels::noise_gradient(plan.isa, team, noise, draw, delta, out),
-            None => copy(plan, team, delta, out),
-        },
+/// The moments that a layer has normalised with.
+fn moments_of<'a, T: Real>(layer: &Layer, moments: &'a [T]) -> Moments<'a, T> {
+    if let Kind::LayerNorm { .. } = layer.kind {
+        let (mean, inverse) = moments.split_at(moments.len() / 2);
+        return Moments::OfRows(mean, inverse);
     }
-    false
+    Moments::OfColumns(&moments[..layer.stride], &moments[2 * layer.stride..])
+}
+
+/// What the way back through any layer goes by.
+struct Back<'a, T: Real> {
+    plan: &'a Plan,
+    team: &'a Team,
+    params: &'a Params<T>,
+    gradient: &'a Params<T>,
+    mode: Mode,
+    share: &'a [T],
+}
+
+impl<T: Real> Back<'_, T> {
+    /// dL/da of the layer below, from the delta of a layer: what its z is of its input, the other way round.
+    ///
+    /// Where the layer can, it multiplies by f'(z) of the layer below as well; returns whether it did.
+    fn to_input(
+        &self,
+        layer: &Layer,
+        input: View<T>,
+        moments: &[T],
+        delta: View<T>,
+        below: Option<Below<T>>,
+        out: &mut ViewMut<T>,
+    ) -> bool {
+        let Back { plan, team, params, gradient, mode, share } = *self;
+        let out = ViewMut::new(out.data, out.rows, out.columns, out.stride);
+        let isa = plan.isa;
+        match layer.kind {
+            Kind::Dense => {
+                dnn_kernels::input_gradient(isa, team, delta, params.weights(layer), below, out);
+                return below.is_some();
+            }
+            Kind::Prelu => dnn_kernels::prelu_gradient(isa, team, delta, input, &params[layer.weights()], out),
+            Kind::BatchNorm { frozen, .. } => {
+                let (mean, inverse) = (&moments[..layer.stride], &moments[2 * layer.stride..]);
+                let gamma = &params[layer.weights()];
+                if frozen || mode == Mode::Inference {
+                    dnn_kernels::scale_columns(isa, team, delta, inverse, gamma, out);
+                } else {
+                    // Mean and variance depend on x too; the sums over the rows are those of gamma and beta.
+                    let sums = (&gradient[layer.weights()], &gradient[layer.bias()]);
+                    let of = (mean, inverse);
+                    dnn_kernels::column_norm_gradient(isa, team, delta, input, of, gamma, sums, share, out);
+                }
+            }
+            Kind::LayerNorm { .. } => {
+                let of = moments.split_at(moments.len() / 2);
+                dnn_kernels::row_norm_gradient(isa, team, delta, input, of, &params[layer.weights()], out);
+            }
+            // What goes past the layers within a residual connection is added where it began.
+            Kind::Activation | Kind::Add { .. } => copy(plan, team, delta, out),
+            Kind::Noise { noise, key } => match draw(key, mode) {
+                Some(draw) => dnn_kernels::noise_gradient(isa, team, noise, draw, delta, out),
+                None => copy(plan, team, delta, out),
+            },
+        }
+        false
+    }
 }
 
 /// Adds what comes back through the residual connections that begin at a place.

@@ -114,6 +114,14 @@ impl<T: Real> Batch<T> {
             *scale = T::from_f64(factor * weight / total);
         }
     }
+
+    /// Writes what share of the whole batch each row is, by its weight; nothing where there is no room for it.
+    pub fn shares(&self, share: &mut [T]) {
+        let total = if self.total_weight > 0.0 { self.total_weight } else { 1.0 };
+        for (share, weight) in share.iter_mut().zip(&self.weights).take(self.rows) {
+            *share = T::from_f64(weight / total);
+        }
+    }
 }
 
 /// The batches of an epoch.
@@ -156,7 +164,7 @@ impl Batches {
     }
 }
 
-/// The blocks of a batch of `rows` rows.
-pub fn blocks(rows: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..rows).step_by(BLOCK_ROWS).map(move |start| start..rows.min(start + BLOCK_ROWS))
+/// The blocks of `rows` rows, `size` at a time.
+pub fn blocks(rows: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..rows).step_by(size).map(move |start| start..rows.min(start + size))
 }

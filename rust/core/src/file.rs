@@ -173,17 +173,11 @@ fn memories<T: Real>(optimizer: &mut Optimizer<T>) -> [(&'static str, &mut Optio
 
 /// The names of the arrays of a store, in the order of [`Params::to_arrays`].
 fn names(plan: &Plan, prefix: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    for layer in &plan.layers {
-        let (weights, bias) = layer.array_names();
-        if !layer.weights().is_empty() {
-            names.push(format!("{prefix}layer{}.{weights}", layer.name));
-        }
-        if layer.use_bias {
-            names.push(format!("{prefix}layer{}.{bias}", layer.name));
-        }
-    }
-    names
+    let of = |layer: &crate::plan::Layer| {
+        let name = layer.name.clone();
+        layer.arrays().into_iter().map(move |(array, _)| format!("{prefix}layer{name}.{array}"))
+    };
+    plan.layers.iter().flat_map(of).collect()
 }
 
 /// Little endian, as the layout wants. A float32 passes through float64 unchanged.

@@ -6,7 +6,7 @@
 use crate::params::Params;
 use crate::plan::{Kind, Layer, Output, Place, Plan};
 use crate::workspace::{Workspace, view, view_mut};
-use dnn_kernels::{Activation, Draw, Real, Team, View, ViewMut};
+use dnn_kernels::{Activation, Draw, Moments, Real, Team, View, ViewMut};
 
 /// How far the last layer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub fn forward<T: Real>(
             None => x,
             Some(below) => view(&done[below], x.rows, &plan.layers[below]),
         };
-        let (a, z) = (&mut rest[0], &mut work.z[index]);
+        let (a, z, moments) = (&mut rest[0], &mut work.z[index], &mut work.moments[index]);
         let linear = fused && index + 1 == plan.layers.len();
         match layer.kind {
             Kind::Dense => dense(plan, team, params, layer, input, linear, z, a),
@@ -56,6 +56,18 @@ pub fn forward<T: Real>(
             Kind::Prelu => {
                 let a = view_mut(a, x.rows, layer);
                 dnn_kernels::prelu(plan.isa, team, input, &params[layer.weights()], a);
+            }
+            Kind::BatchNorm { epsilon, frozen, .. } => {
+                let own = (mode != Mode::Inference && !frozen).then(|| &work.share[..x.rows]);
+                batch_norm(plan, team, params, layer, input, own, epsilon, moments, view_mut(a, x.rows, layer));
+            }
+            Kind::LayerNorm { epsilon } => {
+                let half = moments.len() / 2;
+                let (mean, inverse) = moments.split_at_mut(half);
+                dnn_kernels::row_moments(plan.isa, team, input, epsilon, mean, inverse);
+                let (gamma, beta) = (&params[layer.weights()], &params[layer.bias()]);
+                let moments = Moments::OfRows(mean, inverse);
+                dnn_kernels::normalize(plan.isa, team, input, moments, gamma, beta, view_mut(a, x.rows, layer));
             }
             Kind::Add { from, .. } => {
                 let skipped = match from {
@@ -99,6 +111,33 @@ fn activate<T: Real>(plan: &Plan, team: &Team, layer: &Layer, x: View<T>, linear
         copy(plan, team, x, view_mut(z, x.rows, layer));
     }
     dnn_kernels::activate_rows(plan.isa, team, activation, x, a);
+}
+
+/// Normalises columns with the running moments, or with those of rows of these shares; leaves the moments it took, mean,
+/// variance and inverse deviation, in `moments`.
+fn batch_norm<T: Real>(
+    plan: &Plan,
+    team: &Team,
+    params: &Params<T>,
+    layer: &Layer,
+    x: View<T>,
+    share: Option<&[T]>,
+    epsilon: f64,
+    moments: &mut [T],
+    a: ViewMut<T>,
+) {
+    let (both, inverse) = moments.split_at_mut(2 * layer.stride);
+    match share {
+        None => both.copy_from_slice(&params[layer.running()]),
+        Some(share) => {
+            let (mean, variance) = both.split_at_mut(layer.stride);
+            dnn_kernels::column_moments(plan.isa, team, x, share, mean, variance);
+        }
+    }
+    let (mean, variance) = both.split_at(layer.stride);
+    dnn_kernels::inverse_deviation(plan.isa, variance, epsilon, layer.n_out, inverse);
+    let (gamma, beta) = (&params[layer.weights()], &params[layer.bias()]);
+    dnn_kernels::normalize(plan.isa, team, x, Moments::OfColumns(mean, inverse), gamma, beta, a);
 }
 
 /// `to = x`, with zeros in the padding.

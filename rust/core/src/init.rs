@@ -21,6 +21,9 @@ pub fn initialize<T: Real>(plan: &Plan) -> Result<Params<T>, Error> {
     for layer in &plan.layers {
         let rng = |purpose| stream(plan.seed, purpose, layer.number);
         fill(layer.weight_initializer, layer, &mut params[layer.weights()], &mut rng(Purpose::Weights))?;
+        if let Some(variance) = params[layer.running()].chunks_exact_mut(layer.stride).nth(1) {
+            variance[..layer.n_out].fill(T::ONE);
+        }
         fill(layer.bias_initializer, layer, &mut params[layer.bias()], &mut rng(Purpose::Biases))?;
     }
     Ok(params)

@@ -7,6 +7,9 @@ use dnn_kernels::{Activation, Noise, Stage};
 use std::ops::Range;
 use std::sync::Arc;
 
+/// What users call the running variance, which is never below 0.
+pub const RUNNING_VARIANCE: &str = "running_variance";
+
 /// What is applied to z of a layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Output {
@@ -32,6 +35,21 @@ pub enum Kind {
     },
     /// z = x where x is above 0, else slope x with the slopes as its weights
     Prelu,
+    /// z = gamma (x - mean) / sqrt(variance + epsilon) + beta, for each output over the rows of the batch while the network
+    /// learns, with the running mean and variance otherwise
+    BatchNorm {
+        /// How much of the running mean and variance stays with each batch.
+        momentum: f64,
+        /// See the formula.
+        epsilon: f64,
+        /// Whether it never learns, and takes the running mean and variance always.
+        frozen: bool,
+    },
+    /// The same with the mean and variance of each row
+    LayerNorm {
+        /// See the formula.
+        epsilon: f64,
+    },
     /// z = x + what came out at another place, which is as wide: the end of a residual connection
     Add {
         /// Where the connection begins.
@@ -61,7 +79,8 @@ pub enum Shown {
     Twice,
 }
 
-/// A layer with its place in the parameter buffer: rows of weights, then the bias as one more row.
+/// A layer with its place in the parameter buffer: rows of weights, then the bias as one more row, then rows that no
+/// optimizer touches.
 #[derive(Clone, Debug)]
 pub struct Layer {
     /// What it does.
@@ -114,12 +133,37 @@ impl Layer {
         start..start + if self.use_bias { self.stride } else { 0 }
     }
 
-    /// What messages and files call the weights and the bias.
-    pub fn array_names(&self) -> (&'static str, &'static str) {
-        match self.kind {
+    /// The running mean and variance in the buffer, padding included: two rows, where it has them.
+    pub fn running(&self) -> Range<usize> {
+        let start = self.bias().end;
+        start..start + if matches!(self.kind, Kind::BatchNorm { .. }) { 2 * self.stride } else { 0 }
+    }
+
+    /// The whole block in the buffer.
+    pub fn block(&self) -> Range<usize> {
+        self.start..self.running().end
+    }
+
+    /// Its arrays in the order in which users see them: what they are called, and where they lie.
+    pub fn arrays(&self) -> Vec<(&'static str, Range<usize>)> {
+        let (weights, bias) = match self.kind {
             Kind::Prelu => ("slope", ""),
+            Kind::BatchNorm { .. } | Kind::LayerNorm { .. } => ("gamma", "beta"),
             _ => ("weights", "bias"),
+        };
+        let mut arrays = vec![(weights, self.weights()), (bias, self.bias())];
+        if !self.running().is_empty() {
+            let mean = self.running().start;
+            let variance = mean + self.stride;
+            arrays.extend([("running_mean", mean..variance), (RUNNING_VARIANCE, variance..variance + self.stride)]);
         }
+        arrays.retain(|(_, range)| !range.is_empty());
+        arrays
+    }
+
+    /// Whether it goes by the mean and variance of a batch while the network learns.
+    pub fn has_batch_statistics(&self) -> bool {
+        matches!(self.kind, Kind::BatchNorm { frozen: false, .. })
     }
 
     /// Number of weights and biases.

@@ -4,10 +4,11 @@
 //! as the last row of its block. The same layout serves gradients and the memory of optimizers.
 
 use crate::error::Error;
+use crate::layer::RUNNING_VARIANCE;
 use crate::plan::{Layer, Plan};
 use dnn_kernels::{Buffer, Real, View};
-use ndarray::{Array1, ArrayD, ArrayViewD, Dimension};
-use std::ops::{Deref, DerefMut};
+use ndarray::{ArrayD, ArrayViewD, Dimension};
+use std::ops::{Deref, DerefMut, Range};
 
 /// Numbers in the layout of a network's parameters.
 #[derive(Debug)]
@@ -47,18 +48,15 @@ impl<T: Real> Params<T> {
         layer.use_bias.then(|| &self.0[layer.bias()])
     }
 
-    /// Weights, then the bias where there is one, of every layer.
+    /// The arrays of every layer, in the order of [`Layer::arrays`].
     pub fn to_arrays(&self, plan: &Plan) -> Vec<ArrayD<T>> {
         let mut arrays = Vec::new();
-        for layer in plan.layers.iter().filter(|layer| layer.n_parameters() > 0) {
-            let w = &self.0[layer.weights()];
-            arrays.push(ArrayD::from_shape_fn(shape_of_weights(layer), |at| match at.ndim() {
-                1 => w[at[0]],
-                _ => w[at[0] * layer.stride + at[1]],
+        for (layer, _, range) in all_arrays(plan) {
+            let rows = &self.0[range.clone()];
+            arrays.push(ArrayD::from_shape_fn(shape_of(layer, &range), |at| match at.ndim() {
+                1 => rows[at[0]],
+                _ => rows[at[0] * layer.stride + at[1]],
             }));
-            if let Some(bias) = self.bias(layer) {
-                arrays.push(Array1::from_iter(bias[..layer.n_out].iter().copied()).into_dyn());
-            }
         }
         arrays
     }
@@ -68,20 +66,13 @@ impl<T: Real> Params<T> {
     /// # Errors
     /// [`Error::Invalid`] that names the layer whose array does not fit or is not finite.
     pub fn set_arrays(&mut self, plan: &Plan, arrays: &[ArrayViewD<T>]) -> Result<(), Error> {
-        let expected: Vec<(&Layer, bool)> = plan
-            .layers
-            .iter()
-            .flat_map(|layer| [(layer, false), (layer, true)])
-            .filter(|(layer, bias)| if *bias { layer.use_bias } else { layer.weight_rows > 0 })
-            .collect();
+        let expected: Vec<_> = all_arrays(plan).collect();
         if arrays.len() != expected.len() {
             let (need, got) = (expected.len(), arrays.len());
             return Err(Error::Invalid(format!("the network has {need} arrays of weights and biases, got {got}")));
         }
-        for (array, &(layer, bias)) in arrays.iter().zip(&expected) {
-            let (names, number) = (layer.array_names(), &layer.name);
-            let name = if bias { names.1 } else { names.0 };
-            let need = if bias { vec![layer.n_out] } else { shape_of_weights(layer) };
+        for (array, (layer, name, range)) in arrays.iter().zip(&expected) {
+            let (need, number) = (shape_of(layer, range), &layer.name);
             if array.shape() != &need[..] {
                 let got = array.shape();
                 return Err(Error::Invalid(format!(
@@ -95,11 +86,15 @@ impl<T: Real> Params<T> {
                     "{name} of layer {number}: {wrong} of {size} values are NaN or infinite"
                 )));
             }
+            if *name == RUNNING_VARIANCE
+                && let Some(below) = array.iter().find(|x| **x < T::ZERO)
+            {
+                return Err(Error::Invalid(format!("{name} of layer {number} has {below}; a variance is 0 or more")));
+            }
         }
-        for (array, &(layer, bias)) in arrays.iter().zip(&expected) {
-            let range = if bias { layer.bias() } else { layer.weights() };
+        for (array, (layer, _, range)) in arrays.iter().zip(expected) {
             let rows = array
-                .to_shape((if bias { 1 } else { layer.weight_rows }, layer.n_out))
+                .to_shape((range.len() / layer.stride, layer.n_out))
                 .map_err(|error| Error::invalid(error.to_string()))?;
             for (to, from) in self.0[range].chunks_exact_mut(layer.stride).zip(rows.rows()) {
                 for (to, &from) in to.iter_mut().zip(from) {
@@ -111,9 +106,14 @@ impl<T: Real> Params<T> {
     }
 }
 
-/// A table for a dense layer, else a number for each output.
-fn shape_of_weights(layer: &Layer) -> Vec<usize> {
-    if layer.is_dense() { vec![layer.n_in, layer.n_out] } else { vec![layer.n_out] }
+/// Every array of a network: its layer, what it is called, and where it lies.
+fn all_arrays(plan: &Plan) -> impl Iterator<Item = (&Layer, &'static str, Range<usize>)> {
+    plan.layers.iter().flat_map(|layer| layer.arrays().into_iter().map(move |(name, range)| (layer, name, range)))
+}
+
+/// A table for the weights of a dense layer, else a number for each output.
+fn shape_of(layer: &Layer, range: &Range<usize>) -> Vec<usize> {
+    if layer.is_dense() && *range == layer.weights() { vec![layer.n_in, layer.n_out] } else { vec![layer.n_out] }
 }
 
 impl<T: Real> Deref for Params<T> {

@@ -111,6 +111,11 @@ impl Plan {
             && self.layers.iter().all(|layer| matches!(layer.kind, Kind::Dense) && layer.n_out <= TINY_WIDTH)
     }
 
+    /// Whether a batch has to go through in one piece, because layers go by its mean and variance.
+    pub fn has_batch_statistics(&self) -> bool {
+        self.layers.iter().any(Layer::has_batch_statistics)
+    }
+
     /// Multiply-adds of a training step of so many rows, roughly.
     pub fn work(&self, rows: usize) -> usize {
         self.len.saturating_mul(3).saturating_mul(rows.saturating_add(4))
@@ -194,13 +199,25 @@ impl List {
                 }
                 self.noise::<T>(Noise::Gaussian { std: *std }, name)?;
             }
+            LayerSpec::BatchNormalization { momentum, epsilon, trainable } => {
+                if !(0.0..1.0).contains(momentum) {
+                    return Err(Error::Invalid(format!("layer {name}: momentum must be in [0, 1), got {momentum}")));
+                }
+                check_epsilon(name, *epsilon)?;
+                let kind = Kind::BatchNorm { momentum: *momentum, epsilon: *epsilon, frozen: !trainable };
+                self.norm::<T>(kind, *trainable, name)?;
+            }
+            LayerSpec::LayerNormalization { epsilon, trainable } => {
+                check_epsilon(name, *epsilon)?;
+                self.norm::<T>(Kind::LayerNorm { epsilon: *epsilon }, *trainable, name)?;
+            }
             LayerSpec::Residual { layers } => self.residual::<T>(layers, name)?,
         }
         Ok(())
     }
 
     fn push(&mut self, layer: Layer) {
-        (self.width, self.end) = (layer.n_out, layer.bias().end);
+        (self.width, self.end) = (layer.n_out, layer.block().end);
         self.layers.push(layer);
     }
 
@@ -218,6 +235,21 @@ impl List {
         let weight_initializer = Initializer::Constant { value: slope };
         let layer = self.plain::<T>(Kind::Prelu, name)?;
         self.placed::<T>(Layer { weight_rows: 1, trainable_weights: trainable, weight_initializer, ..layer })
+    }
+
+    /// Gamma as the weights, beta as the bias.
+    fn norm<T: Real>(&mut self, kind: Kind, trainable: bool, name: &str) -> Result<(), Error> {
+        let layer = Layer {
+            weight_rows: 1,
+            use_bias: true,
+            trainable_weights: trainable,
+            trainable_bias: trainable,
+            weight_initializer: Initializer::Ones,
+            ..self.plain::<T>(kind, name)?
+        };
+        let layer = self.placed::<T>(layer)?;
+        self.push(layer);
+        Ok(())
     }
 
     /// Layers, and x added to what they make of it.
@@ -248,7 +280,8 @@ impl List {
 
     /// The layer, if its block has addresses.
     fn placed<T: Real>(&self, layer: Layer) -> Result<Layer, Error> {
-        let rows = layer.weight_rows + usize::from(layer.use_bias);
+        // Gamma, beta and the running mean and variance, at most.
+        let rows = 4usize;
         let end = rows.checked_mul(layer.stride).and_then(|size| self.end.checked_add(size));
         if end.is_some_and(|end| end <= isize::MAX as usize / 16) {
             return Ok(layer);
@@ -355,6 +388,14 @@ fn check_output(layer: &Layer) -> Result<(), Error> {
         )));
     }
     Ok(())
+}
+
+/// Small enough to be no matter, large enough that nothing is divided by 0 in any type.
+fn check_epsilon(name: &str, epsilon: f64) -> Result<(), Error> {
+    if (1e-12..=1e6).contains(&epsilon) {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!("layer {name}: epsilon must be from 1e-12 to 1e6, got {epsilon}")))
 }
 
 fn check_rate(name: &str, rate: f64) -> Result<(), Error> {

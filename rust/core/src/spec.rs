@@ -51,6 +51,8 @@ pub enum LayerSpec {
     Dropout { rate: f64 },
     AlphaDropout { rate: f64 },
     GaussianNoise { std: f64 },
+    BatchNormalization { momentum: f64, epsilon: f64, trainable: bool },
+    LayerNormalization { epsilon: f64, trainable: bool },
     Residual { layers: Vec<LayerSpec> },
 }
 

@@ -22,6 +22,8 @@ use dnn_kernels::{
 pub struct Step<T: Real> {
     /// One for each share of a block that may go its own way; the first takes whatever is not shared out.
     shards: Vec<Shard<T>>,
+    /// Rows that go through together.
+    block_rows: usize,
 }
 
 /// Some rows on their way through the network and back, apart from all others.
@@ -76,12 +78,26 @@ pub enum Outcome {
 }
 
 impl<T: Real> Step<T> {
-    /// Room for batches of `batch_size` rows of `data`.
+    /// Room to learn from batches of `batch_size` rows of `data`: a batch goes through in blocks, unless layers go by its
+    /// mean and variance.
     ///
     /// # Errors
     /// [`Error::Memory`].
     pub fn new(plan: &Plan, data: &Data<T>, batch_size: usize) -> Result<Step<T>, Error> {
-        let capacity = batch_size.min(data.rows()).min(BLOCK_ROWS);
+        let block_rows = if plan.has_batch_statistics() { batch_size } else { BLOCK_ROWS };
+        Step::in_blocks(plan, data, block_rows.min(batch_size))
+    }
+
+    /// Room to evaluate `data`.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn evaluating(plan: &Plan, data: &Data<T>) -> Result<Step<T>, Error> {
+        Step::in_blocks(plan, data, BLOCK_ROWS)
+    }
+
+    fn in_blocks(plan: &Plan, data: &Data<T>, block_rows: usize) -> Result<Step<T>, Error> {
+        let capacity = block_rows.min(data.rows());
         let share = share_of(plan, capacity);
         let shards = capacity.div_ceil(share);
         let shard = |index: usize| {
@@ -94,7 +110,7 @@ impl<T: Real> Step<T> {
                 found: (0.0, None),
             })
         };
-        Ok(Step { shards: (0..shards).map(shard).collect::<Result<_, Error>>()? })
+        Ok(Step { shards: (0..shards).map(shard).collect::<Result<_, Error>>()?, block_rows: capacity })
     }
 
     /// dL/dp of every parameter that learns; 0 elsewhere.
@@ -111,7 +127,23 @@ impl<T: Real> Step<T> {
         self.shards.truncate(1);
         let Some(Shard { gradient, work, batch, found, .. }) = self.shards.pop() else { return Ok(self) };
         let work = if with_dx { work.with_dx(plan)? } else { work };
-        Ok(Step { shards: vec![Shard { gradient, work, batch, tiny: None, found }] })
+        Ok(Step { shards: vec![Shard { gradient, work, batch, tiny: None, found }], ..self })
+    }
+
+    /// What layers that go by the mean and variance of a batch remember of the one that was learned from:
+    /// `running <- momentum running + (1 - momentum) moment`. A row alone has no variance, and changes nothing.
+    pub fn remember_moments(&self, plan: &Plan, params: &mut Params<T>) {
+        let Shard { batch, work, .. } = &self.shards[0];
+        if batch.x().rows < 2 {
+            return;
+        }
+        for (layer, moments) in plan.layers.iter().zip(&work.moments) {
+            if let Kind::BatchNorm { momentum, frozen: false, .. } = layer.kind {
+                for (running, moment) in params[layer.running()].iter_mut().zip(moments.iter()) {
+                    *running = T::from_f64(momentum * running.to_f64() + (1.0 - momentum) * moment.to_f64());
+                }
+            }
+        }
     }
 
     /// Loss and gradient of the rows with these numbers, the batch of this number in the life of the model.
@@ -133,7 +165,7 @@ impl<T: Real> Step<T> {
         let weight = weight_of(data, rows);
         let pass = Pass { plan, team, params, number: Some(number), data, weight };
         let mut total = 0.0;
-        for block in blocks(rows.len()) {
+        for block in blocks(rows.len(), self.block_rows) {
             let accumulate = block.start > 0;
             if accumulate && !go_on() {
                 return Outcome::Stopped;
@@ -244,7 +276,7 @@ impl<T: Real> Step<T> {
         let weight = weight_of(data, rows);
         let pass = Pass { plan, team, params, number, data, weight };
         let mut total = 0.0;
-        for block in blocks(rows.len()) {
+        for block in blocks(rows.len(), self.block_rows) {
             let shard = &mut self.shards[0];
             let measured = sums.as_ref().is_some_and(|sums| !sums.is_empty());
             shard.forward_and_loss(pass, block.start, &rows[block], measured);
@@ -281,6 +313,7 @@ impl<T: Real> Shard<T> {
         let loss = plan.loss.as_ref().expect("`Data::new` refuses a plan without a loss");
         self.batch.gather(data, rows, weight);
         self.batch.set_scale(loss.factor());
+        self.batch.shares(&mut self.work.share);
         let (work, layer, last) = (&mut self.work, plan.last(), plan.layers.len() - 1);
         let (a, delta, losses) = (&mut work.a[last], &mut work.delta[last % 2], &mut work.losses[..rows.len()]);
         let (batch, isa) = (&self.batch, plan.isa);

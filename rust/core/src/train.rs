@@ -91,6 +91,12 @@ pub fn fit<T: Real>(
         lbfgs = Some(Lbfgs::new(Limits { gtol, ftol, max_fun }, m, plan)?);
         batch_size = data.rows();
     }
+    if batch_size == 1 && plan.has_batch_statistics() {
+        return Err(Error::invalid(
+            "batch_size=1 leaves nothing to normalise with: a row alone has no variance; give batches of several rows, \
+             or use LayerNormalization, which does not look at other rows",
+        ));
+    }
     let mut sums = Sums::new(&spec.metrics, loss, plan.last())?;
     let mut val_sums = sums.clone();
     let mut batches = Batches::new(data.rows(), batch_size)?;
@@ -186,6 +192,7 @@ pub fn fit<T: Real>(
             // A batch whose rows all weigh nothing teaches nothing.
             if weight > 0.0 {
                 optimizer.step(plan, &team, rate, params, step.gradient());
+                step.remember_moments(plan, params);
             }
             running.count();
             history.steps += 1;
@@ -294,7 +301,7 @@ impl<T: Real> Evaluation<T> {
     /// [`Error::Memory`]; [`Error::Invalid`] for more than 2^32 rows.
     pub fn new(plan: &Plan, data: &Data<T>) -> Result<Evaluation<T>, Error> {
         let rows = Batches::new(data.rows(), data.rows())?.rows(0).to_vec();
-        Ok(Evaluation { step: Step::new(plan, data, data.rows())?, rows })
+        Ok(Evaluation { step: Step::evaluating(plan, data)?, rows })
     }
 
     /// Mean loss, with the penalty of the weights, and metrics.
@@ -355,6 +362,7 @@ pub fn train_on_batch<T: Real>(
     match step.loss_and_gradient(plan, &team, params, number, data, &rows, Some(&mut sums), || true, None) {
         Outcome::Done { loss, weight, penalty } => {
             optimizer.step(plan, &team, rate, params, step.gradient());
+            step.remember_moments(plan, params);
             running.count();
             progress.weights_changed();
             Ok((loss / weight + penalty, sums.means(weight)))

@@ -13,6 +13,10 @@ pub struct Workspace<T: Real> {
     pub a: Vec<Buffer<T>>,
     /// What went into the activation, where it is needed; else empty.
     pub z: Vec<Buffer<T>>,
+    /// The means and deviations that a layer normalises with; else empty.
+    pub moments: Vec<Buffer<T>>,
+    /// What share of its batch each row is, where layers go by the mean and variance of a batch; else empty.
+    pub share: Vec<T>,
     /// dL/dz of every other layer: layer l writes `delta[l % 2]` while it reads the other.
     pub delta: [Buffer<T>; 2],
     /// dL/da of the residual connections that are passed on the way back, one for each depth.
@@ -48,6 +52,9 @@ impl<T: Real> Workspace<T> {
             }
         }
         work.losses = vec![0.0; rows];
+        if plan.has_batch_statistics() {
+            work.share = vec![T::ZERO; rows];
+        }
         Ok(work)
     }
 
@@ -71,12 +78,19 @@ impl<T: Real> Workspace<T> {
         let mut work = Workspace {
             a: Vec::with_capacity(plan.layers.len()),
             z: Vec::with_capacity(plan.layers.len()),
+            moments: Vec::with_capacity(plan.layers.len()),
+            share: Vec::new(),
             delta: [room(0, "x", 0)?, room(0, "x", 0)?],
             skips: Vec::new(),
             dx: room(0, "x", 0)?,
             losses: Vec::new(),
         };
         for layer in &plan.layers {
+            work.moments.push(match layer.kind {
+                Kind::BatchNorm { .. } => room(1, &layer.name, 3 * layer.stride)?,
+                Kind::LayerNorm { .. } => room(rows, &layer.name, 2)?,
+                _ => room(0, &layer.name, 0)?,
+            });
             work.a.push(room(rows, &layer.name, layer.stride)?);
             work.z.push(room(rows, &layer.name, if layer.keeps_z() { layer.stride } else { 0 })?);
         }
