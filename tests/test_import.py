@@ -43,6 +43,29 @@ def test_import_loads_numpy_and_the_extension_only() -> None:
     assert not heavy & set(new)
 
 
+def test_an_estimator_loads_scikit_learn_when_it_is_asked_for() -> None:
+    pytest.importorskip("sklearn")
+    code = (
+        "import sys, dnn; print('sklearn' in sys.modules); dnn.MLPRegressor; print('sklearn' in sys.modules)"
+    )
+    assert run(code).split() == ["False", "True"]
+    assert run("import sys; from dnn import *; print('sklearn' in sys.modules)") == "False\n"
+    assert run("import dnn; print('MLPClassifier' in dir(dnn), hasattr(dnn, 'MLP'))") == "True False\n"
+
+
+def test_an_estimator_without_scikit_learn_says_what_to_install() -> None:
+    code = """
+import sys
+sys.modules["sklearn"] = None  # as if it weren't there
+import dnn
+try:
+    dnn.MLPClassifier
+except ImportError as error:
+    print(error)
+"""
+    assert run(code) == "dnn.MLPClassifier needs scikit-learn 1.6 or later: pip install scikit-learn\n"
+
+
 def test_a_fit_loads_no_extra_either() -> None:
     code = """
 import sys, numpy as np, dnn

@@ -14,7 +14,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "python" / "dnn"
-MODULES = sorted(PACKAGE.glob("*.py"))
+MODULES = sorted(PACKAGE.rglob("*.py"))
+# The folder that may meet scikit-learn, once a user has asked for an estimator.
+ESTIMATORS = PACKAGE / "_estimators"
 RUST = sorted(
     path for crate in ("kernels", "core", "binding") for path in (ROOT / "rust" / crate).rglob("*.rs")
 )
@@ -73,11 +75,20 @@ def imported(path: Path, *, at_import: bool = True) -> set[str]:
     for node in statements(path, at_import=at_import):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif node.module == "dnn":
-            names |= {f"dnn.{alias.name}" if alias.name.startswith("_") else "dnn" for alias in node.names}
+        elif node.module in ("dnn", "dnn._estimators"):
+            names |= {
+                f"{node.module}.{alias.name}" if alias.name.startswith("_") else node.module
+                for alias in node.names
+            }
         else:
             names.add(node.module or ".")
     return names
+
+
+def dotted(path: Path) -> str:
+    """The name by which a module of ours is imported."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def test_the_package_needs_numpy_only() -> None:
@@ -86,11 +97,11 @@ def test_the_package_needs_numpy_only() -> None:
     assert project["name"] == "dnn-rs"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
 def test_a_module_imports_the_standard_library_numpy_and_ours(path: Path) -> None:
     import sys
 
-    known = {*sys.stdlib_module_names, "numpy", "dnn"}
+    known = {*sys.stdlib_module_names, "numpy", "dnn", *(["sklearn"] if path.parent == ESTIMATORS else [])}
     assert {name.partition(".")[0] for name in imported(path)} <= known
     later = {name.partition(".")[0] for name in imported(path, at_import=False)} - known
     # Plots are drawn with the user's matplotlib, met when a plot is asked for.
@@ -108,12 +119,21 @@ def test_only_arrays_converts_what_users_pass_in_and_makes_rows_of_it() -> None:
 
 
 def test_modules_import_each_other_in_one_direction() -> None:
-    needs = {f"dnn.{path.stem}": imported(path) for path in MODULES if path.stem != "__init__"}
+    needs = {dotted(path): imported(path) for path in MODULES if dotted(path) != "dnn"}
     needs = {name: {other for other in others if other in needs} for name, others in needs.items()}
     while needs:
         free = [name for name, others in needs.items() if not others]
         assert free, f"these import each other in a circle: {sorted(needs)}"
         needs = {name: others - set(free) for name, others in needs.items() if name not in free}
+
+
+def test_the_estimators_are_met_by_who_asks_for_them_only() -> None:
+    others = [path for path in MODULES if path.parent != ESTIMATORS]
+    assert not any("dnn._estimators" in name for path in others for name in imported(path))
+    asking = [
+        dotted(path) for path in others if "dnn._estimators" in " ".join(imported(path, at_import=False))
+    ]
+    assert asking == ["dnn"]
 
 
 def test_specs_hold_what_was_said_and_never_reach_the_extension() -> None:

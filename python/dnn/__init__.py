@@ -4,6 +4,8 @@
 >>> model = dnn.Sequential([dnn.Dense(16, "relu"), dnn.Dense(3, "softmax")])
 """
 
+from typing import TYPE_CHECKING
+
 from dnn._activations import CELU, ELU, LeakyReLU, PReLU
 from dnn._callbacks import Callback, EarlyStopping, LambdaCallback
 from dnn._checkpoint import ModelCheckpoint
@@ -39,6 +41,10 @@ from dnn._normalization import BatchNormalization, LayerNormalization
 from dnn._optimizers import LBFGS, SGD, Adam
 from dnn._rate_callbacks import LearningRateScheduler, ReduceLROnPlateau
 from dnn._threads import get_num_threads, set_num_threads
+
+if TYPE_CHECKING:
+    from dnn._estimators import MLPClassifier as MLPClassifier
+    from dnn._estimators import MLPRegressor as MLPRegressor
 
 __all__ = [
     "CELU",
@@ -98,3 +104,23 @@ __all__ = [
     "load",
     "set_num_threads",
 ]
+
+# They need scikit-learn, which is imported when they are asked for. They are not in __all__, so that
+# `from dnn import *` does without it.
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ESTIMATORS:
+        raise AttributeError(f"module 'dnn' has no attribute {name!r}")
+    try:
+        from dnn import _estimators
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("sklearn", "scipy"):
+            raise
+        raise ImportError(f"dnn.{name} needs scikit-learn 1.6 or later: pip install scikit-learn") from error
+    return getattr(_estimators, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ESTIMATORS])

@@ -116,7 +116,7 @@ def readable(
 
     As for `rows`; what has a `map` is copied.
     """
-    if map is not None or not is_plain(array, dtype):
+    if map is not None or not isinstance(array, np.ndarray) or not is_plain(array, dtype):
         return rows(array, name, dtype, check, map)
     report = _core.non_finite(array, n_threads)
     if report is not None:
@@ -128,12 +128,12 @@ def readable(
 
 
 def rows(array: Array, name: str, dtype: str, check: Check | None = None, map: Map | None = None) -> Rows:
-    """A copy of `array` (rows, columns) as `dtype`, made block by block.
+    """A copy of `array` (rows, columns), which may be sparse, as `dtype`, made block by block.
 
     `map(block)` changes blocks on their way; `check(block, start)` sees each and may refuse it. NaN, infinity
     and overflow are refused.
     """
-    copy = Rows(len(array), array.shape[1], dtype)
+    copy = Rows(array.shape[0], array.shape[1], dtype)
     count, first = 0, (0, 0)
     for start, block in _blocks(array, dtype, map=map):
         report = copy.fill(start, block)
@@ -156,9 +156,16 @@ def _blocks(
     step = _rows_in_block(array.shape[1], dtype)
     # An overflow shows as an infinity in the block, and is refused by name; a warning would say less.
     with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, len(array) if picked is None else len(picked), step):
+        for start in range(0, array.shape[0] if picked is None else len(picked), step):
             part = array[start : start + step] if picked is None else array[picked[start : start + step]]
+            part = dense(part)
             yield start, np.require(part if map is None else map(part), dtype, ["C", "A"])
+
+
+def dense(array: Any) -> Array:
+    """A sparse matrix of SciPy as an array; an array as it is."""
+    whole: Array = array.toarray() if hasattr(array, "toarray") else array
+    return whole
 
 
 def _refuse_non_finite(array: Array, name: str, dtype: str, count: int, first: tuple[int, ...]) -> NoReturn:

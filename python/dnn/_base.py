@@ -391,8 +391,12 @@ class Model:
         >>> bool((same.flat_parameters == model.flat_parameters).all())
         True
         """
-        network = self._built()
         keeps_state = _checks.boolean(optimizer, "optimizer")
+        self._built().save(_path(path), self._description(keeps_state=keeps_state), keeps_state)
+
+    def _description(self, *, keeps_state: bool = True) -> str:
+        """What a file says about the model beside its network."""
+        network = self._built()
         states = self._callback_states if self._hook is None else self._hook.states()
         described = _spec.Described(
             layers=self._layers,
@@ -408,7 +412,7 @@ class Model:
             preparation=self._preparation,
         )
         steps = network.steps if callable(self._optimizer.learning_rate) else 0
-        network.save(_path(path), _spec.to_file(described, steps), keeps_state)
+        return _spec.to_file(described, steps)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -26,6 +26,11 @@ class _Hook(Protocol):
     def batch_begin(self, batch: int, /) -> bool: ...
     def batch_end(self, batch: int, logs: dict[str, float], /) -> bool: ...
 
+class _OrderingHook(_Hook, Protocol):
+    """What the option `order` needs."""
+
+    def order(self, epoch: int, /) -> NDArray[np.uint32]: ...
+
 _Float = NDArray[np.floating[Any]]
 _Weight = NDArray[np.float64] | None
 
@@ -74,7 +79,7 @@ class Network:
         sample_weight: _Weight,
         validation: tuple[_Table, _Targets, _Weight] | None,
         options: str,
-        hook: _Hook | None,
+        hook: _Hook | _OrderingHook | None,
     ) -> dict[str, Any]: ...
     def train_on_batch(
         self, x: _Table, y: _Targets, sample_weight: _Weight, rate: float, metrics: str, n_threads: int

@@ -140,6 +140,16 @@ def _network_layers(layers: Sequence[Layer]) -> list[dict[str, Any]]:
     return [_layer(layer, above) for layer, above in zip(layers, [*layers[1:], None], strict=True)]
 
 
+def plain_to_text(value: object) -> str:
+    """What a model file holds beside a network that is part of something else: plain types, as JSON."""
+    return _dumps(value)
+
+
+def plain_from_text(text: str) -> Any:
+    """What `plain_to_text` wrote. ValueError if it is something else."""
+    return json.loads(text)
+
+
 def _layer(layer: Layer, above: Layer | None) -> dict[str, Any]:
     """A layer, and the one above it, whose activation may be meant."""
     if isinstance(layer, Dense):

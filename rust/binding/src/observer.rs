@@ -3,7 +3,8 @@
 use crate::network::Shared;
 use crate::rows::Typed;
 use dnn_core::{Epoch, Flow, Metric, Observer, State};
-use pyo3::exceptions::PyKeyboardInterrupt;
+use numpy::PyReadonlyArray1;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::time::{Duration, Instant};
@@ -138,6 +139,19 @@ impl<T: Typed> Observer<T> for Watch<'_, T> {
             *rate = given;
         }
         flow
+    }
+
+    fn order(&mut self, epoch: usize, order: &mut [u32]) -> Flow {
+        self.call(None, |hook| {
+            let given: PyReadonlyArray1<'_, u32> = hook.call_method1("order", (epoch,))?.extract()?;
+            let given = given.as_slice()?;
+            if given.len() != order.len() {
+                let (need, got) = (order.len(), given.len());
+                return Err(PyValueError::new_err(format!("the order has {got} rows, but there are {need}")));
+            }
+            order.copy_from_slice(given);
+            Ok(hook.py().None().into_bound(hook.py()))
+        })
     }
 
     fn epoch_begin(&mut self, epoch: usize, state: State<'_, T>) -> Flow {

@@ -152,6 +152,16 @@ impl Batches {
         }
     }
 
+    /// The order of an epoch from somebody else; false if it names a row that is not there. `give` writes the number of
+    /// a row into every place. As for [`Batches::shuffle`], one batch of all rows needs none.
+    pub fn order(&mut self, give: impl FnOnce(&mut [u32])) -> bool {
+        if self.batch_size < self.order.len() {
+            give(&mut self.order);
+        }
+        let rows = self.order.len();
+        self.order.iter().all(|&row| (row as usize) < rows)
+    }
+
     /// Batches of an epoch.
     pub fn count(&self) -> usize {
         self.order.len().div_ceil(self.batch_size)

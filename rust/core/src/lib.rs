@@ -53,7 +53,7 @@ pub use progress::Progress;
 pub use rng::{Purpose, shuffle, stream, uniform};
 pub use running::Running;
 pub use spec::{
-    ActivationSpec, BatchSize, DenseSpec, Dtype, FitSpec, Initializer, LayerSpec, LossSpec, Metric, OptimizerSpec,
-    Precision, Spec,
+    ActivationSpec, BatchSize, DenseSpec, Dtype, FitSpec, Initializer, LayerSpec, LossSpec, Metric, Objective,
+    OptimizerSpec, Precision, Spec,
 };
 pub use train::{Flow, Observer, State, evaluate, fit, train_on_batch};

@@ -209,6 +209,26 @@ pub enum Metric {
     Mse,
 }
 
+/// How training weighs loss and penalty. Libraries differ in it; the default is what the formulas of both say.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Objective {
+    /// The gradient of the loss is multiplied by this: the number of outputs makes a sum over them of a mean.
+    pub gradient_factor: f64,
+    /// The loss is multiplied by this where it is told, and where `tol` watches it.
+    pub loss_factor: f64,
+    /// Whether the penalty of a step is divided by the weight of its rows.
+    pub penalty_over_rows: bool,
+    /// Whether the loss of an epoch is the mean of its batches by their number of rows, instead of their weight.
+    pub mean_by_rows: bool,
+}
+
+impl Default for Objective {
+    fn default() -> Objective {
+        Objective { gradient_factor: 1.0, loss_factor: 1.0, penalty_over_rows: false, mean_by_rows: false }
+    }
+}
+
 /// A call of `fit`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -225,6 +245,9 @@ pub struct FitSpec {
     pub tol: Option<f64>,
     /// See `tol`.
     pub n_iter_no_change: usize,
+    /// Whether an improvement by `tol` itself is one.
+    #[serde(default)]
+    pub tol_inclusive: bool,
     /// Stop when the loss is at or below this.
     pub stop_at_loss: Option<f64>,
     /// Stop after so many seconds.
@@ -241,4 +264,10 @@ pub struct FitSpec {
     pub n_threads: usize,
     /// The rate of every step; `None` where the observer knows it.
     pub learning_rate: Option<f64>,
+    /// Whether the observer gives the order of the rows, epoch by epoch; `shuffle` counts for nothing then.
+    #[serde(default)]
+    pub order: bool,
+    /// How loss and penalty are weighed.
+    #[serde(default)]
+    pub objective: Objective,
 }

@@ -11,6 +11,7 @@ use crate::forward::{Last, Mode, forward};
 use crate::metrics::Sums;
 use crate::params::Params;
 use crate::plan::{Kind, Place, Plan};
+use crate::spec::Objective;
 use crate::workspace::{Workspace, view, view_mut};
 use dnn_kernels::{
     Asked, Buffer, Real, Team, Tiny, View, add_penalty_gradient, sum_of_magnitudes, sum_of_squares, tiny_backward,
@@ -20,6 +21,8 @@ use dnn_kernels::{
 /// All that a step needs besides the parameters, allocated once.
 #[derive(Debug)]
 pub struct Step<T: Real> {
+    /// How loss and penalty are weighed.
+    pub objective: Objective,
     /// One for each share of a block that may go its own way; the first takes whatever is not shared out.
     shards: Vec<Shard<T>>,
     /// Rows that go through together.
@@ -47,6 +50,8 @@ struct Pass<'a, T: Real> {
     number: Option<u64>,
     data: &'a Data<'a, T>,
     weight: f64,
+    /// Of the gradient of the loss.
+    factor: f64,
 }
 
 impl<T: Real> Pass<'_, T> {
@@ -110,7 +115,8 @@ impl<T: Real> Step<T> {
                 found: (0.0, None),
             })
         };
-        Ok(Step { shards: (0..shards).map(shard).collect::<Result<_, Error>>()?, block_rows: capacity })
+        let shards = (0..shards).map(shard).collect::<Result<_, Error>>()?;
+        Ok(Step { objective: Objective::default(), shards, block_rows: capacity })
     }
 
     /// dL/dp of every parameter that learns; 0 elsewhere.
@@ -163,7 +169,8 @@ impl<T: Real> Step<T> {
         mut seen: Option<Seen<T>>,
     ) -> Outcome {
         let weight = weight_of(data, rows);
-        let pass = Pass { plan, team, params, number: Some(number), data, weight };
+        let factor = self.objective.gradient_factor;
+        let pass = Pass { plan, team, params, number: Some(number), data, weight, factor };
         let mut total = 0.0;
         for block in blocks(rows.len(), self.block_rows) {
             let accumulate = block.start > 0;
@@ -182,8 +189,8 @@ impl<T: Real> Step<T> {
                 Err(what) => return Outcome::Diverged(what),
             }
         }
-        match self.add_penalty(plan, params) {
-            Ok(penalty) => Outcome::Done { loss: total, weight, penalty },
+        match self.add_penalty(plan, params, weight) {
+            Ok(penalty) => Outcome::Done { loss: total * self.objective.loss_factor, weight, penalty },
             Err(layer) => Outcome::Diverged(format!("the penalty of layer {} is not finite", plan.layers[layer].name)),
         }
     }
@@ -274,7 +281,8 @@ impl<T: Real> Step<T> {
         mut sums: Option<&mut Sums>,
     ) -> (f64, f64) {
         let weight = weight_of(data, rows);
-        let pass = Pass { plan, team, params, number, data, weight };
+        let factor = self.objective.gradient_factor;
+        let pass = Pass { plan, team, params, number, data, weight, factor };
         let mut total = 0.0;
         for block in blocks(rows.len(), self.block_rows) {
             let shard = &mut self.shards[0];
@@ -285,23 +293,26 @@ impl<T: Real> Step<T> {
             }
             total += shard.found.0;
         }
-        (total, weight)
+        (total * self.objective.loss_factor, weight)
     }
 
-    /// Adds the gradient of the penalties; returns their value, or the layer whose penalty overflows.
-    fn add_penalty(&mut self, plan: &Plan, params: &Params<T>) -> Result<f64, usize> {
+    /// Adds the gradient of the penalties of a batch of this weight; returns their value, or the layer whose penalty
+    /// overflows.
+    fn add_penalty(&mut self, plan: &Plan, params: &Params<T>, weight: f64) -> Result<f64, usize> {
+        // A batch that weighs nothing teaches nothing, its penalty included.
+        let share = if self.objective.penalty_over_rows && weight > 0.0 { 1.0 / weight } else { 1.0 };
         let layers = plan.layers.iter().enumerate();
         for (index, layer) in layers.filter(|(_, layer)| layer.trainable_weights && (layer.l1 > 0.0 || layer.l2 > 0.0))
         {
             let weights = layer.weights();
             let (p, g) = (&params[weights.clone()], &mut self.shards[0].gradient[weights.clone()]);
-            add_penalty_gradient(plan.isa, layer.l1, layer.l2, p, g);
+            add_penalty_gradient(plan.isa, layer.l1 * share, layer.l2 * share, p, g);
             // As for the gradient of the loss: its squares have to be numbers of this type.
             if !T::from_f64(sum_of_squares(&self.gradient()[weights])).is_finite() {
                 return Err(index);
             }
         }
-        Some(penalty(plan, params)).filter(|penalty| penalty.is_finite()).ok_or(plan.layers.len() - 1)
+        Some(penalty(plan, params) * share).filter(|penalty| penalty.is_finite()).ok_or(plan.layers.len() - 1)
     }
 }
 
@@ -309,10 +320,10 @@ impl<T: Real> Shard<T> {
     /// The rows with these numbers forward, their loss, and dL/dz of the last layer. `measured` says that somebody will
     /// look at the output.
     fn forward_and_loss(&mut self, pass: Pass<T>, first_row: usize, rows: &[u32], measured: bool) {
-        let Pass { plan, team, params, data, weight, .. } = pass;
+        let Pass { plan, team, params, data, weight, factor, .. } = pass;
         let loss = plan.loss.as_ref().expect("`Data::new` refuses a plan without a loss");
         self.batch.gather(data, rows, weight);
-        self.batch.set_scale(loss.factor());
+        self.batch.set_scale(loss.factor() * factor);
         self.batch.shares(&mut self.work.share);
         let (work, layer, last) = (&mut self.work, plan.last(), plan.layers.len() - 1);
         let (a, delta, losses) = (&mut work.a[last], &mut work.delta[last % 2], &mut work.losses[..rows.len()]);

@@ -17,9 +17,11 @@ impl Patience {
         Patience { best: f64::INFINITY, without: 0 }
     }
 
-    /// Epochs in a row, up to this one, in which the loss was not below the best by more than `by`.
-    fn see(&mut self, loss: f64, by: f64) -> usize {
-        self.without = if loss < self.best - by { 0 } else { self.without + 1 };
+    /// Epochs in a row, up to this one, in which the loss was not below the best by more than `by`, or by `by` itself
+    /// where that is enough.
+    fn see(&mut self, loss: f64, by: f64, inclusive: bool) -> usize {
+        let improved = loss < self.best - by || inclusive && loss == self.best - by;
+        self.without = if improved { 0 } else { self.without + 1 };
         self.best = self.best.min(loss);
         self.without
     }
@@ -54,9 +56,9 @@ impl Stopping {
 
     /// Why training should end after this epoch.
     pub fn reached(&mut self, spec: &FitSpec, epoch: &Epoch) -> Option<(Stopped, String)> {
-        let without = spec.tol.map(|tol| (tol, self.training.see(epoch.loss, tol)));
+        let without = spec.tol.map(|tol| (tol, self.training.see(epoch.loss, tol, spec.tol_inclusive)));
         let val_without = spec.patience.zip(epoch.val_loss).map(|(patience, loss)| {
-            let without = self.validation.see(loss, spec.min_delta);
+            let without = self.validation.see(loss, spec.min_delta, false);
             (patience, without)
         });
         let number = epoch.epoch + 1;

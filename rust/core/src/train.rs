@@ -54,6 +54,10 @@ pub trait Observer<T: Real> {
     fn failed(&self) -> bool {
         false
     }
+    /// Writes the order of the rows in an epoch, where the spec wants it from here. It finds the last one.
+    fn order(&mut self, _epoch: usize, _order: &mut [u32]) -> Flow {
+        Flow::Go
+    }
     /// Before an epoch.
     fn epoch_begin(&mut self, epoch: usize, state: State<T>) -> Flow;
     /// After an epoch; `last` when training ends with it.
@@ -101,6 +105,7 @@ pub fn fit<T: Real>(
     let mut val_sums = sums.clone();
     let mut batches = Batches::new(data.rows(), batch_size)?;
     let mut step = Step::new(plan, data, batch_size)?;
+    step.objective = spec.objective;
     let mut val_step = validation.map(|data| Evaluation::new(plan, data)).transpose()?;
     let mut rates = vec![spec.learning_rate.unwrap_or(0.0); batches.count()];
     let mut history = History {
@@ -129,7 +134,13 @@ pub fn fit<T: Real>(
     }
     let mut ended: Option<(Stopped, String)> = None;
     'epochs: for number in spec.initial_epoch..spec.epochs {
-        if spec.shuffle {
+        if spec.order {
+            let mut flow = Flow::Go;
+            if !batches.order(|order| flow = observer.order(number, order)) || flow == Flow::Stop {
+                ended = Some(by_callback(number));
+                break;
+            }
+        } else if spec.shuffle {
             batches.shuffle(plan.seed, *epochs_begun);
         }
         *epochs_begun = epochs_begun.saturating_add(1);
@@ -149,7 +160,8 @@ pub fn fit<T: Real>(
             }
         }
         sums.clear();
-        let (mut total, mut total_weight) = (0.0, 0.0);
+        // The loss of the epoch is total / share; the metrics go by the weight of the rows in any case.
+        let (mut total, mut share, mut total_weight) = (0.0, 0.0, 0.0);
         for (batch, &rate) in rates.iter().enumerate() {
             let rows = batches.rows(batch);
             if observer.batch_begin(batch, state!()) == Flow::Stop {
@@ -196,8 +208,13 @@ pub fn fit<T: Real>(
             }
             running.count();
             history.steps += 1;
-            (total, total_weight) = (total + loss + penalty * weight, total_weight + weight);
             let mean = if weight > 0.0 { loss / weight + penalty } else { 0.0 };
+            if spec.objective.mean_by_rows {
+                (total, share) = (total + mean * rows.len() as f64, share + rows.len() as f64);
+            } else {
+                (total, share) = (total + loss + penalty * weight, share + weight);
+            }
+            total_weight += weight;
             if observer.batch_end(batch, mean, state!()) == Flow::Stop {
                 ended = Some(by_callback(number));
                 break 'epochs;
@@ -205,7 +222,7 @@ pub fn fit<T: Real>(
         }
         let mut epoch = Epoch {
             epoch: number,
-            loss: total / total_weight,
+            loss: total / share,
             metrics: sums.means(total_weight),
             rate: lbfgs.as_ref().map_or(rates[batches.count() - 1], |lbfgs| lbfgs.step_length),
             grad_norm: sum_of_squares(step.gradient()).sqrt(),
@@ -261,6 +278,13 @@ fn check(spec: &FitSpec, rows: usize) -> Result<usize, Error> {
     for (name, value) in numbers {
         if let Some(value) = value.filter(|&value| !(value >= 0.0 && value.is_finite())) {
             return Err(Error::Invalid(format!("{name} must be 0 or more, got {value}")));
+        }
+    }
+    for (name, factor) in
+        [("gradient_factor", spec.objective.gradient_factor), ("loss_factor", spec.objective.loss_factor)]
+    {
+        if !(factor > 0.0 && factor.is_finite()) {
+            return Err(Error::Invalid(format!("{name} must be positive, got {factor}")));
         }
     }
     spec.learning_rate.map_or(Ok(()), check_rate)?;

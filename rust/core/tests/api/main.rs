@@ -4,6 +4,7 @@ mod divergence;
 mod file;
 mod lbfgs;
 mod network;
+mod objective;
 mod params;
 mod plan;
 mod predict;

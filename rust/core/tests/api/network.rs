@@ -1,8 +1,8 @@
 //! Networks, data and an observer to try things on. Networks are written in the wire form, as they come from Python.
 
 use dnn_core::{
-    BatchSize, Data, Epoch, FitSpec, Flow, Given, LossSpec, Model, Observer, OptimizerSpec, Plan, Real, Rows, Spec,
-    State,
+    BatchSize, Data, Epoch, FitSpec, Flow, Given, LossSpec, Model, Objective, Observer, OptimizerSpec, Plan, Real,
+    Rows, Spec, State,
 };
 use ndarray::Array2;
 use serde_json::{Value, json};
@@ -87,6 +87,9 @@ pub fn fit_spec(batch_size: usize, epochs: usize, rate: f64) -> FitSpec {
         metrics: vec![],
         n_threads: 1,
         learning_rate: Some(rate),
+        tol_inclusive: false,
+        order: false,
+        objective: Objective::default(),
     }
 }
 
