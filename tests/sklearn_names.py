@@ -104,7 +104,7 @@ class BaseOptimizer:
         settings = SimpleNamespace(
             schedule=self.schedule, verbose=verbose, early_stopping=False, tol=0.0, n_iter_no_change=1
         )
-        stops = Rules(estimator, settings, 1, None, None)._no_longer_improves()  # type: ignore[arg-type]
+        stops = Rules(estimator, settings, 1, None, None, 0.0)._no_longer_improves()  # type: ignore[arg-type]
         self.learning_rate = estimator.learning_rate_
         return stops
 

@@ -28,6 +28,9 @@ SHOWS = {
     "divergence": ["DivergenceWarning", "all weights are finite: True", "rate 0.01: epochs"],
     "imbalanced": ["found", "class_weight='balanced'"],
     "initializers": ["he_normal", "diverged"],
+    "estimator_classification": ["class_weight=None", "class_weight=balanced"],
+    "estimator_early_stopping": ["the scores are the callback's: True"],
+    "estimator_regression": ["best:", "R^2 on rows it has not seen"],
     # The article's numbers; and the error after one update that follows from its text, not from its long run.
     "mazur": ["0.298371109", "0.138498562", "0.082167041", "0.358916480", "0.291027774", "0.000035102"],
     "one_batch": ["tol=0.00001", "by hand: 814 steps"],

@@ -71,6 +71,10 @@ class MLP(CallbackSupportMixin, Networked):
         """The weight that its class gives each row, beside the one it has."""
         return None
 
+    def _told_besides(self, truth: NDArray[Any], weights: NDArray[np.float64] | None) -> float:
+        """What is added to the loss before it is told, because scikit-learn's has it."""
+        return 0.0
+
     def _stratify(self, targets: Targets) -> NDArray[Any] | None:
         """By what validation rows are drawn in proportion."""
         return None
@@ -168,6 +172,8 @@ class MLP(CallbackSupportMixin, Networked):
             targets.copy(model.dtype, training),
             weights,
         )
+        truth = targets.truth if training is None else targets.truth[training]
+        goal = goal._replace(told_besides=self._told_besides(truth, weights))
         self._train(
             model, settings, goal, data, validation, rng, contexts, incremental=one_epoch, first=first
         )
@@ -258,7 +264,7 @@ class MLP(CallbackSupportMixin, Networked):
         if validation is not None and self.validation_scores_ is None:
             self.validation_scores_, self.best_validation_score_ = [], float("-inf")
         score = None if validation is None else self._scorer(validation, network, settings.n_threads)
-        rules = Rules(self, settings, n_rows, network, score)
+        rules = Rules(self, settings, n_rows, network, score, goal.told_besides)
         self.n_iter_ = 0
         # One batch of all rows is the same in any order, but for rounding.
         order = Order(rng, n_rows) if settings.shuffle and batch_size < n_rows else None

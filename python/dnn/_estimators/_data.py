@@ -27,6 +27,7 @@ class Goal(NamedTuple):
     loss: Loss
     gradient_factor: float = 1.0
     loss_factor: float = 1.0
+    told_besides: float = 0.0
 
 
 class Targets(NamedTuple):

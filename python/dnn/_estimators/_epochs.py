@@ -36,7 +36,9 @@ class Rules:
         n_rows: int,
         network: Network,
         score: Callable[[], float] | None,
+        besides: float,
     ) -> None:
+        self._besides = besides
         self._estimator, self._settings = estimator, settings
         self._n_rows, self._network, self._score = n_rows, network, score
         # Of the epoch with the best score.
@@ -45,6 +47,7 @@ class Rules:
     def see(self, loss: float) -> bool:
         """Take note of an epoch; True if training should end with it."""
         estimator, settings = self._estimator, self._settings
+        loss += self._besides
         estimator.n_iter_ += 1
         estimator.loss_ = loss
         estimator.t_ += self._n_rows

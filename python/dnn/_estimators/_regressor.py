@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from dnn._losses import Loss
     from dnn._optimizers import Optimizer
 
-# Losses whose outputs are positive: the last layer is an exponential.
-_POSITIVE = ("poisson", "gamma", "tweedie")
-
 
 class MLPRegressor(RegressorMixin, MLP):
     """Numbers from a dense network: scikit-learn's `MLPRegressor`, faster and with more to choose from.
@@ -41,7 +38,7 @@ class MLPRegressor(RegressorMixin, MLP):
     ----------
     loss : str or loss, default "squared_error"
         "squared_error", "poisson" (its outputs are exponentials), or another loss of this package that goes
-        with numbers, by name or as an instance.
+        with numbers, by name or as an instance; `dnn.Quantile([0.1, 0.5, 0.9])` gives an output for each.
     hidden_layer_sizes : int or list of int, default (100,)
         Units of each hidden layer.
     activation : str, activation or list of them, default "relu"
@@ -267,18 +264,21 @@ class MLPRegressor(RegressorMixin, MLP):
         Returns
         -------
         ndarray (rows,) or (rows, outputs)
+            Of several quantiles all of them; of `GaussianNLL` the means.
         """
         outputs = self._outputs(X)
+        if isinstance(self.loss, _losses.GaussianNLL):
+            outputs = self._central(outputs)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
     # What the base asks for
 
     def _goal(self, n_outputs: int) -> Goal:
-        name = self.loss if isinstance(self.loss, str) else getattr(self.loss, "name", "")
-        output = "exp" if name in _POSITIVE else "identity"
         if isinstance(self.loss, str) and self.loss == "squared_error":
             # scikit-learn follows the gradient of the sum over the outputs, and tells their mean.
-            return Goal(output, _losses.HalfMSE(), n_outputs)
+            return Goal("identity", _losses.HalfMSE(), n_outputs)
+        named = _losses.LOSSES.get(self.loss) if isinstance(self.loss, str) else self.loss
+        output = "exp" if "exponential" in getattr(named, "fits", ()) else "identity"
         loss = _losses.resolve(self.loss, OUTPUTS[output])
         return Goal(output, loss, n_outputs, n_outputs) if self.loss == "poisson" else Goal(output, loss)
 
@@ -289,7 +289,25 @@ class MLPRegressor(RegressorMixin, MLP):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         table = _arrays.dense(y).reshape(X.shape[0], -1)
-        return X, Targets(table, table.shape[1], table)
+        return X, Targets(table, table.shape[1] * self._heads, table)
+
+    @property
+    def _heads(self) -> int:
+        """Outputs for each target."""
+        return int(getattr(self.loss, "heads", 1))
+
+    def _central(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """The outputs to score: those of the middle quantile, or the means beside variances."""
+        n_targets = outputs.shape[1] // self._heads
+        head = 0 if isinstance(self.loss, _losses.GaussianNLL) else self._heads // 2
+        return outputs[:, head * n_targets : (head + 1) * n_targets]
+
+    def _told_besides(self, truth: NDArray[Any], weights: NDArray[np.float64] | None) -> float:
+        if self.loss != "poisson":
+            return 0.0
+        # What scikit-learn's loss has and ours leaves out, since it doesn't depend on the outputs.
+        constant = truth * np.log(np.where(truth > 0, truth, 1.0)) - truth
+        return float(np.average(constant.sum(axis=1), weights=weights))
 
     def _truth(self, y: Any) -> NDArray[Any]:
         truth = np.asarray(y)
@@ -298,4 +316,4 @@ class MLPRegressor(RegressorMixin, MLP):
     def _score(
         self, truth: NDArray[Any], outputs: NDArray[Any], weights: NDArray[np.float64] | None
     ) -> float:
-        return _scores.r2(truth, outputs, weights)
+        return _scores.r2(truth, self._central(outputs), weights)

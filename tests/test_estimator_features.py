@@ -1,0 +1,301 @@
+"""What the estimators have beside scikit-learn, and the company they keep: pipelines, frames, copies."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+import dnn
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
+
+import joblib
+import scipy.sparse
+import sklearn
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_iris
+from sklearn.ensemble import VotingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X, Y = load_iris(return_X_y=True)
+X = (X - X.mean(axis=0)) / X.std(axis=0)
+
+
+def classifier(**settings: Any) -> dnn.MLPClassifier:
+    return dnn.MLPClassifier(**{"hidden_layer_sizes": (16,), "max_iter": 20, "random_state": 1, **settings})
+
+
+def regressor(**settings: Any) -> dnn.MLPRegressor:
+    return dnn.MLPRegressor(**{"hidden_layer_sizes": (16,), "max_iter": 20, "random_state": 1, **settings})
+
+
+def assert_same_weights(a: Any, b: Any) -> None:
+    for mine, other in zip(a.coefs_ + a.intercepts_, b.coefs_ + b.intercepts_, strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+# ---- more to choose from -----------------------------------------------------------------------------------
+
+
+def test_class_weights_are_row_weights() -> None:
+    by_class = classifier(class_weight={0: 3.0, 2: 0.5}).fit(X, Y)
+    by_row = classifier().fit(X, Y, np.array([3.0, 1.0, 0.5])[Y])
+    assert_same_weights(by_class, by_row)
+    kept = slice(30, None)  # 20, 50 and 50 rows
+    balanced = classifier(class_weight="balanced").fit(X[kept], Y[kept])
+    assert_same_weights(balanced, classifier().fit(X[kept], Y[kept], (40 / np.array([20, 50, 50]))[Y[kept]]))
+
+
+def test_one_activation_for_each_layer_and_scalars_for_searchers() -> None:
+    both = classifier(hidden_layer_sizes=(8, 8), activation=["tanh", "relu"]).fit(X, Y)
+    assert [layer.activation for layer in both._model.layers[:2]] == ["tanh", "relu"]
+    scalars = classifier(n_hidden_layers=2, hidden_width=8, activation=["tanh", "relu"]).fit(X, Y)
+    assert_same_weights(both, scalars)
+    with pytest.raises(ValueError, match="activation has 2 entries, but there are 1 hidden layers"):
+        classifier(activation=["tanh", "relu"]).fit(X, Y)
+
+
+def test_dropout_teaches_otherwise_and_leaves_predictions_alone() -> None:
+    plain, dropping = classifier().fit(X, Y), classifier(dropout=0.5).fit(X, Y)
+    assert not np.array_equal(plain.coefs_[0], dropping.coefs_[0])
+    assert_same_weights(dropping, classifier(dropout=[0.5]).fit(X, Y))
+    np.testing.assert_array_equal(dropping.predict_proba(X), dropping.predict_proba(X))
+    dropping.set_params(max_iter=300)
+    assert dropping.fit(X, Y).score(X, Y) > 0.9
+
+
+@pytest.mark.parametrize(
+    "solver", [dnn.SGD(0.1, momentum=0.9), dnn.Adam(0.01, amsgrad=True), dnn.LBFGS(), "lbfgs"]
+)
+def test_solvers_are_optimizers_of_the_package(solver: Any) -> None:
+    assert classifier(solver=solver, max_iter=60).fit(X, Y).score(X, Y) > 0.9
+
+
+@pytest.mark.parametrize("loss", ["mse", "focal", dnn.CrossEntropy(), "hinge", "squared_hinge"])
+def test_losses_of_the_package_teach_classes(loss: Any) -> None:
+    model = classifier(loss=loss, max_iter=200, learning_rate_init=0.01).fit(X, Y)
+    assert model.score(X, Y) > 0.9
+    assert hasattr(model, "predict_proba") == ("hinge" not in str(loss))
+    assert classifier(loss=loss, max_iter=100, learning_rate_init=0.01).fit(X, Y > 0).score(X, Y > 0) > 0.9
+
+
+@pytest.mark.parametrize("loss", ["mae", dnn.Huber(0.5), "log_cosh", "poisson", "gamma"])
+def test_losses_of_the_package_teach_numbers(loss: Any) -> None:
+    y = 1 + np.abs(X[:, 0] + X[:, 1])
+    model = regressor(loss=loss, max_iter=300, learning_rate_init=0.01).fit(X, y)
+    assert model.score(X, y) > 0.8
+    assert model.out_activation_ == ("exp" if loss in ("poisson", "gamma") else "identity")
+
+
+def test_several_quantiles_have_an_output_each_and_a_likelihood_gives_means() -> None:
+    y = X[:, 0]
+    three = regressor(loss=dnn.Quantile([0.1, 0.5, 0.9]), max_iter=200, learning_rate_init=0.01).fit(X, y)
+    low, middle, high = three.predict(X).T
+    assert low.mean() < middle.mean() < high.mean()
+    means = regressor(loss=dnn.GaussianNLL(), max_iter=200, learning_rate_init=0.01).fit(X, y)
+    assert means.predict(X).shape == y.shape
+    assert means.score(X, y) > 0.8
+
+
+def test_rows_of_ones_own_tell_when_to_stop_by_a_score_of_ones_own() -> None:
+    train, held = slice(0, None, 2), slice(1, None, 2)
+    model = classifier(
+        early_stopping=True, scoring="neg_log_loss", max_iter=200, n_iter_no_change=3, tol=0.01
+    )
+    model.fit(X[train], Y[train], X_val=X[held], y_val=Y[held])
+    assert model.n_iter_ < 200
+    best = -sklearn.metrics.log_loss(Y[held], model.predict_proba(X[held]))
+    assert best == pytest.approx(model.best_validation_score_) == max(model.validation_scores_)
+    with pytest.raises(ValueError, match="X_val and y_val belong together"):
+        model.fit(X, Y, X_val=X)
+
+
+def test_partial_fits_stop_early_with_rows_to_validate_on() -> None:
+    model = classifier(early_stopping=True, n_iter_no_change=3, tol=0.01)
+    for _ in range(200):
+        model.partial_fit(X, Y, classes=[0, 1, 2], X_val=X, y_val=Y)
+        if model.stopped_:
+            break
+    assert 3 < len(model.validation_scores_) < 200
+    assert model.score(X, Y) == model.best_validation_score_ == max(model.validation_scores_)
+
+
+def test_callbacks_see_every_epoch_and_may_stop() -> None:
+    seen: list[float] = []
+
+    def look(epoch: int, logs: dict[str, float]) -> bool:
+        seen.append(logs["loss"])
+        return epoch == 4
+
+    model = classifier(callbacks=[look]).fit(X, Y)
+    assert model.n_iter_ == 5
+    assert seen == model.loss_curve_
+
+
+def test_a_time_limit_ends_training() -> None:
+    start = time.perf_counter()
+    model = classifier(max_time=0.2, max_iter=10**6, tol=0, n_iter_no_change=np.inf).fit(X, Y)
+    assert model.n_iter_ < 10**6
+    assert time.perf_counter() - start < 30  # machines of any speed
+
+
+def test_results_do_not_depend_on_threads() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 40))
+    a, b = (classifier(n_threads=n, hidden_layer_sizes=(120,)).fit(x, x[:, 0] > 0) for n in (1, 2))
+    assert_same_weights(a, b)
+
+
+def test_transform_gives_the_outputs_of_a_hidden_layer() -> None:
+    model = classifier(hidden_layer_sizes=(8, 5), activation="tanh").fit(X, Y)
+    first = np.tanh(X @ model.coefs_[0] + model.intercepts_[0])
+    np.testing.assert_allclose(model.transform(X, layer=0), first, rtol=1e-12, atol=1e-14)
+    second = np.tanh(first @ model.coefs_[1] + model.intercepts_[1])
+    np.testing.assert_allclose(model.transform(X), second, rtol=1e-12, atol=1e-14)
+    with pytest.raises(ValueError, match="2 hidden layers"):
+        model.transform(X, layer=2)
+
+
+def test_weights_may_be_set_and_changed_in_place() -> None:
+    model, other = classifier().fit(X, Y), classifier(random_state=2).fit(X, Y)
+    model.coefs_, model.intercepts_ = other.coefs_, other.intercepts_
+    np.testing.assert_array_equal(model.predict_proba(X), other.predict_proba(X))
+    other.coefs_[0][:] = 0.0
+    probabilities = other.predict_proba(X)
+    np.testing.assert_array_equal(probabilities, np.tile(probabilities[0], (len(X), 1)))
+
+
+# ---- the company they keep ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [scipy.sparse.csr_matrix, scipy.sparse.csc_matrix, scipy.sparse.csr_array])
+def test_sparse_rows_teach_what_dense_ones_teach(make: Any) -> None:
+    x = np.where(np.abs(X) < 0.5, 0.0, X)
+    dense, sparse = classifier(early_stopping=True).fit(x, Y), classifier(early_stopping=True).fit(make(x), Y)
+    assert_same_weights(dense, sparse)
+    np.testing.assert_array_equal(dense.predict_proba(x), sparse.predict_proba(make(x)))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames_keep_their_names(library: str) -> None:
+    frames = pytest.importorskip(library, reason=f"{library} is not installed")
+    names = ["a", "b", "c", "d"]
+    frame = frames.DataFrame({name: X[:, at] for at, name in enumerate(names)})
+    model = classifier(early_stopping=True).fit(frame, frames.Series(values=Y) if library == "polars" else Y)
+    assert list(model.feature_names_in_) == names
+    assert_same_weights(model, classifier(early_stopping=True).fit(X, Y))
+    model.set_output(transform=library)
+    made = model.transform(frame)
+    assert isinstance(made, frames.DataFrame)
+    assert next(iter(made.columns)) == "mlpclassifier0"
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_copies_of_all_kinds_predict_the_same_and_live_apart(make: Any, tmp_path: Path) -> None:
+    model = make(solver="sgd").fit(X, Y)
+    joblib.dump(model, tmp_path / "model.joblib")
+    model.save(tmp_path / "model.dnn")
+    copies = [
+        copy.copy(model),
+        copy.deepcopy(model),
+        pickle.loads(pickle.dumps(model)),
+        joblib.load(tmp_path / "model.joblib"),
+        type(model).load(tmp_path / "model.dnn"),
+    ]
+    before = model.predict(X)
+    for other in copies:
+        np.testing.assert_array_equal(other.predict(X), before)
+        assert other.get_params() == model.get_params()
+        assert (other.loss_curve_, other.n_iter_, other.t_) == (model.loss_curve_, model.n_iter_, model.t_)
+        other.partial_fit(X, Y)
+        assert not np.array_equal(other.coefs_[0], model.coefs_[0])
+        # With the state of the optimizer: they go on alike.
+        assert_same_weights(other, copies[0])
+    np.testing.assert_array_equal(model.predict(X), before)
+    assert not hasattr(clone(model), "coefs_")
+
+
+def test_files_keep_labels_and_settings_of_any_kind(tmp_path: Path) -> None:
+    labels = np.array(["setosa", "versicolor", "virginica"], dtype=object)[Y]
+    model = classifier(
+        activation=[dnn.LeakyReLU(0.2)],
+        solver=dnn.SGD(0.1, momentum=0.5),
+        class_weight={"setosa": 2.0},
+        n_iter_no_change=np.inf,
+    ).fit(X, labels)
+    model.save(tmp_path / "model.dnn")
+    loaded = dnn.MLPClassifier.load(tmp_path / "model.dnn")
+    assert loaded.get_params() == model.get_params()
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    with pytest.raises(ValueError, match="it holds a MLPClassifier"):
+        dnn.MLPRegressor.load(tmp_path / "model.dnn")
+    with pytest.warns(UserWarning, match="callbacks"):
+        model.set_params(callbacks=[print]).save(tmp_path / "model.dnn")
+
+
+def test_searches_votes_and_calibration_work() -> None:
+    pipeline = make_pipeline(StandardScaler(), classifier(max_iter=40, learning_rate_init=0.01))
+    search = GridSearchCV(pipeline, {"mlpclassifier__n_hidden_layers": [1, 2]}, cv=2, n_jobs=2).fit(X, Y)
+    assert search.best_score_ > 0.8
+    assert (cross_val_predict(pipeline, X, Y, cv=3) == Y).mean() > 0.8
+    assert CalibratedClassifierCV(pipeline, cv=2).fit(X, Y).score(X, Y) > 0.8
+    vote = VotingClassifier([("a", pipeline), ("b", LogisticRegression())], voting="soft")
+    assert vote.fit(X, Y).score(X, Y) > 0.8
+
+
+def test_metadata_is_routed() -> None:
+    weights = np.random.default_rng(0).uniform(0.5, 2, len(X))
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = classifier().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        result = cross_validate(
+            make_pipeline(StandardScaler(), model), X, Y, params={"sample_weight": weights}
+        )
+    assert np.isfinite(result["test_score"]).all()
+
+
+def test_callbacks_of_scikit_learn_are_called() -> None:
+    callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
+    monitor = callback.ScoringMonitor(scoring="accuracy")
+    model = classifier(max_iter=6).set_callbacks(monitor).fit(X, Y)
+    rows = [row for row in monitor.get_logs().data if row["task_name"] == "epoch"]
+    assert len(rows) == 6
+    assert rows[-1]["accuracy"] == model.score(X, Y)
+
+    class Stop:
+        def setup(self, estimator: Any, context: Any) -> None: ...
+        def teardown(self, estimator: Any, context: Any) -> None: ...
+        def on_fit_task_begin(self, estimator: Any, context: Any) -> None: ...
+        def on_fit_task_end(self, estimator: Any, context: Any) -> bool:
+            return True
+
+    assert classifier().set_callbacks(Stop()).fit(X, Y).n_iter_ == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"alpha": -1}, "alpha must be a finite number at least 0"),
+        ({"solver": "adamm"}, "unknown solver 'adamm'; did you mean 'adam'"),
+        ({"activation": "step"}, "derivative is zero"),
+        ({"dtype": "float16"}, "unknown dtype 'float16'"),
+        ({"dropout": 1.0}, "dropout must be"),
+        ({"hidden_layer_sizes": (5, 0)}, "hidden_layer_sizes must be a whole number, 1 or more"),
+        ({"hidden_layer_sizes": (5, 6), "n_hidden_layers": 3}, "needs hidden_width as well"),
+        ({"class_weight": "even"}, "class_weight must be a dict, 'balanced' or None"),
+        ({"max_iter": 0}, "max_iter must be"),
+    ],
+)
+def test_parameters_are_refused_with_what_is_needed(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        classifier(**settings).fit(X, Y)
