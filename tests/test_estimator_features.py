@@ -117,6 +117,9 @@ def test_rows_of_ones_own_tell_when_to_stop_by_a_score_of_ones_own() -> None:
     assert model.n_iter_ < 200
     best = -sklearn.metrics.log_loss(Y[held], model.predict_proba(X[held]))
     assert best == pytest.approx(model.best_validation_score_) == max(model.validation_scores_)
+    names = np.array(["setosa", "versicolor", "virginica"])[Y]
+    drawn = classifier(early_stopping=True, scoring="f1_macro", max_iter=200).fit(X, names)
+    assert drawn.best_validation_score_ > 0.8
     with pytest.raises(ValueError, match="X_val and y_val belong together"):
         model.fit(X, Y, X_val=X)
 

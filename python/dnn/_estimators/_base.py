@@ -71,6 +71,10 @@ class MLP(CallbackSupportMixin, Networked):
         """The weight that its class gives each row, beside the one it has."""
         return None
 
+    def _as_given(self, truth: NDArray[Any]) -> NDArray[Any]:
+        """The targets as a scorer takes them."""
+        return truth
+
     def _told_besides(self, truth: NDArray[Any], weights: NDArray[np.float64] | None) -> float:
         """What is added to the loss before it is told, because scikit-learn's has it."""
         return 0.0
@@ -156,7 +160,7 @@ class MLP(CallbackSupportMixin, Networked):
             training, held = split(settings, targets, self._stratify(targets), X.shape[0], rng)
             validation = Validation(
                 _held(given[0], X, held),
-                _held(given[1], targets.truth, held),
+                _held(given[1], self._as_given(targets.truth), held),
                 None if weights is None else weights[held],
                 _arrays.dense(X[held]),
                 targets.truth[held],

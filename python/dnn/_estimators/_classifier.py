@@ -410,6 +410,10 @@ class MLPClassifier(ClassifierMixin, MLP):
         truth = np.asarray(_arrays.dense(y))
         return self._numbers(truth[:, 0] if truth.ndim == 2 and truth.shape[1] == 1 else truth)
 
+    def _as_given(self, truth: NDArray[Any]) -> NDArray[Any]:
+        labels: NDArray[Any] = truth.astype(int) if truth.ndim == 2 else self.classes_[truth]
+        return labels
+
     def _predicted(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """The number of the class of each row, or which labels it has."""
         if self._label_binarizer.y_type_ == "multiclass":
