@@ -104,3 +104,77 @@ class Adam:
         np.divide(m, s, out=s)
         np.multiply(s, alpha, out=s)
         np.subtract(p, s, out=p)
+
+
+class ByArray:
+    """Base of what has to know the arrays: `step_arrays` gets those of a network, W and b in turn."""
+
+    def __init__(self, learning_rate: float, weight_decay: float = 0.0, decay_bias: bool = False):
+        self.learning_rate, self.weight_decay, self.decay_bias = learning_rate, weight_decay, decay_bias
+        self.t = 0
+        self.memory: list[list[Array]] = []
+
+    def step_arrays(self, arrays: list[Array], gradients: list[Array]) -> None:
+        if not self.memory:
+            self.memory = [[np.zeros_like(p), np.zeros_like(p)] for p in arrays]
+        self.t += 1
+        for p, g, memory in zip(arrays, gradients, self.memory, strict=True):
+            decay = self.weight_decay if p.ndim == 2 or self.decay_bias else 0.0
+            self.move_array(p, g, memory, decay)
+
+    def move_array(self, p: Array, g: Array, memory: list[Array], decay: float) -> None:
+        raise NotImplementedError
+
+
+class Lion(ByArray):
+    """Chen et al. 2023, algorithm 2."""
+
+    def __init__(self, learning_rate: float = 1e-3, beta_1: float = 0.9, beta_2: float = 0.99, **decay: Any):
+        super().__init__(learning_rate, **decay)
+        self.beta_1, self.beta_2 = beta_1, beta_2
+
+    def move_array(self, p: Array, g: Array, memory: list[Array], decay: float) -> None:
+        m = memory[0]
+        update = np.sign(self.beta_1 * m + (1 - self.beta_1) * g)
+        p -= self.learning_rate * (update + decay * p)
+        m[...] = self.beta_2 * m + (1 - self.beta_2) * g
+
+
+class Lamb(ByArray):
+    """You et al. 2020, algorithm 2, phi the identity."""
+
+    def __init__(
+        self,
+        learning_rate: float = 1e-3,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **decay: Any,
+    ):
+        super().__init__(learning_rate, **decay)
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
+
+    def move_array(self, p: Array, g: Array, memory: list[Array], decay: float) -> None:
+        m, v = memory
+        m[...] = self.beta_1 * m + (1 - self.beta_1) * g
+        v[...] = self.beta_2 * v + (1 - self.beta_2) * g**2
+        r = m / (1 - self.beta_1**self.t) / (np.sqrt(v / (1 - self.beta_2**self.t)) + self.epsilon)
+        u = r + decay * p
+        of_p, of_u = np.linalg.norm(p), np.linalg.norm(u)
+        p -= self.learning_rate * (of_p / of_u if of_p > 0 and of_u > 0 else 1.0) * u
+
+
+class KerasRMSprop(ByArray):
+    """Keras's: epsilon under the root, and the rate inside the velocity."""
+
+    def __init__(
+        self, learning_rate: float = 1e-3, rho: float = 0.9, epsilon: float = 1e-7, centered: bool = False
+    ):
+        super().__init__(learning_rate)
+        self.rho, self.epsilon, self.centered = rho, epsilon, centered
+
+    def move_array(self, p: Array, g: Array, memory: list[Array], decay: float) -> None:
+        v, mean = memory
+        v[...] = self.rho * v + (1 - self.rho) * g**2
+        mean[...] = self.rho * mean + (1 - self.rho) * g
+        p -= self.learning_rate * g / np.sqrt(v - (mean**2 if self.centered else 0.0) + self.epsilon)

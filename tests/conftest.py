@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 # Plots are drawn to nowhere, also on machines with a screen.
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+# Run by hand, where the packages are whose values they record.
+collect_ignore = ["record"]
+
 Table = tuple[NDArray[Any], NDArray[Any]]
 
 

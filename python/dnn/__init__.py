@@ -5,14 +5,16 @@
 """
 
 from typing import TYPE_CHECKING
-
 from dnn._activations import CELU, ELU, LeakyReLU, PReLU
+from dnn._adam_family import Adam, AdamW, Adamax, Lamb, Nadam, RAdam
+
 from dnn._callbacks import Callback, EarlyStopping, LambdaCallback
 from dnn._checkpoint import ModelCheckpoint
 from dnn._core import version as __version__
 from dnn._history import DivergenceWarning, History
 from dnn._initializers import Constant, Normal, Orthogonal, TruncatedNormal, Uniform
 from dnn._layers import Activation, Dense, Input, Residual
+from dnn._lbfgs import LBFGS
 from dnn._loggers import CSVLogger, ProgressBar, TensorBoard
 from dnn._losses import (
     MAE,
@@ -38,7 +40,7 @@ from dnn._losses import (
 from dnn._model import Sequential, load
 from dnn._noise import AlphaDropout, Dropout, GaussianNoise
 from dnn._normalization import BatchNormalization, LayerNormalization
-from dnn._optimizers import LBFGS, SGD, Adam
+from dnn._optimizers import Adadelta, Adagrad, Adam, LBFGS, Lion, Muon, RMSprop, Rprop, SGD
 from dnn._rate_callbacks import LearningRateScheduler, ReduceLROnPlateau
 from dnn._threads import get_num_threads, set_num_threads
 
@@ -57,9 +59,13 @@ __all__ = [
     "SGD",
     "SSE",
     "Activation",
+    "Adadelta",
+    "Adagrad",
     "Adam",
     "AlphaDropout",
     "BatchNormalization",
+    "AdamW",
+    "Adamax",
     "BinaryCrossEntropy",
     "CSVLogger",
     "Callback",
@@ -79,20 +85,27 @@ __all__ = [
     "Huber",
     "Input",
     "KLDivergence",
+    "Lamb",
     "LambdaCallback",
     "LayerNormalization",
     "LeakyReLU",
     "LearningRateScheduler",
+    "Lion",
     "LogCosh",
     "ModelCheckpoint",
+    "Muon",
+    "Nadam",
     "Normal",
     "Orthogonal",
     "PReLU",
     "Poisson",
     "ProgressBar",
     "Quantile",
+    "RAdam",
+    "RMSprop",
     "ReduceLROnPlateau",
     "Residual",
+    "Rprop",
     "Sequential",
     "SquaredHinge",
     "TensorBoard",

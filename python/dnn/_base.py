@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from dnn._history import History
     from dnn._layers import Input, Layer
     from dnn._losses import Loss
-    from dnn._optimizers import Optimizer, Rate
+    from dnn._optimizer import Optimizer, Rate
 
 DTYPES = ("float32", "float64")
 PRECISIONS = ("highest", "strict")
@@ -213,8 +213,9 @@ class Model:
 
         Parameters
         ----------
-        optimizer : str, SGD, Adam or LBFGS, default "adam"
-            "sgd", "adam" and "lbfgs" have the default settings of `SGD`, `Adam` and `LBFGS`.
+        optimizer : str or an optimizer such as SGD(0.1), default "adam"
+            sgd, adam, adamw, rmsprop, adagrad, adadelta, adamax, nadam, lion, lamb, radam, rprop, muon or
+            lbfgs have the default settings of `SGD`, `Adam` and so on.
         loss : str or a loss such as Huber(delta=1.0), optional
             A name in docs/losses.md, such as mse, huber, cross_entropy, binary_cross_entropy or poisson. None
             is cross_entropy for a softmax output, binary_cross_entropy for sigmoid and mse otherwise.

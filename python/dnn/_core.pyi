@@ -82,7 +82,7 @@ class Network:
         hook: _Hook | _OrderingHook | None,
     ) -> dict[str, Any]: ...
     def train_on_batch(
-        self, x: _Table, y: _Targets, sample_weight: _Weight, rate: float, metrics: str, n_threads: int
+        self, x: _Table, y: _Targets, sample_weight: _Weight, step: str, metrics: str, n_threads: int
     ) -> dict[str, float]: ...
     def evaluate(
         self, x: _Table, y: _Targets, sample_weight: _Weight, metrics: str, n_threads: int

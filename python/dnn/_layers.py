@@ -91,6 +91,9 @@ class Dense(Layer):
         First values of b: zeros or ones by name.
     l1, l2 : float, default 0.0
         Adds l1 * sum(abs(W)) + l2 * sum(W**2) to the loss, 0 or more. Biases are left alone.
+    max_norm : float, optional
+        Above 0. After each step a column of W, the weights into one unit, whose Euclidean norm is above it is
+        scaled to it (Srivastava et al. 2014; Keras's MaxNorm on axis 0). Not for `LBFGS`.
     trainable : bool, default True
         False keeps W and b as they are.
     trainable_bias : bool, default True
@@ -118,6 +121,7 @@ class Dense(Layer):
     bias_initializer: str | Initializer | Array | ArrayLike = "zeros"
     l1: float = 0.0
     l2: float = 0.0
+    max_norm: float | None = None
     trainable: bool = True
     trainable_bias: bool = True
 
@@ -128,6 +132,8 @@ class Dense(Layer):
             _checks.boolean(getattr(self, flag), flag)
         for factor in ("l1", "l2"):
             _checks.number(getattr(self, factor), factor, at_least=0.0)
+        if self.max_norm is not None:
+            _checks.number(self.max_norm, "max_norm", above=0.0)
         for argument in ("weight_initializer", "bias_initializer"):
             resolved = _initializers.resolve(getattr(self, argument), argument, units)
             # An array is replaced by a copy, so that the layer doesn't change with the user's array.

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dnn import _arrays, _callbacks, _data, _optimizers, _progress, _spec, _threads, _training
+from dnn import (
+    _arrays,
+    _callbacks,
+    _data,
+    _optimizer,
+    _optimizers,
+    _progress,
+    _spec,
+    _threads,
+    _training,
+)
 from dnn._history import DivergenceWarning, History
 from dnn._inspection import Inspectable
 
@@ -22,7 +32,7 @@ if TYPE_CHECKING:
 
     from dnn._callbacks import Callback, EarlyStopping
     from dnn._losses import Loss
-    from dnn._optimizers import Optimizer
+    from dnn._optimizer import Optimizer
 
 
 class Sequential(Inspectable):
@@ -93,6 +103,7 @@ class Sequential(Inspectable):
         early_stopping: bool | int | EarlyStopping | None = None,
         max_time: float | None = None,
         initial_epoch: int = 0,
+        accumulate: int = 1,
         loss: str | Loss | None = None,
         optimizer: str | Optimizer | None = None,
         metrics: Sequence[str] | None = None,
@@ -153,6 +164,10 @@ class Sequential(Inspectable):
             Number of the first epoch, to go on with a training. If it is `model.next_epoch`, also what was
             counted by `tol`, early stopping and callbacks goes on, so that the result has the bits of a
             training that never stopped.
+        accumulate : int, default 1
+            Batches whose gradients make one step together: as one batch so many times as large, but only
+            `batch_size` rows go through the network at a time. The last step of an epoch takes what is left.
+            Callbacks and rates count steps.
         loss, optimizer, metrics : optional
             As for `compile`; None keeps what is there. State of the optimizer is kept if only its rate
             changes.
@@ -194,6 +209,7 @@ class Sequential(Inspectable):
             n_iter_no_change=n_iter_no_change,
             stop_at_loss=stop_at_loss,
             max_time=max_time,
+            accumulate=accumulate,
             n_threads=n_threads,
         )
         stopping = _training.early_stopping(
@@ -246,7 +262,8 @@ class Sequential(Inspectable):
                 "min_delta": float(stopping.min_delta),
                 "restore_best": bool(stopping.restore_best),
                 "metrics": list(chosen_metrics),
-            }
+            },
+            chosen_optimizer,
         )
         self.stop_training = False
         try:
@@ -319,8 +336,9 @@ class Sequential(Inspectable):
         self._scale(data.x, threads)
         rate = self._optimizer.learning_rate
         if not isinstance(rate, float):
-            (rate,) = _optimizers.rates_of(rate, network.steps, 1)
-        return network.train_on_batch(*data, rate, _spec.metrics(self._metrics), threads)
+            (rate,) = _optimizer.rates_of(rate, network.steps, 1)
+        step = _spec.step(rate, self._optimizer)
+        return network.train_on_batch(*data, step, _spec.metrics(self._metrics), threads)
 
     def evaluate(
         self,

@@ -1,34 +1,21 @@
 """Optimizers: how gradients become steps, as frozen dataclasses.
 
-Names and instances come in, instances go out. The rate of each step is worked out here; the step itself is
-not.
+Names and instances come in, instances go out. The step itself is worked out elsewhere. Adam and its kin are
+in `_adam_family.py`. In the formulas p is a parameter, g its gradient, r the rate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from dnn import _checks
-
-Rate = float | Callable[[int], float] | Iterable[float]
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """Base of all optimizers."""
-
-    name: ClassVar[str]
-    learning_rate: Rate
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "learning_rate", _checked_rate(self.learning_rate))
+from dnn._adam_family import Adam, Adamax, AdamW, Lamb, Nadam, RAdam
+from dnn._lbfgs import LBFGS
+from dnn._optimizer import Optimizer, Rate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SGD(Optimizer):
     """Gradient descent, with momentum if asked: v = m v - r g, p = p + v; without momentum p = p - r g.
 
@@ -38,14 +25,15 @@ class SGD(Optimizer):
     Parameters
     ----------
     learning_rate : float, callable or 1-D sequence, default 0.01
-        r, above 0. A callable takes the number of the step (from 0, over the life of the optimizer) and
-        returns the rate; a sequence has one rate for each step, and its last one stays.
+        r, above 0; see `Optimizer`.
     momentum : float, default 0.0
         m, at least 0 and below 1.
     nesterov : bool, default False
         Look ahead along v. Needs momentum.
     dampened : bool, default False
         Average gradients instead of summing them. Not together with `nesterov`.
+    clip_norm, clip_value : float, optional
+        See `Optimizer`.
 
     Raises
     ------
@@ -78,27 +66,162 @@ class SGD(Optimizer):
             raise ValueError("nesterov and dampened don't go together; choose one of them")
 
 
-@dataclass(frozen=True)
-class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015): steps of about the rate, whatever the size of the gradients.
+@dataclass(frozen=True, repr=False)
+class RMSprop(Optimizer):
+    """Gradients divided by the root of their mean square (Tieleman and Hinton 2012).
 
-    m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, then with t counting steps from 1
-    p = p - r m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon).
+    v = rho v + (1 - rho) g^2, s = g / (sqrt(v) + epsilon), p = p - r s. With momentum b = m b + s and
+    p = p - r b. Centered: with a = rho a + (1 - rho) g the variance v - a^2 stands under the root. As in
+    PyTorch, with Keras's rho.
+
+    Parameters
+    ----------
+    learning_rate : float, callable or 1-D sequence, default 0.01
+        r, above 0; see `Optimizer`.
+    rho : float, default 0.9
+        Decay of the means, at least 0 and below 1. PyTorch calls it alpha, and has 0.99.
+    momentum : float, default 0.0
+        m, at least 0 and below 1.
+    centered : bool, default False
+        Whether the mean is taken off.
+    epsilon : float, default 1e-8
+        Keeps the division finite, above 0.
+    epsilon_inside : bool, default False
+        Divide by sqrt(v + epsilon), as Keras does (with 1e-7), instead of PyTorch's sqrt(v) + epsilon.
+    clip_norm, clip_value : float, optional
+        See `Optimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or is out of range.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> dnn.RMSprop(0.001, momentum=0.9).rho
+    0.9
+    """
+
+    name: ClassVar[str] = "rmsprop"
+    learning_rate: Rate = 0.01
+    _: KW_ONLY
+    rho: float = 0.9
+    momentum: float = 0.0
+    centered: bool = False
+    epsilon: float = 1e-8
+    epsilon_inside: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_below_one("rho", "momentum")
+        self._check_booleans("centered", "epsilon_inside")
+        self._check_epsilon()
+
+
+@dataclass(frozen=True, repr=False)
+class Adagrad(Optimizer):
+    """Gradients divided by the root of the sum of all their squares (Duchi et al. 2011).
+
+    v = v + g^2, p = p - r g / (sqrt(v) + epsilon). As in PyTorch; its lr_decay is the schedule
+    r / (1 + decay step).
+
+    Parameters
+    ----------
+    learning_rate : float, callable or 1-D sequence, default 0.01
+        r, above 0; see `Optimizer`.
+    epsilon : float, default 1e-10
+        Keeps the division finite, above 0.
+    initial_accumulator : float, default 0.0
+        v before the first step, 0 or more. Keras has 0.1.
+    clip_norm, clip_value : float, optional
+        See `Optimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or is out of range.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> dnn.Adagrad(0.1).initial_accumulator
+    0.0
+    """
+
+    name: ClassVar[str] = "adagrad"
+    learning_rate: Rate = 0.01
+    _: KW_ONLY
+    epsilon: float = 1e-10
+    initial_accumulator: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_epsilon()
+        self._check_at_least_zero("initial_accumulator")
+
+
+@dataclass(frozen=True, repr=False)
+class Adadelta(Optimizer):
+    """Steps of the size of earlier steps, without a rate to choose (Zeiler 2012).
+
+    v = rho v + (1 - rho) g^2, s = sqrt(a + epsilon) / sqrt(v + epsilon) g, a = rho a + (1 - rho) s^2,
+    p = p - r s. As in PyTorch.
+
+    Parameters
+    ----------
+    learning_rate : float, callable or 1-D sequence, default 1.0
+        r, above 0; see `Optimizer`.
+    rho : float, default 0.9
+        Decay of the means, at least 0 and below 1. Keras has 0.95.
+    epsilon : float, default 1e-6
+        Above 0; the first steps are about sqrt(epsilon) long.
+    clip_norm, clip_value : float, optional
+        See `Optimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or is out of range.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> dnn.Adadelta().learning_rate
+    1.0
+    """
+
+    name: ClassVar[str] = "adadelta"
+    learning_rate: Rate = 1.0
+    _: KW_ONLY
+    rho: float = 0.9
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_below_one("rho")
+        self._check_epsilon()
+
+
+@dataclass(frozen=True, repr=False)
+class Lion(Optimizer):
+    """Steps of the rate along the sign of a mean gradient (Chen et al. 2023).
+
+    p = p - r d p - r sign(b1 m + (1 - b1) g), m = b2 m + (1 - b2) g. As in Keras. A good rate is 3 to 10
+    times smaller than Adam's, and the decay as much larger.
 
     Parameters
     ----------
     learning_rate : float, callable or 1-D sequence, default 0.001
-        r, above 0. A callable takes the number of the step (from 0, over the life of the optimizer) and
-        returns the rate; a sequence has one rate for each step, and its last one stays.
-    beta_1, beta_2 : float, default 0.9 and 0.999
+        r, above 0; see `Optimizer`.
+    beta_1, beta_2 : float, default 0.9 and 0.99
         b1 and b2, at least 0 and below 1.
-    epsilon : float, default 1e-8
-        Keeps the division finite, above 0.
-    amsgrad : bool, default False
-        Divide by the largest v so far (Reddi et al. 2018).
-    epsilon_hat : bool, default False
-        Put epsilon in front of the correction, p = p - r sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + epsilon),
-        as Keras and scikit-learn do. The default is PyTorch's.
+    weight_decay : float, default 0.0
+        d, 0 or more.
+    decay_bias : bool, default False
+        Whether biases decay too.
+    clip_norm, clip_value : float, optional
+        See `Optimizer`.
 
     Raises
     ------
@@ -108,52 +231,43 @@ class Adam(Optimizer):
     Examples
     --------
     >>> import dnn
-    >>> dnn.Adam(3e-4).beta_2
-    0.999
+    >>> dnn.Lion(1e-4, weight_decay=0.1).beta_2
+    0.99
     """
 
-    name: ClassVar[str] = "adam"
+    name: ClassVar[str] = "lion"
     learning_rate: Rate = 0.001
     _: KW_ONLY
     beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-8
-    amsgrad: bool = False
-    epsilon_hat: bool = False
+    beta_2: float = 0.99
+    weight_decay: float = 0.0
+    decay_bias: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _checks.number(self.beta_1, "beta_1", at_least=0.0, below=1.0)
-        _checks.number(self.beta_2, "beta_2", at_least=0.0, below=1.0)
-        _checks.number(self.epsilon, "epsilon", above=0.0)
-        _checks.boolean(self.amsgrad, "amsgrad")
-        _checks.boolean(self.epsilon_hat, "epsilon_hat")
+        self._check_below_one("beta_1", "beta_2")
+        self._check_at_least_zero("weight_decay")
+        self._check_booleans("decay_bias")
 
 
-@dataclass(frozen=True)
-class LBFGS(Optimizer):
-    """L-BFGS (Liu and Nocedal 1989) with a strong Wolfe line search: each epoch one step of all rows.
+@dataclass(frozen=True, repr=False)
+class Rprop(Optimizer):
+    """Steps along the sign of the gradient, of a size for each parameter (Riedmiller and Braun 1993).
 
-    The step is p = p - t H g, where the inverse Hessian H comes from the last m steps s and changes y of the
-    gradient (Nocedal and Wright, algorithm 7.4). The line search of Moré and Thuente (1994) finds t with
-    f(t) <= f(0) + 0.001 t f'(0) and |f'(t)| <= 0.9 |f'(0)|. There is no rate to choose. Steps, tests and
-    defaults are those of SciPy's L-BFGS-B.
-
-    For small data, up to some ten thousand rows, it often finds a lower loss than the others, in less time.
-    `batch_size` and `shuffle` mean nothing to it, and `train_on_batch` refuses it. In the history rate is t,
-    and the loss of an epoch is that after its step; `stopped_because` may be "gtol", "ftol", "max_fun", or
-    "line_search" where no step lowers the loss.
+    Where g has the sign of the gradient before, the size d = d eta_plus; where it has turned, d = d eta_minus
+    and g counts as 0; d stays between the two step sizes. p = p - d sign(g). As in PyTorch. For full batches:
+    the noise of small ones turns the signs.
 
     Parameters
     ----------
-    m : int, default 10
-        Steps that are remembered, from 1 to 1000; each takes twice the memory of the parameters.
-    max_fun : int, default 15000
-        Evaluations of the loss in one `fit`, from 1; the last step may exceed it.
-    gtol : float, default 1e-5
-        Stop when no derivative of the loss is larger than this, 0 or more.
-    ftol : float, default 2.220446049250313e-09
-        Stop when a step lowers the loss f to f' with (f - f') / max(|f|, |f'|, 1) <= ftol, 0 or more.
+    learning_rate : float, callable or 1-D sequence, default 0.01
+        r, above 0; see `Optimizer`.
+    etas : (float, float), default (0.5, 1.2)
+        eta_minus, between 0 and 1, and eta_plus, above 1.
+    step_sizes : (float, float), default (1e-6, 50.0)
+        The smallest and the largest d, above 0. The rate of the first step is the first d of all.
+    clip_norm, clip_value : float, optional
+        See `Optimizer`.
 
     Raises
     ------
@@ -163,33 +277,124 @@ class LBFGS(Optimizer):
     Examples
     --------
     >>> import dnn
-    >>> model = dnn.Sequential([dnn.Dense(1)], seed=1, dtype="float64")
-    >>> x, y = [[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]
-    >>> history = model.fit(x, y, epochs=100, optimizer=dnn.LBFGS(), verbose=0)
-    >>> history.stopped_because
-    'gtol'
-    >>> model.get_weights()[0].round(3).tolist()
-    [[2.0]]
+    >>> dnn.Rprop().etas
+    (0.5, 1.2)
     """
 
-    name: ClassVar[str] = "lbfgs"
-    # What a line search finds has no rate.
-    learning_rate: Rate = field(default=1.0, init=False, repr=False)
+    name: ClassVar[str] = "rprop"
+    learning_rate: Rate = 0.01
     _: KW_ONLY
-    m: int = 10
-    max_fun: int = 15000
-    gtol: float = 1e-5
-    ftol: float = 2.220446049250313e-09
+    etas: tuple[float, float] = (0.5, 1.2)
+    step_sizes: tuple[float, float] = (1e-6, 50.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _checks.integer(self.m, "m", 1, 1000)
-        _checks.integer(self.max_fun, "max_fun", 1)
-        _checks.number(self.gtol, "gtol", at_least=0.0)
-        _checks.number(self.ftol, "ftol", at_least=0.0)
+        minus, plus = self._hold_numbers("etas", 2, "(0.5, 1.2)")
+        smallest, largest = self._hold_numbers("step_sizes", 2, "(1e-6, 50)")
+        if not 0.0 < minus < 1.0 < plus:
+            raise ValueError(
+                f"etas must be a number between 0 and 1 and one above 1, got {minus!r} and {plus!r}"
+            )
+        if not 0.0 < smallest <= largest:
+            raise ValueError(
+                f"step_sizes must be above 0, the smaller first, got {smallest!r} and {largest!r}"
+            )
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "lbfgs": LBFGS}
+@dataclass(frozen=True, repr=False)
+class Muon(Optimizer):
+    """Momentum made orthogonal for matrices of weights (Jordan 2024); biases go by Adam.
+
+    For W of a layer: m = mu m + (1 - mu) g, n = mu m + (1 - mu) g (without Nesterov n = m), then n is divided
+    by its Frobenius norm and `ns_steps` times X = a X + (b G + c G^2) X with G = X X^T brings its singular
+    values near to 1: X is O. W = W - r d W - r s O. As in PyTorch, which rounds to bfloat16 in between; here
+    it is the type of the model. For biases p = p - r Adam's step, with the same r.
+
+    Parameters
+    ----------
+    learning_rate : float, callable or 1-D sequence, default 0.001
+        r, above 0; see `Optimizer`.
+    momentum : float, default 0.95
+        mu, at least 0 and below 1.
+    nesterov : bool, default True
+        Whether n looks ahead.
+    weight_decay : float, default 0.1
+        d, 0 or more; of weights, never of biases.
+    ns_coefficients : (float, float, float), default (3.4445, -4.775, 2.0315)
+        a, b and c of the Newton-Schulz iteration. Refused if a singular value could run away.
+    ns_steps : int, default 5
+        How often, from 0 to 99.
+    epsilon : float, default 1e-7
+        The smallest norm that is divided by, above 0.
+    adjust_rate : {"original", "match_rms_adamw", "spectral_unclamped"}, default "original"
+        s for W (n_in, n_out): sqrt(max(1, n_out / n_in)); 0.2 sqrt(max(n_in, n_out)), with which rates and
+        decays of `AdamW` fit; sqrt(n_out / n_in). PyTorch's adjust_lr_fn.
+    beta_1, beta_2, adam_epsilon : float, default 0.9, 0.999 and 1e-8
+        Of `Adam` for the biases.
+    clip_norm, clip_value : float, optional
+        See `Optimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument has the wrong type or is out of range.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> dnn.Muon(0.02, adjust_rate="match_rms_adamw").ns_steps
+    5
+    """
+
+    name: ClassVar[str] = "muon"
+    learning_rate: Rate = 0.001
+    _: KW_ONLY
+    momentum: float = 0.95
+    nesterov: bool = True
+    weight_decay: float = 0.1
+    ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315)
+    ns_steps: int = 5
+    epsilon: float = 1e-7
+    adjust_rate: str = "original"
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    adam_epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_below_one("momentum", "beta_1", "beta_2")
+        self._check_booleans("nesterov")
+        self._check_at_least_zero("weight_decay")
+        self._hold_numbers("ns_coefficients", 3, "(3.4445, -4.775, 2.0315)")
+        object.__setattr__(self, "ns_steps", _checks.integer(self.ns_steps, "ns_steps", 0, 99))
+        self._check_epsilon()
+        self._check_epsilon("adam_epsilon")
+        if not isinstance(self.adjust_rate, str):
+            raise TypeError(f"adjust_rate must be a name, got {_checks.shown(self.adjust_rate)}")
+        _checks.name_in(self.adjust_rate, "adjust_rate", ADJUST_RATES)
+
+
+ADJUST_RATES = ("original", "match_rms_adamw", "spectral_unclamped")
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    optimizer.name: optimizer
+    for optimizer in (
+        SGD,
+        Adam,
+        AdamW,
+        RMSprop,
+        Adagrad,
+        Adadelta,
+        Adamax,
+        Nadam,
+        Lion,
+        Lamb,
+        RAdam,
+        Rprop,
+        Muon,
+        LBFGS,
+    )
+}
 
 
 def resolve(optimizer: object) -> Optimizer:
@@ -206,37 +411,5 @@ def resolve(optimizer: object) -> Optimizer:
             f"optimizer is the class {optimizer.__name__}; make one of it: {optimizer.__name__}()"
         )
     raise TypeError(
-        f"optimizer must be 'sgd', 'adam', 'lbfgs' or one such as SGD(0.1), got {_checks.shown(optimizer)}"
+        f"optimizer must be a name such as 'adam' or one such as SGD(0.1), got {_checks.shown(optimizer)}"
     )
-
-
-def _checked_rate(rate: object) -> Rate:
-    """`rate` as it is stored: a float, a callable, or a tuple of floats."""
-    if callable(rate):
-        return rate
-    if (
-        isinstance(rate, str)
-        or not hasattr(rate, "__iter__")
-        or (isinstance(rate, np.ndarray) and rate.ndim == 0)
-    ):
-        return _checks.number(rate, "learning_rate", above=0.0)
-    if isinstance(rate, np.ndarray) and rate.ndim != 1:
-        raise ValueError(
-            f"learning_rate has shape {rate.shape}; a sequence of rates is 1-D, one for each step"
-        )
-    rates = tuple(_checks.number(r, f"learning_rate[{i}]", at_least=0.0) for i, r in enumerate(rate))
-    if not rates:
-        raise ValueError("learning_rate is an empty sequence; it needs at least one rate")
-    return rates
-
-
-def rates_of(rate: Rate, step: int, n: int) -> list[float]:
-    """The rates of the `n` steps from `step` on. A callable's are asked for and checked now."""
-    if isinstance(rate, float):
-        return [rate] * n
-    if isinstance(rate, tuple):
-        return [rate[min(at, len(rate) - 1)] for at in range(step, step + n)]
-    assert callable(rate)
-    return [
-        _checks.number(rate(at), f"learning_rate(step={at})", at_least=0.0) for at in range(step, step + n)
-    ]

@@ -20,7 +20,7 @@ from dnn._layers import Activation, Dense, Layer, Residual
 from dnn._losses import Loss
 from dnn._noise import AlphaDropout, Dropout, GaussianNoise
 from dnn._normalization import BatchNormalization, LayerNormalization
-from dnn._optimizers import Optimizer
+from dnn._optimizer import PER_FIT, Optimizer, rates_of
 from dnn._preparation import Preparation, Scaling
 
 # Raised when a model file gets a key that older versions would misread.
@@ -44,13 +44,22 @@ def loss(loss: Loss) -> str:
 
 
 def optimizer(optimizer: Optimizer) -> str:
-    """An optimizer with its parameters; the rate is not among them, since it is given with each fit."""
-    return _dumps(_named(optimizer, without=("learning_rate",)))
+    """An optimizer with its parameters, without what is given with each fit."""
+    return _dumps(_named(optimizer, without=PER_FIT))
 
 
-def options(values: Mapping[str, Any]) -> str:
-    """The options of a fit."""
-    return _dumps(values)
+def options(values: Mapping[str, Any], optimizer: Optimizer) -> str:
+    """The options of a fit, and what of the optimizer is given with each."""
+    return _dumps({**values, "clip": _clip(optimizer)})
+
+
+def step(rate: float, optimizer: Optimizer) -> str:
+    """What a single step takes."""
+    return _dumps({"learning_rate": rate, "clip": _clip(optimizer)})
+
+
+def _clip(optimizer: Optimizer) -> dict[str, float | None]:
+    return {"norm": optimizer.clip_norm, "value": optimizer.clip_value}
 
 
 def metrics(names: Sequence[str]) -> str:
@@ -78,7 +87,7 @@ def to_file(described: Described, steps: int) -> str:
     """`described` as JSON; `steps` is how many the optimizer has made, for a rate that a file can't hold."""
     rate = described.optimizer.learning_rate
     if callable(rate):
-        (rate,) = _optimizers.rates_of(rate, steps, 1)
+        (rate,) = rates_of(rate, steps, 1)
         warnings.warn(
             "a learning rate that is a function can't be saved in a file; the loaded model gets its rate "
             f"of step {steps}, {rate:g}: compile it with the function again to go on",
@@ -171,6 +180,7 @@ def _dense(layer: Dense, above: Layer | None) -> dict[str, Any]:
         "bias_initializer": _initializer(layer.bias_initializer, follows),
         "l1": float(layer.l1),
         "l2": float(layer.l2),
+        "max_norm": None if layer.max_norm is None else float(layer.max_norm),
         "trainable": bool(layer.trainable),
         "trainable_bias": bool(layer.trainable_bias),
     }
@@ -198,8 +208,10 @@ def _fields(thing: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def _number(kind: str, value: Any) -> Any:
-    # NumPy's scalars are not JSON; the dataclasses have checked that only bools, real numbers and tuples of
-    # them are here.
+    # NumPy's scalars are not JSON; the dataclasses have checked that only bools, real numbers, names and
+    # tuples of numbers are here.
+    if value is None or isinstance(value, str):
+        return value
     if "tuple" in kind:
         return [float(number) for number in (value if isinstance(value, tuple) else (value,))]
     return {"bool": bool, "int": int}.get(kind, float)(value)
@@ -228,13 +240,13 @@ def _read_or_name(wire: Mapping[str, Any], classes: Mapping[str, Any]) -> Any:
 
 def _read(wire: Mapping[str, Any], classes: Mapping[str, Any]) -> Any:
     made = classes[wire["name"]]
-    # An optimizer that finds its step by itself has a rate that nobody can choose.
+    # An optimizer that finds its step by itself has no rate or clip to choose.
     chosen = {field.name for field in fields(made) if field.init}
     return made(
         **{
             key: value
             for key, value in wire.items()
-            if key != "name" and (key in chosen or key != "learning_rate")
+            if key != "name" and (key in chosen or key not in PER_FIT)
         }
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dnn import _callbacks, _checks, _layers, _optimizers, _progress, _threads
+from dnn import _callbacks, _checks, _layers, _optimizer, _progress, _threads
 from dnn._callbacks import Callback, EarlyStopping
 from dnn._normalization import BatchNormalization
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dnn._layers import Layer
     from dnn._losses import Loss
     from dnn._model import Sequential
-    from dnn._optimizers import Rate
+    from dnn._optimizer import Rate
 
 METRICS = ("accuracy", "mae", "mse")
 _HINGES = ("hinge", "squared_hinge")
@@ -83,6 +83,7 @@ def options(
     n_iter_no_change: Any,
     stop_at_loss: Any,
     max_time: Any,
+    accumulate: Any,
     n_threads: Any,
 ) -> dict[str, Any]:
     """The hyper-parameters of a fit, checked, under the names they have on the wire."""
@@ -91,6 +92,12 @@ def options(
             raise ValueError(f"batch_size must be a whole number from 1, or 'full', got {batch_size!r}")
     else:
         batch_size = _checks.integer(batch_size, "batch_size", 1)
+    accumulate = _checks.integer(accumulate, "accumulate", 1)
+    if accumulate > 1 and batch_size == "full":
+        raise ValueError(
+            f"batch_size='full' leaves nothing to accumulate, but accumulate is {accumulate}; give "
+            "batch_size as a number of rows"
+        )
     epochs = _checks.integer(epochs, "epochs", 1)
     initial_epoch = _checks.integer(initial_epoch, "initial_epoch", 0)
     if initial_epoch >= epochs:
@@ -107,6 +114,7 @@ def options(
         "n_iter_no_change": _checks.integer(n_iter_no_change, "n_iter_no_change", 1),
         "stop_at_loss": None if stop_at_loss is None else _checks.number(stop_at_loss, "stop_at_loss"),
         "max_time": None if max_time is None else _checks.number(max_time, "max_time", above=0.0),
+        "accumulate": accumulate,
         "n_threads": _threads.count(n_threads),
     }
 
@@ -162,7 +170,7 @@ class Hook:
         )
 
     def rates(self, step: int, n: int, /) -> list[float]:
-        return _optimizers.rates_of(self._model.optimizer.learning_rate, step, n)
+        return _optimizer.rates_of(self._model.optimizer.learning_rate, step, n)
 
     def train_begin(self, states: list[tuple[str, dict[str, Any]]] | None) -> bool:
         """Introduce the model to its callbacks; True if one wants no training at all.

@@ -7,7 +7,7 @@ use crate::convert::{self, HeldData, Source, Targets, detached};
 use crate::observer::{Wanted, Watch, metric_name};
 use crate::prediction;
 use crate::rows::{Rows, Typed};
-use dnn_core::{Dtype, Error, FitSpec, History, Idle, LossSpec, Metric, Model, OptimizerSpec, Spec, State};
+use dnn_core::{Dtype, Error, FitSpec, History, Idle, LossSpec, Metric, Model, OptimizerSpec, Spec, State, StepSpec};
 use numpy::{IntoPyArray, PyReadonlyArray1, PyReadonlyArrayDyn};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -323,17 +323,17 @@ impl Network {
         x: Source<'py>,
         y: Targets<'py>,
         sample_weight: Option<PyReadonlyArray1<'py, f64>>,
-        rate: f64,
+        step: &str,
         metrics: &str,
         n_threads: usize,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let metrics: Vec<Metric> = convert::json(metrics)?;
+        let (how, metrics): (StepSpec, Vec<Metric>) = (convert::json(step)?, convert::json(metrics)?);
         let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
         with!(self, shared => {
             let done = detached(py, || {
                 let mut model = shared.write_unless_training("train_on_batch")?;
                 let plan = model.plan.clone();
-                let step = data.with(&plan, |data| dnn_core::train_on_batch(&mut model, data, rate, &metrics, n_threads));
+                let step = data.with(&plan, |data| dnn_core::train_on_batch(&mut model, data, how, &metrics, n_threads));
                 step.map_err(convert::error)
             })??;
             metrics_dict(py, &metrics, done)

@@ -121,6 +121,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             restore_best: false,
             metrics: vec![],
             n_threads: threads,
+            accumulate: 1,
+            clip: dnn_core::Clip::default(),
             learning_rate: Some(rate),
         };
         let mut best = f64::INFINITY;

@@ -176,5 +176,5 @@ impl Batches {
 
 /// The blocks of `rows` rows, `size` at a time.
 pub fn blocks(rows: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..rows).step_by(size).map(move |start| start..rows.min(start + size))
+    (0..rows).step_by(size.max(1)).map(move |start| start..rows.min(start + size))
 }

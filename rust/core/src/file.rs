@@ -30,6 +30,9 @@ struct Header {
     n_inputs: usize,
     optimizer: Option<OptimizerSpec>,
     steps: u64,
+    /// Nadam's; 1 for the others.
+    #[serde(default = "one")]
+    product: f64,
     epochs: u64,
     /// Pairs of L-BFGS.
     #[serde(default)]
@@ -39,6 +42,11 @@ struct Header {
     #[serde(default)]
     progress: Option<Saved>,
     extra: String,
+}
+
+/// For files from before there was a Nadam.
+fn one() -> f64 {
+    1.0
 }
 
 /// The model, its optimizer and `extra` as bytes.
@@ -52,6 +60,7 @@ pub fn to_bytes<T: Real>(model: &Model<T>, extra: &str) -> Result<Vec<u8>, Error
         n_inputs: model.plan.n_inputs,
         optimizer: model.optimizer.as_ref().map(|optimizer| optimizer.spec),
         steps: model.optimizer.as_ref().map_or(0, |optimizer| optimizer.steps),
+        product: model.optimizer.as_ref().map_or(1.0, |optimizer| optimizer.product),
         epochs: model.epochs,
         pairs: model.optimizer.as_ref().and_then(|optimizer| optimizer.pairs.as_ref()).map_or(0, Pairs::len),
         batches: model.running.batches,
@@ -114,12 +123,15 @@ pub fn from_bytes<T: Real>(bytes: &[u8]) -> Result<Option<(Model<T>, String)>, E
         None => None,
         Some(spec) => {
             let mut optimizer = Optimizer::new(spec, &plan)?;
-            optimizer.steps = header.steps;
+            if !(0.0..=1.0).contains(&header.product) {
+                return Err(broken(format!("the product of its momenta is {}", header.product)));
+            }
+            (optimizer.steps, optimizer.product) = (header.steps, header.product);
             for (prefix, memory) in memories(&mut optimizer) {
                 if memory.is_some() {
                     let numbers = read(prefix)?;
                     // Means of squares: an optimizer takes their root.
-                    if prefix != "first." && numbers.iter().any(|&x| x < T::ZERO) {
+                    if matches!(prefix, "second." | "largest.") && numbers.iter().any(|&x| x < T::ZERO) {
                         return Err(broken(format!("{prefix} holds a mean of squares below 0")));
                     }
                     *memory = Some(numbers);
@@ -157,7 +169,12 @@ pub fn save<T: Real>(model: &Model<T>, extra: &str, path: &Path) -> Result<(), E
 fn stores<T: Real>(model: &Model<T>) -> Vec<(String, &Params<T>)> {
     let mut stores = vec![(String::new(), &model.params)];
     if let Some(optimizer) = &model.optimizer {
-        let memories = [("first.", &optimizer.first), ("second.", &optimizer.second), ("largest.", &optimizer.largest)];
+        let memories = [
+            ("first.", &optimizer.first),
+            ("second.", &optimizer.second),
+            ("largest.", &optimizer.largest),
+            ("mean.", &optimizer.mean),
+        ];
         stores.extend(memories.into_iter().filter_map(|(name, memory)| Some((name.to_owned(), memory.as_ref()?))));
         for (i, (s, y)) in optimizer.pairs.iter().flat_map(Pairs::in_order).enumerate() {
             stores.extend([(format!("s{i}."), s), (format!("y{i}."), y)]);
@@ -167,8 +184,13 @@ fn stores<T: Real>(model: &Model<T>) -> Vec<(String, &Params<T>)> {
     stores
 }
 
-fn memories<T: Real>(optimizer: &mut Optimizer<T>) -> [(&'static str, &mut Option<Params<T>>); 3] {
-    [("first.", &mut optimizer.first), ("second.", &mut optimizer.second), ("largest.", &mut optimizer.largest)]
+fn memories<T: Real>(optimizer: &mut Optimizer<T>) -> [(&'static str, &mut Option<Params<T>>); 4] {
+    [
+        ("first.", &mut optimizer.first),
+        ("second.", &mut optimizer.second),
+        ("largest.", &mut optimizer.largest),
+        ("mean.", &mut optimizer.mean),
+    ]
 }
 
 /// The names of the arrays of a store, in the order of [`Params::to_arrays`].

@@ -113,6 +113,8 @@ pub struct Layer {
     pub l1: f64,
     /// Penalty on W^2.
     pub l2: f64,
+    /// The largest norm of a column of weights after a step.
+    pub max_norm: Option<f64>,
     /// How the weights are drawn.
     pub weight_initializer: Initializer,
     /// How the bias is drawn.

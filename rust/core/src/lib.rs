@@ -7,6 +7,7 @@
 
 mod backward;
 mod batches;
+mod clip;
 mod data;
 mod error;
 mod file;
@@ -53,7 +54,7 @@ pub use progress::Progress;
 pub use rng::{Purpose, shuffle, stream, uniform};
 pub use running::Running;
 pub use spec::{
-    ActivationSpec, BatchSize, DenseSpec, Dtype, FitSpec, Initializer, LayerSpec, LossSpec, Metric, Objective,
-    OptimizerSpec, Precision, Spec,
+    ActivationSpec, BatchSize, Clip, DenseSpec, Dtype, FitSpec, Initializer, LayerSpec, LossSpec, Metric, MuonRate,
+    Objective, OptimizerSpec, Precision, Spec, StepSpec,
 };
 pub use train::{Flow, Observer, State, evaluate, fit, train_on_batch};

@@ -2,16 +2,21 @@
 //!
 //! In: parameters, their gradient and the rate of the step. Out: the parameters after it.
 //! All parameters move together, after the whole gradient was formed from the old ones.
+//! SGD and Adam stand here; `optimizer/rules.rs` has those that work element by element, `lamb.rs` and `muon.rs` those
+//! that look at whole arrays, `check.rs` what their constants may be.
+
+mod check;
+mod lamb;
+mod muon;
+mod rules;
 
 use crate::error::Error;
 use crate::pairs::Pairs;
 use crate::params::Params;
 use crate::plan::Plan;
 use crate::spec::OptimizerSpec;
-use dnn_kernels::{Adam, Real, Sgd, Team};
-
-/// Steps that L-BFGS may remember: each takes twice the memory of the parameters, and more than some 20 rarely help.
-const MAX_PAIRS: usize = 1000;
+use dnn_kernels::{Adam, Real, Sgd, Team, ViewMut, limit_column_norms};
+use muon::Muon;
 
 /// An optimizer with its memory.
 #[derive(Debug)]
@@ -24,10 +29,17 @@ pub struct Optimizer<T: Real> {
     pub first: Option<Params<T>>,
     /// Mean squared gradient.
     pub second: Option<Params<T>>,
-    /// The largest mean squared gradient so far.
+    /// The largest mean squared gradient so far; Adadelta's mean squared step.
     pub largest: Option<Params<T>>,
     /// The last steps and changes of the gradient, of L-BFGS.
     pub pairs: Option<Pairs<T>>,
+    /// RMSprop's mean gradient, where it has a velocity too.
+    pub mean: Option<Params<T>>,
+    /// Nadam's product of the momenta of all steps.
+    pub product: f64,
+    /// Room for a direction that is scaled before it is stepped along. Holds nothing between steps.
+    direction: Option<Params<T>>,
+    muon: Option<Muon<T>>,
 }
 
 impl<T: Real> Optimizer<T> {
@@ -36,56 +48,39 @@ impl<T: Real> Optimizer<T> {
     /// # Errors
     /// [`Error::Invalid`] for constants out of range, [`Error::Memory`].
     pub fn new(spec: OptimizerSpec, plan: &Plan) -> Result<Optimizer<T>, Error> {
+        check::constants::<T>(&spec)?;
         let memory = |wanted: bool| wanted.then(|| Params::zeroed(plan)).transpose();
-        let (first, second, largest) = match spec {
-            OptimizerSpec::Sgd { momentum, nesterov, dampened } => {
-                if !(0.0..1.0).contains(&momentum) {
-                    return Err(Error::Invalid(format!("momentum must be in [0, 1), got {momentum}")));
-                }
-                if (nesterov || dampened) && momentum == 0.0 {
-                    return Err(Error::invalid("nesterov and dampened need a momentum above 0"));
-                }
-                if nesterov && dampened {
-                    return Err(Error::invalid("nesterov and dampened exclude each other"));
-                }
-                (momentum > 0.0, false, false)
-            }
-            OptimizerSpec::Adam { beta_1, beta_2, epsilon, amsgrad, .. } => {
-                for (name, beta) in [("beta_1", beta_1), ("beta_2", beta_2)] {
-                    if !(0.0..1.0).contains(&beta) {
-                        return Err(Error::Invalid(format!("{name} must be in [0, 1), got {beta}")));
-                    }
-                }
-                if !(epsilon > 0.0 && epsilon.is_finite()) {
-                    return Err(Error::Invalid(format!("epsilon must be positive, got {epsilon}")));
-                }
-                // At 0 it would move a parameter without a gradient by 0 / 0, near 0 by more than there are numbers for.
-                let smallest = if T::NAME == "float32" { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE };
-                if epsilon < smallest {
-                    let number = T::NAME;
-                    return Err(Error::Invalid(format!(
-                        "epsilon must be at least {smallest:e} in {number}, got {epsilon:e}"
-                    )));
-                }
-                (true, true, amsgrad)
-            }
-            OptimizerSpec::Lbfgs { m, max_fun, gtol, ftol } => {
-                if !(1..=MAX_PAIRS).contains(&m) || max_fun == 0 {
-                    return Err(Error::Invalid(format!(
-                        "m must be from 1 to {MAX_PAIRS} and max_fun at least 1, got {m} and {max_fun}"
-                    )));
-                }
-                for (name, tolerance) in [("gtol", gtol), ("ftol", ftol)] {
-                    if !(tolerance >= 0.0 && tolerance.is_finite()) {
-                        return Err(Error::Invalid(format!("{name} must be 0 or more, got {tolerance}")));
-                    }
-                }
-                (false, false, false)
-            }
+        let (first, second, largest, mean) = match spec {
+            OptimizerSpec::Sgd { momentum, .. } => (momentum > 0.0, false, false, false),
+            OptimizerSpec::Adam { amsgrad, .. } | OptimizerSpec::Adamw { amsgrad, .. } => (true, true, amsgrad, false),
+            OptimizerSpec::Rmsprop { momentum, centered, .. } => (momentum > 0.0, true, false, centered),
+            OptimizerSpec::Adagrad { .. } => (false, true, false, false),
+            OptimizerSpec::Adadelta { .. } => (false, true, true, false),
+            OptimizerSpec::Lion { .. } => (true, false, false, false),
+            OptimizerSpec::Lbfgs { .. } => (false, false, false, false),
+            OptimizerSpec::Adamax { .. }
+            | OptimizerSpec::Nadam { .. }
+            | OptimizerSpec::Lamb { .. }
+            | OptimizerSpec::Radam { .. }
+            | OptimizerSpec::Rprop { .. }
+            | OptimizerSpec::Muon { .. } => (true, true, false, false),
         };
-        let pairs = if let OptimizerSpec::Lbfgs { m, .. } = spec { Some(Pairs::new(m, plan)?) } else { None };
-        let (first, second, largest) = (memory(first)?, memory(second)?, memory(largest)?);
-        Ok(Optimizer { spec, steps: 0, first, second, largest, pairs })
+        let mut optimizer = Optimizer {
+            spec,
+            steps: 0,
+            first: memory(first)?,
+            second: memory(second)?,
+            largest: memory(largest)?,
+            mean: memory(mean)?,
+            product: 1.0,
+            pairs: if let OptimizerSpec::Lbfgs { m, .. } = spec { Some(Pairs::new(m, plan)?) } else { None },
+            direction: memory(matches!(spec, OptimizerSpec::Lamb { .. }))?,
+            muon: matches!(spec, OptimizerSpec::Muon { .. }).then(|| Muon::new(plan)).transpose()?,
+        };
+        if let (OptimizerSpec::Adagrad { initial_accumulator, .. }, Some(second)) = (spec, &mut optimizer.second) {
+            second.fill(T::from_f64(initial_accumulator));
+        }
+        Ok(optimizer)
     }
 
     /// The same optimizer once more.
@@ -94,12 +89,21 @@ impl<T: Real> Optimizer<T> {
     /// [`Error::Memory`].
     pub fn duplicate(&self) -> Result<Optimizer<T>, Error> {
         let copy = |memory: &Option<Params<T>>| memory.as_ref().map(Params::duplicate).transpose();
-        let (first, second, largest) = (copy(&self.first)?, copy(&self.second)?, copy(&self.largest)?);
-        let pairs = self.pairs.as_ref().map(Pairs::duplicate).transpose()?;
-        Ok(Optimizer { spec: self.spec, steps: self.steps, first, second, largest, pairs })
+        Ok(Optimizer {
+            spec: self.spec,
+            steps: self.steps,
+            first: copy(&self.first)?,
+            second: copy(&self.second)?,
+            largest: copy(&self.largest)?,
+            mean: copy(&self.mean)?,
+            product: self.product,
+            pairs: self.pairs.as_ref().map(Pairs::duplicate).transpose()?,
+            direction: copy(&self.direction)?,
+            muon: self.muon.as_ref().map(Muon::duplicate).transpose()?,
+        })
     }
 
-    /// One step with this rate.
+    /// One step with this rate, after which no column of weights is longer than its layer allows.
     pub fn step(&mut self, plan: &Plan, team: &Team, rate: f64, params: &mut Params<T>, gradient: &Params<T>) {
         self.steps = self.steps.saturating_add(1);
         match self.spec {
@@ -135,6 +139,15 @@ impl<T: Real> Optimizer<T> {
                     let (p, g) = (&mut params[range.clone()], &gradient[range.clone()]);
                     dnn_kernels::adam(plan.isa, team, rule, p, g, m, v, largest);
                 }
+            }
+            OptimizerSpec::Lamb { .. } => self.step_lamb(plan, team, rate, params, gradient),
+            OptimizerSpec::Muon { .. } => self.step_muon(plan, team, rate, params, gradient),
+            _ => self.step_rule(plan, team, rate, params, gradient),
+        }
+        for layer in plan.layers.iter().filter(|layer| layer.trainable_weights) {
+            if let Some(limit) = layer.max_norm {
+                let w = ViewMut::new(&mut params[layer.weights()], layer.weight_rows, layer.n_out, layer.stride);
+                limit_column_norms(plan.isa, limit, w);
             }
         }
     }

@@ -312,6 +312,7 @@ impl List {
             trainable_bias: false,
             l1: 0.0,
             l2: 0.0,
+            max_norm: None,
             weight_initializer: Initializer::Zeros,
             bias_initializer: Initializer::Zeros,
             skips: Vec::new(),
@@ -344,6 +345,7 @@ impl List {
             trainable_bias: dense.trainable && dense.trainable_bias && dense.use_bias,
             l1: dense.l1,
             l2: dense.l2,
+            max_norm: dense.max_norm,
             weight_initializer: dense.weight_initializer,
             bias_initializer: dense.bias_initializer,
             skips: Vec::new(),
@@ -433,6 +435,9 @@ fn check_dense(name: &str, layer: &DenseSpec) -> Result<(), Error> {
         if !(value >= 0.0 && value.is_finite()) {
             return refuse(format!("{name} must be 0 or more, got {value}"));
         }
+    }
+    if let Some(limit) = layer.max_norm.filter(|&limit| !(limit > 0.0 && limit.is_finite())) {
+        return refuse(format!("max_norm must be above 0, got {limit}"));
     }
     for (name, initializer) in
         [("weight_initializer", layer.weight_initializer), ("bias_initializer", layer.bias_initializer)]

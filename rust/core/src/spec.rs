@@ -74,6 +74,9 @@ pub struct DenseSpec {
     pub l1: f64,
     /// Factor of the sum of W^2 in the loss.
     pub l2: f64,
+    /// The largest norm of a column of W.
+    #[serde(default)]
+    pub max_norm: Option<f64>,
     /// Whether the layer (W and b) learns.
     pub trainable: bool,
     /// Whether b learns, where the layer does.
@@ -184,9 +187,123 @@ pub enum LossSpec {
 #[serde(tag = "name", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names of the field")]
 pub enum OptimizerSpec {
-    Sgd { momentum: f64, nesterov: bool, dampened: bool },
-    Adam { beta_1: f64, beta_2: f64, epsilon: f64, amsgrad: bool, epsilon_hat: bool },
-    Lbfgs { m: usize, max_fun: usize, gtol: f64, ftol: f64 },
+    Sgd {
+        momentum: f64,
+        nesterov: bool,
+        dampened: bool,
+    },
+    Adam {
+        beta_1: f64,
+        beta_2: f64,
+        epsilon: f64,
+        amsgrad: bool,
+        epsilon_hat: bool,
+    },
+    Lbfgs {
+        m: usize,
+        max_fun: usize,
+        gtol: f64,
+        ftol: f64,
+    },
+    Adamw {
+        beta_1: f64,
+        beta_2: f64,
+        epsilon: f64,
+        amsgrad: bool,
+        epsilon_hat: bool,
+        weight_decay: f64,
+        decay_bias: bool,
+    },
+    Rmsprop {
+        rho: f64,
+        momentum: f64,
+        centered: bool,
+        epsilon: f64,
+        epsilon_inside: bool,
+    },
+    Adagrad {
+        epsilon: f64,
+        initial_accumulator: f64,
+    },
+    Adadelta {
+        rho: f64,
+        epsilon: f64,
+    },
+    Adamax {
+        beta_1: f64,
+        beta_2: f64,
+        epsilon: f64,
+    },
+    Nadam {
+        beta_1: f64,
+        beta_2: f64,
+        epsilon: f64,
+        momentum_decay: f64,
+    },
+    Lion {
+        beta_1: f64,
+        beta_2: f64,
+        weight_decay: f64,
+        decay_bias: bool,
+    },
+    Lamb {
+        beta_1: f64,
+        beta_2: f64,
+        epsilon: f64,
+        weight_decay: f64,
+        decay_bias: bool,
+    },
+    Radam {
+        beta_1: f64,
+        beta_2: f64,
+        epsilon: f64,
+    },
+    Rprop {
+        etas: [f64; 2],
+        step_sizes: [f64; 2],
+    },
+    Muon {
+        momentum: f64,
+        nesterov: bool,
+        weight_decay: f64,
+        ns_coefficients: [f64; 3],
+        ns_steps: u32,
+        epsilon: f64,
+        adjust_rate: MuonRate,
+        beta_1: f64,
+        beta_2: f64,
+        adam_epsilon: f64,
+    },
+}
+
+/// How Muon's rate depends on the shape of W; `optimizer/muon.rs` has the formulas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names of the field")]
+pub enum MuonRate {
+    Original,
+    MatchRmsAdamw,
+    SpectralUnclamped,
+}
+
+/// How large a gradient may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clip {
+    /// Longer gradients are scaled to this Euclidean norm, over everything that learns.
+    pub norm: Option<f64>,
+    /// Elements beyond this, on either side of 0, are moved there.
+    pub value: Option<f64>,
+}
+
+/// A single step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepSpec {
+    /// The rate.
+    pub learning_rate: f64,
+    /// Of its gradient.
+    pub clip: Clip,
 }
 
 /// Rows of a step.
@@ -262,6 +379,10 @@ pub struct FitSpec {
     pub metrics: Vec<Metric>,
     /// Threads to use, the caller included.
     pub n_threads: usize,
+    /// Batches whose gradients go into one step together.
+    pub accumulate: usize,
+    /// Of the gradient of every step.
+    pub clip: Clip,
     /// The rate of every step; `None` where the observer knows it.
     pub learning_rate: Option<f64>,
     /// Whether the observer gives the order of the rows, epoch by epoch; `shuffle` counts for nothing then.

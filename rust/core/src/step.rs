@@ -25,7 +25,7 @@ pub struct Step<T: Real> {
     pub objective: Objective,
     /// One for each share of a block that may go its own way; the first takes whatever is not shared out.
     shards: Vec<Shard<T>>,
-    /// Rows that go through together.
+    /// Rows that go through together at most.
     block_rows: usize,
 }
 
@@ -83,14 +83,14 @@ pub enum Outcome {
 }
 
 impl<T: Real> Step<T> {
-    /// Room to learn from batches of `batch_size` rows of `data`: a batch goes through in blocks, unless layers go by its
-    /// mean and variance.
+    /// Room to learn from batches of `data` that go through the network `rows` rows at a time: or fewer, unless layers go
+    /// by the mean and variance of those rows.
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub fn new(plan: &Plan, data: &Data<T>, batch_size: usize) -> Result<Step<T>, Error> {
-        let block_rows = if plan.has_batch_statistics() { batch_size } else { BLOCK_ROWS };
-        Step::in_blocks(plan, data, block_rows.min(batch_size))
+    pub fn new(plan: &Plan, data: &Data<T>, rows: usize) -> Result<Step<T>, Error> {
+        let most = if plan.has_batch_statistics() { rows } else { BLOCK_ROWS };
+        Step::in_blocks(plan, data, rows.min(most))
     }
 
     /// Room to evaluate `data`.
@@ -122,6 +122,11 @@ impl<T: Real> Step<T> {
     /// dL/dp of every parameter that learns; 0 elsewhere.
     pub fn gradient(&self) -> &Params<T> {
         &self.shards[0].gradient
+    }
+
+    /// The same, to be changed before it is stepped along.
+    pub fn gradient_mut(&mut self) -> &mut Params<T> {
+        &mut self.shards[0].gradient
     }
 
     /// The same for somebody who looks on: layer by layer, also where the network is small, and on to dL/dx with

@@ -4,6 +4,7 @@
 //! Nothing here returns an error or allocates between the first and the last step.
 
 use crate::batches::Batches;
+use crate::clip;
 use crate::data::Data;
 use crate::error::Error;
 use crate::history::{Epoch, History, Stopped};
@@ -15,7 +16,7 @@ use crate::params::Params;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::running::Running;
-use crate::spec::{BatchSize, FitSpec, Metric, OptimizerSpec};
+use crate::spec::{BatchSize, FitSpec, Metric, OptimizerSpec, StepSpec};
 use crate::step::{Outcome, Step, penalty};
 use dnn_kernels::{Real, Team, sum_of_squares};
 
@@ -89,11 +90,17 @@ pub fn fit<T: Real>(
     let (Some(optimizer), Some(loss)) = (optimizer, &plan.loss) else {
         return Err(Error::invalid("the model has no loss and optimizer yet: call compile"));
     };
-    let mut batch_size = check(spec, data.rows())?;
+    let (mut batch_size, mut block_rows) = check(spec, data.rows())?;
     let mut lbfgs = None;
     if let OptimizerSpec::Lbfgs { m, max_fun, gtol, ftol } = optimizer.spec {
+        if let Some(layer) = plan.layers.iter().find(|layer| layer.max_norm.is_some()) {
+            return Err(Error::Invalid(format!(
+                "layer {} has a max_norm, which the line search of L-BFGS can't keep; use another optimizer",
+                layer.name
+            )));
+        }
         lbfgs = Some(Lbfgs::new(Limits { gtol, ftol, max_fun }, m, plan)?);
-        batch_size = data.rows();
+        (batch_size, block_rows) = (data.rows(), data.rows());
     }
     if batch_size == 1 && plan.has_batch_statistics() {
         return Err(Error::invalid(
@@ -104,7 +111,7 @@ pub fn fit<T: Real>(
     let mut sums = Sums::new(&spec.metrics, loss, plan.last())?;
     let mut val_sums = sums.clone();
     let mut batches = Batches::new(data.rows(), batch_size)?;
-    let mut step = Step::new(plan, data, batch_size)?;
+    let mut step = Step::new(plan, data, block_rows)?;
     step.objective = spec.objective;
     let mut val_step = validation.map(|data| Evaluation::new(plan, data)).transpose()?;
     let mut rates = vec![spec.learning_rate.unwrap_or(0.0); batches.count()];
@@ -161,7 +168,7 @@ pub fn fit<T: Real>(
         }
         sums.clear();
         // The loss of the epoch is total / share; the metrics go by the weight of the rows in any case.
-        let (mut total, mut share, mut total_weight) = (0.0, 0.0, 0.0);
+        let (mut total, mut share, mut total_weight, mut before_clip) = (0.0, 0.0, 0.0, None);
         for (batch, &rate) in rates.iter().enumerate() {
             let rows = batches.rows(batch);
             if observer.batch_begin(batch, state!()) == Flow::Stop {
@@ -203,6 +210,7 @@ pub fn fit<T: Real>(
             };
             // A batch whose rows all weigh nothing teaches nothing.
             if weight > 0.0 {
+                before_clip = clip::clip(plan, &team, spec.clip, step.gradient_mut());
                 optimizer.step(plan, &team, rate, params, step.gradient());
                 step.remember_moments(plan, params);
             }
@@ -225,7 +233,7 @@ pub fn fit<T: Real>(
             loss: total / share,
             metrics: sums.means(total_weight),
             rate: lbfgs.as_ref().map_or(rates[batches.count() - 1], |lbfgs| lbfgs.step_length),
-            grad_norm: sum_of_squares(step.gradient()).sqrt(),
+            grad_norm: before_clip.unwrap_or_else(|| sum_of_squares(step.gradient()).sqrt()),
             ..Epoch::default()
         };
         if let (Some(data), Some(evaluation)) = (validation, &mut val_step) {
@@ -255,9 +263,13 @@ pub fn fit<T: Real>(
     Ok(history)
 }
 
-/// Checks the numbers of a call of `fit`; returns the batch size in rows.
-fn check(spec: &FitSpec, rows: usize) -> Result<usize, Error> {
-    let batch_size = match &spec.batch_size {
+/// Checks the numbers of a call of `fit`; returns the rows of a step, and those that go through the network together.
+fn check(spec: &FitSpec, rows: usize) -> Result<(usize, usize), Error> {
+    if spec.accumulate == 0 {
+        return Err(Error::invalid("accumulate must be at least 1, got 0"));
+    }
+    clip::check(spec.clip)?;
+    let block_rows = match &spec.batch_size {
         BatchSize::Rows(0) => return Err(Error::invalid("batch_size must be at least 1, got 0")),
         BatchSize::Rows(size) => (*size).min(rows),
         BatchSize::Named(name) if name == "full" => rows,
@@ -288,7 +300,8 @@ fn check(spec: &FitSpec, rows: usize) -> Result<usize, Error> {
         }
     }
     spec.learning_rate.map_or(Ok(()), check_rate)?;
-    Ok(batch_size)
+    // The gradient of several batches is that of one batch of all their rows: it has been a sum over rows all along.
+    Ok((block_rows.saturating_mul(spec.accumulate).min(rows), block_rows))
 }
 
 fn check_rate(rate: f64) -> Result<(), Error> {
@@ -366,7 +379,7 @@ pub fn evaluate<T: Real>(
 pub fn train_on_batch<T: Real>(
     model: &mut Model<T>,
     data: &Data<T>,
-    rate: f64,
+    how: StepSpec,
     metrics: &[Metric],
     threads: usize,
 ) -> Result<(f64, Vec<f64>), Error> {
@@ -377,7 +390,9 @@ pub fn train_on_batch<T: Real>(
     if optimizer.pairs.is_some() {
         return Err(Error::invalid("L-BFGS compares losses of the same rows, so it has no single step: call fit"));
     }
+    let rate = how.learning_rate;
     check_rate(rate)?;
+    clip::check(how.clip)?;
     let mut sums = Sums::new(metrics, loss, plan.last())?;
     let rows = Batches::new(data.rows(), data.rows())?.rows(0).to_vec();
     let mut step = Step::new(plan, data, data.rows())?;
@@ -385,6 +400,7 @@ pub fn train_on_batch<T: Real>(
     let number = running.batches;
     match step.loss_and_gradient(plan, &team, params, number, data, &rows, Some(&mut sums), || true, None) {
         Outcome::Done { loss, weight, penalty } => {
+            clip::clip(plan, &team, how.clip, step.gradient_mut());
             optimizer.step(plan, &team, rate, params, step.gradient());
             step.remember_moments(plan, params);
             running.count();

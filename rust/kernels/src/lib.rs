@@ -45,5 +45,8 @@ pub use rows::{
 };
 pub use simd::Real;
 pub use tiny::{Asked, Stage, Tiny, TinyLoss, tiny_backward, tiny_forward};
-pub use update::{Adam, Sgd, adam, add_in_order, add_penalty_gradient, sgd};
+pub use update::{
+    Adadelta, Adagrad, Adam, AdamW, Adamax, LambDirection, Lion, Nadam, RAdam, RmsProp, Rprop, Rule, Sgd, adam,
+    add_in_order, add_penalty_gradient, blend, clamp, limit_column_norms, move_towards, scale, sgd, step,
+};
 pub use vectors::{add_multiple, dot};

@@ -2,6 +2,13 @@
 //!
 //! In: slices of one length and the constants of a step. Out: the parameters and the memory after the step.
 //! They never see a layer: which slices are stepped, and with which rate, is the caller's decision.
+//! SGD and Adam stand here; the others are in `update/rules.rs`, each a formula that `update/pass.rs` runs over slices.
+
+mod pass;
+mod rules;
+
+pub use pass::{blend, clamp, limit_column_norms, move_towards, scale, step};
+pub use rules::{Adadelta, Adagrad, AdamW, Adamax, LambDirection, Lion, Nadam, RAdam, RmsProp, Rprop, Rule};
 
 use crate::Real;
 use crate::dense::Shared;

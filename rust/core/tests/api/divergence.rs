@@ -78,7 +78,8 @@ fn a_single_step_that_would_diverge_is_refused_and_leaves_the_model_as_it_was() 
     let mut model = constant(1.0, &[1], "mse");
     let task = one_row(1e30, 0.0);
     let (before, data) = (bits(&model.params), task.data(&model.plan));
-    let refused = train_on_batch(&mut model, &data, 0.1, &[], 1).expect_err("it diverges").to_string();
+    let refused =
+        train_on_batch(&mut model, &data, crate::network::step_spec(0.1), &[], 1).expect_err("it diverges").to_string();
     assert!(refused.contains("the loss of the outputs of layer 1 is not finite"), "{refused}");
     assert_eq!(bits(&model.params), before);
     assert_eq!(model.optimizer.as_ref().map(|optimizer| optimizer.steps), Some(0));

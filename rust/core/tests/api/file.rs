@@ -1,6 +1,6 @@
 //! The model file: what goes in comes out, what is broken is told, what is there stays until the new one is whole.
 
-use crate::network::{Task, Watcher, adam, bits, fit_spec, layer, lbfgs, model, sgd, spec, with};
+use crate::network::{Task, Watcher, adam, bits, fit_spec, layer, lbfgs, model, optimizers, sgd, spec, with};
 use dnn_core::{Error, Idle, Look, Model, OptimizerSpec, Params, Real, fit, from_bytes, predict, save, to_bytes};
 use ndarray::Array2;
 use std::fs;
@@ -20,12 +20,20 @@ fn assert_same<T: Real>(a: &Model<T>, b: &Model<T>) {
     assert_eq!((&a.spec, a.epochs, bits(&a.params)), (&b.spec, b.epochs, bits(&b.params)));
     assert_eq!((&a.plan.loss, a.plan.n_inputs, a.plan.len), (&b.plan.loss, b.plan.n_inputs, b.plan.len));
     assert_eq!(a.optimizer.is_some(), b.optimizer.is_some());
+    let plan = a.plan.clone();
     if let (Some(a), Some(b)) = (&a.optimizer, &b.optimizer) {
         assert_eq!((a.spec, a.steps), (b.spec, b.steps));
-        let numbers = |params: &Option<Params<T>>| params.as_ref().map(|params| bits(params));
+        // Without the padding, which some memories fill with a constant and a file leaves out.
+        let numbers = |params: &Option<Params<T>>| {
+            let arrays = |params: &Params<T>| params.to_arrays(&plan);
+            params
+                .as_ref()
+                .map(|params| arrays(params).iter().flatten().map(|x| x.to_f64().to_bits()).collect::<Vec<_>>())
+        };
         assert_eq!(numbers(&a.first), numbers(&b.first));
         assert_eq!(numbers(&a.second), numbers(&b.second));
         assert_eq!(numbers(&a.largest), numbers(&b.largest));
+        assert_eq!((numbers(&a.mean), a.product.to_bits()), (numbers(&b.mean), b.product.to_bits()));
     }
 }
 
@@ -34,7 +42,7 @@ fn read<T: Real>(bytes: &[u8]) -> (Model<T>, String) {
 }
 
 fn round_trip<T: Real>() {
-    for optimizer in [sgd(0.0), sgd(0.9), adam(false), adam(true)] {
+    for optimizer in optimizers() {
         let model = trained::<T>(optimizer);
         assert_eq!((model.epochs, model.optimizer.as_ref().map(|optimizer| optimizer.steps)), (3, Some(9)));
         let extra = "{\"text\": \"Grüße, \\\"quoted\\\"\\n\"}";
@@ -61,7 +69,7 @@ fn a_model_that_was_never_compiled_comes_back_as_it_was() {
 
 #[test]
 fn training_goes_on_from_a_file_as_if_it_had_not_stopped() {
-    for optimizer in [sgd(0.9), adam(true), lbfgs(2, 0.0, 0.0)] {
+    for optimizer in optimizers().into_iter().chain([lbfgs(2, 0.0, 0.0)]) {
         let mut model = trained::<f32>(optimizer);
         let (mut copy, _) = read::<f32>(&to_bytes(&model, "").expect("it fits"));
         let task = Task::<f32>::regression(10, 2, 2);

@@ -182,6 +182,7 @@ fn max_fun_ends_it_and_parameters_changed_in_between_are_seen() {
     assert_eq!(history.stopped, Stopped::MaxFun, "{}", history.message);
     assert!(history.epochs.len() <= 7);
     // A single step has no meaning.
-    let refused = train_on_batch(&mut limited, &data, 1.0, &[], 1).expect_err("no single step");
+    let refused =
+        train_on_batch(&mut limited, &data, crate::network::step_spec(1.0), &[], 1).expect_err("no single step");
     assert!(refused.to_string().contains("call fit"), "{refused}");
 }

@@ -5,6 +5,7 @@ mod file;
 mod lbfgs;
 mod network;
 mod objective;
+mod optimizers;
 mod params;
 mod plan;
 mod predict;

@@ -1,8 +1,8 @@
 //! Networks, data and an observer to try things on. Networks are written in the wire form, as they come from Python.
 
 use dnn_core::{
-    BatchSize, Data, Epoch, FitSpec, Flow, Given, LossSpec, Model, Objective, Observer, OptimizerSpec, Plan, Real,
-    Rows, Spec, State,
+    BatchSize, Clip, Data, Epoch, FitSpec, Flow, Given, LossSpec, Model, Objective, Observer, OptimizerSpec, Plan,
+    Real, Rows, Spec, State, StepSpec,
 };
 use ndarray::Array2;
 use serde_json::{Value, json};
@@ -63,6 +63,54 @@ pub fn lbfgs(m: usize, gtol: f64, ftol: f64) -> OptimizerSpec {
     serde_json::from_value(wire).expect("the wire form of lbfgs")
 }
 
+/// Every optimizer, with each of its memories at least once.
+pub fn optimizers() -> Vec<OptimizerSpec> {
+    let moments = json!({"beta_1": 0.9, "beta_2": 0.99, "epsilon": 1e-8});
+    let with = |name: &str, more: Value| {
+        let mut wire = json!({ "name": name });
+        let parts = if name == "lion" { json!({"beta_1": 0.9, "beta_2": 0.99}) } else { moments.clone() };
+        let parts = if ["rmsprop", "adagrad", "adadelta", "rprop", "muon"].contains(&name) { json!({}) } else { parts };
+        for part in [parts, more] {
+            wire.as_object_mut().expect("an object").extend(part.as_object().expect("an object").clone());
+        }
+        serde_json::from_value(wire).expect("the wire form of an optimizer")
+    };
+    let adamw = |amsgrad, decay_bias| {
+        let more = json!({"amsgrad": amsgrad, "epsilon_hat": false, "weight_decay": 0.01, "decay_bias": decay_bias});
+        with("adamw", more)
+    };
+    let rmsprop = |momentum: f64, centered, inside| {
+        let more = json!({"rho": 0.9, "momentum": momentum, "centered": centered, "epsilon": 1e-6,
+                          "epsilon_inside": inside});
+        with("rmsprop", more)
+    };
+    let muon = json!({
+        "momentum": 0.9, "nesterov": true, "weight_decay": 0.01, "ns_coefficients": [3.4445, -4.775, 2.0315],
+        "ns_steps": 5, "epsilon": 1e-7, "adjust_rate": "original", "beta_1": 0.9, "beta_2": 0.99,
+        "adam_epsilon": 1e-8,
+    });
+    let decay = json!({"weight_decay": 0.01, "decay_bias": false});
+    vec![
+        sgd(0.0),
+        sgd(0.9),
+        adam(false),
+        adam(true),
+        adamw(false, false),
+        adamw(true, true),
+        rmsprop(0.0, false, false),
+        rmsprop(0.5, true, true),
+        with("adagrad", json!({"epsilon": 1e-10, "initial_accumulator": 0.1})),
+        with("adadelta", json!({"rho": 0.9, "epsilon": 1e-6})),
+        with("adamax", json!({})),
+        with("nadam", json!({"momentum_decay": 0.004})),
+        with("lion", decay.clone()),
+        with("lamb", decay),
+        with("radam", json!({})),
+        with("rprop", json!({"etas": [0.5, 1.2], "step_sizes": [1e-6, 50.0]})),
+        with("muon", muon),
+    ]
+}
+
 /// A model that can be trained.
 pub fn model<T: Real>(n_inputs: usize, layers: Vec<Value>, loss_name: &str, optimizer: OptimizerSpec) -> Model<T> {
     let mut model = Model::new(spec::<T>(layers), n_inputs).expect("a network that fits");
@@ -86,11 +134,18 @@ pub fn fit_spec(batch_size: usize, epochs: usize, rate: f64) -> FitSpec {
         restore_best: false,
         metrics: vec![],
         n_threads: 1,
+        accumulate: 1,
+        clip: Clip::default(),
         learning_rate: Some(rate),
         tol_inclusive: false,
         order: false,
         objective: Objective::default(),
     }
+}
+
+/// A single step with a rate and nothing special.
+pub fn step_spec(rate: f64) -> StepSpec {
+    StepSpec { learning_rate: rate, clip: Clip::default() }
 }
 
 /// Numbers, the same in every run.

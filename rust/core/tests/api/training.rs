@@ -1,6 +1,6 @@
 //! What a call of `fit` does to a model: it learns, leaves alone what is frozen, and stops where it is told to.
 
-use crate::network::{Task, Watcher, adam, bits, fit_spec, layer, loss, model, sgd, spec, with};
+use crate::network::{Task, Watcher, adam, bits, fit_spec, layer, loss, model, optimizers, sgd, spec, step_spec, with};
 use dnn_core::{BatchSize, Data, Given, Metric, Model, Real, Stopped, evaluate, fit, train_on_batch};
 
 fn learns<T: Real>(loss: &str, output: &str, momentum: Option<f64>, rate: f64) {
@@ -40,7 +40,7 @@ fn the_loss_falls_for_every_loss_and_every_optimizer() {
 
 #[test]
 fn what_is_frozen_keeps_its_bits_and_the_rest_moves() {
-    for optimizer in [sgd(0.0), sgd(0.9), adam(false), adam(true)] {
+    for optimizer in optimizers() {
         let layers = vec![
             with(with(layer(6, "tanh"), "trainable", false), "l2", 0.1),
             with(layer(5, "tanh"), "trainable_bias", false),
@@ -61,7 +61,7 @@ fn what_is_frozen_keeps_its_bits_and_the_rest_moves() {
 #[test]
 fn padding_stays_zero_through_training() {
     let layers = || vec![with(with(layer(5, "softplus"), "l1", 0.01), "l2", 0.01), layer(3, "sigmoid")];
-    for optimizer in [sgd(0.9), adam(true)] {
+    for optimizer in optimizers() {
         let mut model = model::<f32>(2, layers(), "binary_cross_entropy", optimizer);
         let task = Task::<f32>::for_loss("binary_cross_entropy", 50, 2, 3);
         let data = task.data(&model.plan);
@@ -83,7 +83,7 @@ fn a_step_of_gradient_descent_is_the_old_weight_minus_rate_times_gradient() {
     params.set_arrays(plan, &[arrays[0].view(), arrays[1].view()]).expect("arrays that fit");
     let (x, y) = (crate::network::table(1, 1, |_, _| 3.0), crate::network::table(1, 1, |_, _| 5.0));
     let data = Data::new(&model.plan, &x, Given::Table(&y), None).expect("data that fits");
-    let (loss, _) = train_on_batch(&mut model, &data, 0.125, &[], 1).expect("finite");
+    let (loss, _) = train_on_batch(&mut model, &data, step_spec(0.125), &[], 1).expect("finite");
     let after = model.params.to_arrays(&model.plan);
     assert_eq!((loss, after[0][[0, 0]], after[1][[0]]), (4.0, 0.5, 0.5));
 }
@@ -98,7 +98,7 @@ fn fitting_one_full_batch_is_training_on_that_batch() {
     how.batch_size = BatchSize::Named("full".to_owned());
     let history = fit(&mut fitted, &data, None, &how, &mut Watcher::new()).expect("it trains");
     let losses: Vec<f64> =
-        (0..5).map(|_| train_on_batch(&mut stepped, &data, 0.01, &[], 1).expect("finite").0).collect();
+        (0..5).map(|_| train_on_batch(&mut stepped, &data, step_spec(0.01), &[], 1).expect("finite").0).collect();
     assert_eq!(bits(&fitted.params), bits(&stepped.params));
     assert_eq!(history.epochs.iter().map(|epoch| epoch.loss).collect::<Vec<_>>(), losses);
 }

@@ -1,0 +1,220 @@
+//! One pass of any [`Rule`] over slices, and what is done to gradients and parameters beside a step.
+//!
+//! In: slices of one length. Out: the same, changed in place, element by element; chunks go to the threads of a team.
+
+use super::in_chunks;
+use super::rules::{Rule, Step};
+use crate::dense::{Shared, ViewMut};
+use crate::isa::Isa;
+use crate::pool::Team;
+use crate::simd::{Kernel, Vector, run};
+use crate::{Real, padded};
+
+struct Pass<T, S> {
+    step: S,
+    n: usize,
+    p: *mut T,
+    g: *const T,
+    /// Null where there is none.
+    memories: [*mut T; 3],
+}
+
+impl<T: Real, S: Step> Kernel<T> for Pass<T, S> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) {
+        for i in (0..self.n).step_by(T::LANES) {
+            let n = T::LANES.min(self.n - i);
+            // SAFETY: `i + n` is at most `self.n`, for which the caller vouches; a memory that is not null is as long.
+            unsafe {
+                let (p, g) = (V::load_up_to(self.p.add(i), n), V::load_up_to(self.g.add(i), n));
+                let mut memory = [V::zero(); 3];
+                for (memory, from) in memory.iter_mut().zip(self.memories) {
+                    if !from.is_null() {
+                        *memory = V::load_up_to(from.add(i), n);
+                    }
+                }
+                self.step.step(p, g, &mut memory).store_up_to(self.p.add(i), n);
+                for (memory, to) in memory.into_iter().zip(self.memories) {
+                    if !to.is_null() {
+                        memory.store_up_to(to.add(i), n);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One step of a rule on p, given its gradient g and the memories that [`Rule`] names; the others are empty.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn step<T: Real>(isa: Isa, team: &Team, rule: Rule, p: &mut [T], g: &[T], memories: [&mut [T]; 3]) {
+    match rule {
+        Rule::AdamW(one) => pass(isa, team, rule, one, p, g, memories),
+        Rule::RmsProp(one) => pass(isa, team, rule, one, p, g, memories),
+        Rule::Adagrad(one) => pass(isa, team, rule, one, p, g, memories),
+        Rule::Adadelta(one) => pass(isa, team, rule, one, p, g, memories),
+        Rule::Adamax(one) => pass(isa, team, rule, one, p, g, memories),
+        Rule::Nadam(one) => pass(isa, team, rule, one, p, g, memories),
+        Rule::Lion(one) => pass(isa, team, rule, one, p, g, memories),
+        Rule::RAdam(one) => pass(isa, team, rule, one, p, g, memories),
+        Rule::Rprop(one) => pass(isa, team, rule, one, p, g, memories),
+        Rule::LambDirection(one) => pass(isa, team, rule, one, p, g, memories),
+    }
+}
+
+fn pass<T: Real, S: Step>(isa: Isa, team: &Team, rule: Rule, step: S, p: &mut [T], g: &[T], memories: [&mut [T]; 3]) {
+    let n = p.len();
+    assert_eq!(n, g.len(), "parameters and gradient");
+    for (memory, needed) in memories.iter().zip(rule.memories()) {
+        assert_eq!(memory.len(), if needed { n } else { 0 }, "parameters and memory");
+    }
+    let is_there = rule.memories();
+    let (p, gradient) = (Shared(p.as_mut_ptr()), g);
+    let memories = memories.map(|memory| Shared(memory.as_mut_ptr()));
+    in_chunks(team, n, n as u64 / 2, |start, n| {
+        let at = |shared: Shared<T>| shared.get().wrapping_add(start);
+        let mut of_chunk = [std::ptr::null_mut(); 3];
+        for ((to, from), is_there) in of_chunk.iter_mut().zip(memories).zip(is_there) {
+            if is_there {
+                *to = at(from);
+            }
+        }
+        let g = gradient[start..].as_ptr();
+        // SAFETY: chunks lie within the slices, whose lengths were compared above, and apart from each other.
+        unsafe { run(isa, Pass { step, n, p: at(p), g, memories: of_chunk }) }
+    });
+}
+
+/// What a [`Change`] does to each element.
+#[derive(Clone, Copy)]
+enum How {
+    /// y <- a y
+    Scale(f64),
+    /// y <- y, moved to the nearest of -a and a where it lies beyond
+    Clamp(f64),
+    /// y <- y + a (x - y)
+    Towards(f64),
+    /// y <- a x + b y
+    Blend(f64, f64),
+}
+
+struct Change<T> {
+    how: How,
+    n: usize,
+    /// Null where only y counts.
+    x: *const T,
+    y: *mut T,
+}
+
+impl<T: Real> Kernel<T> for Change<T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) {
+        for i in (0..self.n).step_by(T::LANES) {
+            let n = T::LANES.min(self.n - i);
+            // SAFETY: `i + n` is at most `self.n`, for which the caller vouches; x is there where the change reads it.
+            unsafe {
+                let y = V::load_up_to(self.y.add(i), n);
+                let x = || V::load_up_to(self.x.add(i), n);
+                let changed = match self.how {
+                    How::Scale(a) => V::num(a).mul(y),
+                    // The limits stand first, so that NaN stays.
+                    How::Clamp(a) => V::num(a).min(V::num(-a).max(y)),
+                    How::Towards(a) => V::num(a).fma(x().sub(y), y),
+                    How::Blend(a, b) => V::num(a).fma(x(), V::num(b).mul(y)),
+                };
+                changed.store_up_to(self.y.add(i), n);
+            }
+        }
+    }
+}
+
+fn change<T: Real>(isa: Isa, team: &Team, how: How, x: Option<&[T]>, y: &mut [T]) {
+    let n = y.len();
+    assert!(x.is_none_or(|x| x.len() == n), "x and y");
+    let y = Shared(y.as_mut_ptr());
+    in_chunks(team, n, n as u64 / 8, |start, n| {
+        let x = x.map_or(std::ptr::null(), |x| x[start..].as_ptr());
+        let y = y.get().wrapping_add(start);
+        // SAFETY: chunks lie within the slices and apart from each other.
+        unsafe { run(isa, Change { how, n, x, y }) }
+    });
+}
+
+/// `x <- factor x`
+pub fn scale<T: Real>(isa: Isa, team: &Team, factor: f64, x: &mut [T]) {
+    change(isa, team, How::Scale(factor), None, x);
+}
+
+/// `x <- min(limit, max(-limit, x))`; NaN stays.
+pub fn clamp<T: Real>(isa: Isa, team: &Team, limit: f64, x: &mut [T]) {
+    change(isa, team, How::Clamp(limit), None, x);
+}
+
+/// `mean <- mean + share (x - mean)`
+///
+/// # Panics
+/// When the lengths differ.
+pub fn move_towards<T: Real>(isa: Isa, team: &Team, share: f64, x: &[T], mean: &mut [T]) {
+    change(isa, team, How::Towards(share), Some(x), mean);
+}
+
+/// `y <- a x + b y`
+///
+/// # Panics
+/// When the lengths differ.
+pub fn blend<T: Real>(isa: Isa, team: &Team, a: f64, x: &[T], b: f64, y: &mut [T]) {
+    change(isa, team, How::Blend(a, b), Some(x), y);
+}
+
+struct LimitColumns<T> {
+    rows: usize,
+    /// Padded.
+    columns: usize,
+    stride: usize,
+    w: *mut T,
+    limit: f64,
+}
+
+impl<T: Real> Kernel<T> for LimitColumns<T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) {
+        let limit = V::num(self.limit);
+        for j in (0..self.columns).step_by(T::LANES) {
+            // A column is one lane, added up in the order of the rows.
+            let mut squares = V::zero();
+            for i in 0..self.rows {
+                // SAFETY: row i is padded, and the caller vouches for the rows.
+                let w = unsafe { V::load(self.w.add(i * self.stride + j)) };
+                squares = w.fma(w, squares);
+            }
+            let norm = squares.sqrt();
+            let factor = V::select(limit.lt(norm), limit.div(norm), V::num(1.0));
+            for i in 0..self.rows {
+                // SAFETY: as above.
+                unsafe {
+                    let w = self.w.add(i * self.stride + j);
+                    V::load(w).mul(factor).store(w);
+                }
+            }
+        }
+    }
+}
+
+/// Shrinks every column of w whose Euclidean norm is above `limit` to that norm; the others keep their bits.
+///
+/// # Shapes
+/// w is (rows, columns) and padded.
+///
+/// # Panics
+/// When the shape does not fit the data.
+pub fn limit_column_norms<T: Real>(isa: Isa, limit: f64, w: ViewMut<T>) {
+    let columns = padded::<T>(w.columns);
+    w.check(columns);
+    let (rows, stride, w) = (w.rows, w.stride, w.data.as_mut_ptr());
+    // SAFETY: the shape was checked above.
+    unsafe { run(isa, LimitColumns { rows, columns, stride, w, limit }) }
+}

@@ -1,0 +1,122 @@
+//! What is done to gradients and parameters beside a step, against plain arithmetic: the same bits everywhere.
+
+use crate::numbers::plain::{add, div, fma, mul, neg, sqrt};
+use crate::numbers::{Numbers, pool};
+use dnn_kernels::{Isa, Real, Team, ViewMut, blend, clamp, limit_column_norms, move_towards, padded, scale};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+fn check<T: Real>(isa: Isa, team: &Team, n: usize) {
+    let num = |x: f64| T::from_f64(x);
+    let (x, start) = (Numbers::<T>::new(n, 1), Numbers::<T>::new(n, 2));
+    let pairs = || x.inside().iter().copied().zip(start.inside().iter().copied());
+    let what = |name: &str| format!("{name} {} {isa:?} n {n} threads {}", T::NAME, team.threads());
+
+    let mut y = start.clone();
+    scale(isa, team, 0.3, y.inside_mut());
+    y.assert_is(&pairs().map(|(_, y)| mul(num(0.3), y)).collect::<Vec<_>>(), &what("scale"));
+
+    let mut y = start.clone();
+    clamp(isa, team, 1e-3, y.inside_mut());
+    let limit = num(1e-3).to_f64();
+    let clamped = |y: T| num(y.to_f64().clamp(-limit, limit));
+    y.assert_is(&pairs().map(|(_, y)| clamped(y)).collect::<Vec<_>>(), &what("clamp"));
+
+    let mut y = start.clone();
+    move_towards(isa, team, 0.1, x.inside(), y.inside_mut());
+    let moved = |x: T, y: T| fma(num(0.1), add(x, neg(y)), y);
+    y.assert_is(&pairs().map(|(x, y)| moved(x, y)).collect::<Vec<_>>(), &what("move_towards"));
+
+    let mut y = start.clone();
+    blend(isa, team, 0.7, x.inside(), -1.5, y.inside_mut());
+    let blended = |x: T, y: T| fma(num(0.7), x, mul(num(-1.5), y));
+    y.assert_is(&pairs().map(|(x, y)| blended(x, y)).collect::<Vec<_>>(), &what("blend"));
+    x.assert_is(Numbers::new(n, 1).inside(), &what("x"));
+}
+
+#[test]
+fn changes_have_the_bits_of_their_twins_at_every_length_on_every_set() {
+    for isa in Isa::available() {
+        for n in 0..=70 {
+            check::<f32>(isa, &Team::solo(), n);
+            check::<f64>(isa, &Team::solo(), n);
+        }
+    }
+}
+
+#[test]
+fn changes_have_the_bits_of_their_twins_for_any_team() {
+    let _alone = pool();
+    for threads in 1..=3 {
+        check::<f32>(Isa::available()[0], &Team::of(threads), 70_001);
+        check::<f64>(Isa::available()[0], &Team::of(threads), 70_001);
+    }
+}
+
+#[test]
+fn a_nan_stays_whatever_is_changed() {
+    for isa in Isa::available() {
+        let (team, x) = (Team::solo(), [f32::NAN]);
+        let mut results = [[0.5f32]; 4];
+        let [clamped, scaled, moved, blended] = &mut results;
+        *clamped = x;
+        *scaled = x;
+        clamp(isa, &team, 1.0, clamped);
+        scale(isa, &team, 2.0, scaled);
+        move_towards(isa, &team, 0.5, &x, moved);
+        blend(isa, &team, 1.0, &x, 1.0, blended);
+        assert!(results.iter().all(|x| x[0].is_nan()), "{results:?} {isa:?}");
+    }
+}
+
+fn check_columns<T: Real>(isa: Isa, rows: usize, columns: usize) {
+    // A stride beyond the padding, and columns of norms far below and far above the limit.
+    let (stride, limit) = (padded::<T>(columns) + T::LANES, 0.5);
+    let mut w = Numbers::<T>::new(rows * stride, 7);
+    for (i, x) in w.inside_mut().iter_mut().enumerate() {
+        if i % stride >= columns {
+            *x = T::ZERO;
+        } else if i % stride % 3 == 1 {
+            *x = mul(*x, T::from_f64(1e-6));
+        }
+    }
+    let mut twin = w.inside().to_vec();
+    for j in 0..columns {
+        let column: Vec<T> = (0..rows).map(|i| twin[i * stride + j]).collect();
+        let norm = sqrt(column.iter().fold(T::ZERO, |sum, &x| fma(x, x, sum)));
+        let factor = if norm > T::from_f64(limit) { div(T::from_f64(limit), norm) } else { T::ONE };
+        for i in 0..rows {
+            twin[i * stride + j] = mul(twin[i * stride + j], factor);
+        }
+    }
+    limit_column_norms(isa, limit, ViewMut::new(w.inside_mut(), rows, columns, stride));
+    w.assert_is(&twin, &format!("{} {isa:?} {rows} x {columns}", T::NAME));
+}
+
+#[test]
+fn columns_longer_than_the_limit_get_its_length_and_the_others_keep_their_bits() {
+    for isa in Isa::available() {
+        for rows in [0, 1, 2, 7] {
+            for columns in 1..=40 {
+                check_columns::<f32>(isa, rows, columns);
+                check_columns::<f64>(isa, rows, columns);
+            }
+        }
+        // 3 and 4 make 5, which is above 2.5 and becomes it; 0.3 and 0.4 stay.
+        let mut w = [0.0f64; 16];
+        (w[0], w[8], w[1], w[9]) = (3.0, -4.0, 0.3, 0.4);
+        limit_column_norms(isa, 2.5, ViewMut::new(&mut w, 2, 2, 8));
+        assert_eq!([w[0], w[8], w[1], w[9]], [1.5, -2.0, 0.3, 0.4], "{isa:?}");
+    }
+}
+
+#[test]
+fn lengths_that_differ_panic() {
+    let (isa, team) = (Isa::available()[0], Team::solo());
+    for wrong in [
+        &mut (|| move_towards(isa, &team, 0.1, &[0.0f32; 3], &mut [0.0; 4])) as &mut dyn FnMut(),
+        &mut || blend(isa, &team, 1.0, &[0.0f32; 5], 1.0, &mut [0.0; 4]),
+        &mut || limit_column_norms(isa, 1.0, ViewMut::new(&mut [0.0f32; 31], 2, 3, 16)),
+    ] {
+        assert!(catch_unwind(AssertUnwindSafe(wrong)).is_err());
+    }
+}
