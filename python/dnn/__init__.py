@@ -5,12 +5,22 @@
 """
 
 from typing import TYPE_CHECKING
-from dnn._activations import CELU, ELU, LeakyReLU, PReLU
-from dnn._adam_family import Adam, AdamW, Adamax, Lamb, Nadam, RAdam
 
+from dnn._activations import CELU, ELU, LeakyReLU, PReLU
+from dnn._adam_family import Adam, Adamax, AdamW, Lamb, Nadam, RAdam
 from dnn._callbacks import Callback, EarlyStopping, LambdaCallback
 from dnn._checkpoint import ModelCheckpoint
 from dnn._core import version as __version__
+from dnn._cycles import CosineDecay, CosineRestarts, CosLog4, OneCycle, WarmUp
+from dnn._decays import (
+    ExponentialDecay,
+    InverseScaling,
+    InverseTimeDecay,
+    MultiStepDecay,
+    Piecewise,
+    PolynomialDecay,
+    StepDecay,
+)
 from dnn._history import DivergenceWarning, History
 from dnn._initializers import Constant, Normal, Orthogonal, TruncatedNormal, Uniform
 from dnn._layers import Activation, Dense, Input, Residual
@@ -40,7 +50,8 @@ from dnn._losses import (
 from dnn._model import Sequential, load
 from dnn._noise import AlphaDropout, Dropout, GaussianNoise
 from dnn._normalization import BatchNormalization, LayerNormalization
-from dnn._optimizers import Adadelta, Adagrad, Adam, LBFGS, Lion, Muon, RMSprop, Rprop, SGD
+from dnn._optimizers import SGD, Adadelta, Adagrad, Lion, Muon, RMSprop, Rprop
+from dnn._plateau import Adaptive, ReduceOnPlateau
 from dnn._rate_callbacks import LearningRateScheduler, ReduceLROnPlateau
 from dnn._threads import get_num_threads, set_num_threads
 
@@ -62,19 +73,24 @@ __all__ = [
     "Adadelta",
     "Adagrad",
     "Adam",
-    "AlphaDropout",
-    "BatchNormalization",
     "AdamW",
     "Adamax",
+    "Adaptive",
+    "AlphaDropout",
+    "BatchNormalization",
     "BinaryCrossEntropy",
     "CSVLogger",
     "Callback",
     "Constant",
+    "CosLog4",
+    "CosineDecay",
+    "CosineRestarts",
     "CrossEntropy",
     "Dense",
     "DivergenceWarning",
     "Dropout",
     "EarlyStopping",
+    "ExponentialDecay",
     "Focal",
     "Gamma",
     "GaussianNLL",
@@ -84,6 +100,8 @@ __all__ = [
     "History",
     "Huber",
     "Input",
+    "InverseScaling",
+    "InverseTimeDecay",
     "KLDivergence",
     "Lamb",
     "LambdaCallback",
@@ -93,25 +111,32 @@ __all__ = [
     "Lion",
     "LogCosh",
     "ModelCheckpoint",
+    "MultiStepDecay",
     "Muon",
     "Nadam",
     "Normal",
+    "OneCycle",
     "Orthogonal",
     "PReLU",
+    "Piecewise",
     "Poisson",
+    "PolynomialDecay",
     "ProgressBar",
     "Quantile",
     "RAdam",
     "RMSprop",
     "ReduceLROnPlateau",
+    "ReduceOnPlateau",
     "Residual",
     "Rprop",
     "Sequential",
     "SquaredHinge",
+    "StepDecay",
     "TensorBoard",
     "TruncatedNormal",
     "Tweedie",
     "Uniform",
+    "WarmUp",
     "__version__",
     "get_num_threads",
     "load",

@@ -22,7 +22,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, callable or 1-D sequence, default 0.001
+    learning_rate : float, schedule, callable or 1-D sequence, default 0.001
         r, above 0; see `Optimizer`.
     beta_1, beta_2 : float, default 0.9 and 0.999
         b1 and b2, at least 0 and below 1.
@@ -72,7 +72,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    learning_rate : float, callable or 1-D sequence, default 0.001
+    learning_rate : float, schedule, callable or 1-D sequence, default 0.001
         r, above 0; see `Optimizer`.
     weight_decay : float, default 0.01
         d, 0 or more.
@@ -115,7 +115,7 @@ class Adamax(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, callable or 1-D sequence, default 0.002
+    learning_rate : float, schedule, callable or 1-D sequence, default 0.002
         r, above 0; see `Optimizer`.
     beta_1, beta_2 : float, default 0.9 and 0.999
         b1 and b2, at least 0 and below 1.
@@ -159,7 +159,7 @@ class Nadam(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, callable or 1-D sequence, default 0.002
+    learning_rate : float, schedule, callable or 1-D sequence, default 0.002
         r, above 0; see `Optimizer`.
     beta_1, beta_2 : float, default 0.9 and 0.999
         b1 and b2, at least 0 and below 1.
@@ -208,7 +208,7 @@ class RAdam(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, callable or 1-D sequence, default 0.001
+    learning_rate : float, schedule, callable or 1-D sequence, default 0.001
         r, above 0; see `Optimizer`.
     beta_1, beta_2 : float, default 0.9 and 0.999
         b1, at least 0 and below 1, and b2, above 0.6 and below 1.
@@ -253,7 +253,7 @@ class Lamb(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, callable or 1-D sequence, default 0.001
+    learning_rate : float, schedule, callable or 1-D sequence, default 0.001
         r, above 0; see `Optimizer`.
     beta_1, beta_2 : float, default 0.9 and 0.999
         b1 and b2, at least 0 and below 1.

@@ -27,6 +27,7 @@ from dnn import (
 )
 from dnn._core import Network
 from dnn._layers import Dense
+from dnn._schedule import Schedule
 from dnn._summary import Summary
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from dnn._layers import Input, Layer
     from dnn._losses import Loss
     from dnn._optimizer import Optimizer, Rate
+    from dnn._schedule import State
 
 DTYPES = ("float32", "float64")
 PRECISIONS = ("highest", "strict")
@@ -68,6 +70,8 @@ class Model:
         self._preparation = _preparation.asked(scale, scale_target)
         self._scales = scale is not None or scale_target is not None
         self._optimizer = _optimizers.resolve("adam")
+        # The schedule that reacts to what epochs measure, and its state; see `_state_of_rate`.
+        self._rate_state: tuple[Rate, State] | None = None
         self._loss: Loss | None = None
         self._metrics: tuple[str, ...] = ()
         # The loss and optimizer that the network was compiled with, on the wire.
@@ -147,6 +151,15 @@ class Model:
             name = type(self._optimizer).__name__
             raise ValueError(f"{name} finds its step by itself and has no learning rate to set")
         self._optimizer = replace(self._optimizer, learning_rate=rate)
+
+    def _state_of_rate(self) -> State:
+        """The state of a schedule that reacts, as it was left; as at the beginning for another schedule."""
+        rate = self._optimizer.learning_rate
+        if not isinstance(rate, Schedule):
+            return {}
+        if self._rate_state is None or self._rate_state[0] != rate:
+            self._rate_state = (rate, rate.begin())
+        return self._rate_state[1]
 
     @property
     def next_epoch(self) -> int:
@@ -238,6 +251,7 @@ class Model:
         chosen = _losses.task(loss, self._output, self.n_outputs).loss
         resolved = (chosen, _optimizers.resolve(optimizer), _training.metrics(metrics, chosen, self._output))
         if self._network is not None:
+            self._rate_state = None
             self._compiled = None  # the same choice again still starts momentum anew
             self._compile_network(self._network, *resolved[:2])
         self._loss, self._optimizer, self._metrics = resolved
@@ -410,6 +424,7 @@ class Model:
             metrics=self._metrics,
             is_compiled=keeps_state and self._compiled is not None,
             callbacks=states if keeps_state else [],
+            rate_state=self._state_of_rate() if keeps_state else {},
             preparation=self._preparation,
         )
         steps = network.steps if callable(self._optimizer.learning_rate) else 0
@@ -469,6 +484,7 @@ class Model:
         loss = _losses.task(said.loss, model._output, model.n_outputs).loss
         model._loss = None if said.loss is None else loss
         model._optimizer = said.optimizer
+        model._rate_state = (said.optimizer.learning_rate, said.rate_state) if said.rate_state else None
         model._metrics = _training.metrics(said.metrics, loss, model._output)
         model._compiled = (_spec.loss(loss), _spec.optimizer(said.optimizer)) if said.is_compiled else None
         model._callback_states = said.callbacks

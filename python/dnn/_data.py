@@ -170,3 +170,10 @@ def split(
     is_validation = np.zeros(n_rows, dtype=bool)
     is_validation[order[places]] = True
     return np.flatnonzero(~is_validation), np.flatnonzero(is_validation)
+
+
+def count(data: Data) -> int:
+    """How many rows `data` has."""
+    if isinstance(data.x, tuple):
+        return len(data.x[1])
+    return int(data.x.shape[0])

@@ -23,6 +23,7 @@ from dnn import (
 )
 from dnn._history import DivergenceWarning, History
 from dnn._inspection import Inspectable
+from dnn._schedule import Span
 
 if TYPE_CHECKING:
     import os
@@ -253,6 +254,7 @@ class Sequential(Inspectable):
             level,
             options["initial_epoch"],
             options["epochs"],
+            _data.count(training),
         )
         wire = _spec.options(
             {
@@ -336,7 +338,7 @@ class Sequential(Inspectable):
         self._scale(data.x, threads)
         rate = self._optimizer.learning_rate
         if not isinstance(rate, float):
-            (rate,) = _optimizer.rates_of(rate, network.steps, 1)
+            (rate,) = _optimizer.rates_of(rate, Span(network.steps, 1), self._state_of_rate())
         step = _spec.step(rate, self._optimizer)
         return network.train_on_batch(*data, step, _spec.metrics(self._metrics), threads)
 

@@ -12,8 +12,9 @@ from typing import ClassVar
 import numpy as np
 
 from dnn import _checks
+from dnn._schedule import Schedule, Span, State
 
-Rate = float | Callable[[int], float] | Iterable[float]
+Rate = float | Schedule | Callable[[int], float] | Iterable[float]
 
 # Given with each fit, so that changing them keeps what an optimizer remembers.
 PER_FIT = ("learning_rate", "clip_norm", "clip_value")
@@ -27,9 +28,10 @@ class Optimizer:
 
     Parameters
     ----------
-    learning_rate : float, callable or 1-D sequence
-        The rate r of the steps, above 0. A callable takes the number of the step (from 0, over the life of
-        the optimizer) and returns the rate; a sequence has one rate for each step, and its last one stays.
+    learning_rate : float, schedule, callable or 1-D sequence
+        The rate r of the steps, above 0. A schedule is one such as `CosineDecay(0.1)`. A callable takes the
+        number of the step (from 0, over the life of the optimizer) and returns the rate; a sequence has one
+        rate for each step, and its last one stays.
     clip_norm : float, optional
         Above 0. Where the Euclidean norm of the gradient of everything that learns is above it, the whole
         gradient is scaled to that norm, as Keras's global_clipnorm does.
@@ -90,7 +92,9 @@ class Optimizer:
 
 def _checked_rate(rate: object) -> Rate:
     """`rate` as it is stored: a float, a callable, or a tuple of floats."""
-    if callable(rate):
+    if isinstance(rate, type) and issubclass(rate, Schedule):
+        raise TypeError(f"learning_rate is the class {rate.__name__}; make one of it: {rate.__name__}(0.1)")
+    if isinstance(rate, Schedule) or callable(rate):
         return rate
     if (
         isinstance(rate, str)
@@ -108,8 +112,15 @@ def _checked_rate(rate: object) -> Rate:
     return rates
 
 
-def rates_of(rate: Rate, step: int, n: int) -> list[float]:
-    """The rates of the `n` steps from `step` on. A callable's are asked for and checked now."""
+def rates_of(rate: Rate, span: Span, state: State) -> list[float]:
+    """The rates of a span of steps; `state` is that of a schedule which reacts.
+
+    A callable's are asked for and checked now.
+    """
+    step, n = span.step, span.n
+    if isinstance(rate, Schedule):
+        rates: list[float] = rate.of(span, state).tolist()
+        return rates
     if isinstance(rate, float):
         return [rate] * n
     if isinstance(rate, tuple):

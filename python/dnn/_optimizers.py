@@ -24,7 +24,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, callable or 1-D sequence, default 0.01
+    learning_rate : float, schedule, callable or 1-D sequence, default 0.01
         r, above 0; see `Optimizer`.
     momentum : float, default 0.0
         m, at least 0 and below 1.
@@ -76,7 +76,7 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, callable or 1-D sequence, default 0.01
+    learning_rate : float, schedule, callable or 1-D sequence, default 0.01
         r, above 0; see `Optimizer`.
     rho : float, default 0.9
         Decay of the means, at least 0 and below 1. PyTorch calls it alpha, and has 0.99.
@@ -128,7 +128,7 @@ class Adagrad(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, callable or 1-D sequence, default 0.01
+    learning_rate : float, schedule, callable or 1-D sequence, default 0.01
         r, above 0; see `Optimizer`.
     epsilon : float, default 1e-10
         Keeps the division finite, above 0.
@@ -170,7 +170,7 @@ class Adadelta(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, callable or 1-D sequence, default 1.0
+    learning_rate : float, schedule, callable or 1-D sequence, default 1.0
         r, above 0; see `Optimizer`.
     rho : float, default 0.9
         Decay of the means, at least 0 and below 1. Keras has 0.95.
@@ -212,7 +212,7 @@ class Lion(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, callable or 1-D sequence, default 0.001
+    learning_rate : float, schedule, callable or 1-D sequence, default 0.001
         r, above 0; see `Optimizer`.
     beta_1, beta_2 : float, default 0.9 and 0.99
         b1 and b2, at least 0 and below 1.
@@ -260,7 +260,7 @@ class Rprop(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, callable or 1-D sequence, default 0.01
+    learning_rate : float, schedule, callable or 1-D sequence, default 0.01
         r, above 0; see `Optimizer`.
     etas : (float, float), default (0.5, 1.2)
         eta_minus, between 0 and 1, and eta_plus, above 1.
@@ -312,7 +312,7 @@ class Muon(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, callable or 1-D sequence, default 0.001
+    learning_rate : float, schedule, callable or 1-D sequence, default 0.001
         r, above 0; see `Optimizer`.
     momentum : float, default 0.95
         mu, at least 0 and below 1.

@@ -21,7 +21,9 @@ from dnn._losses import Loss
 from dnn._noise import AlphaDropout, Dropout, GaussianNoise
 from dnn._normalization import BatchNormalization, LayerNormalization
 from dnn._optimizer import PER_FIT, Optimizer, rates_of
+from dnn._plateau import SCHEDULES
 from dnn._preparation import Preparation, Scaling
+from dnn._schedule import Schedule, Span, State
 
 # Raised when a model file gets a key that older versions would misread.
 FORMAT = 2
@@ -80,6 +82,7 @@ class Described(NamedTuple):
     metrics: tuple[str, ...]
     is_compiled: bool
     callbacks: list[tuple[str, dict[str, Any]]]
+    rate_state: State
     preparation: Preparation
 
 
@@ -87,7 +90,7 @@ def to_file(described: Described, steps: int) -> str:
     """`described` as JSON; `steps` is how many the optimizer has made, for a rate that a file can't hold."""
     rate = described.optimizer.learning_rate
     if callable(rate):
-        (rate,) = rates_of(rate, steps, 1)
+        (rate,) = rates_of(rate, Span(steps, 1), {})
         warnings.warn(
             "a learning rate that is a function can't be saved in a file; the loaded model gets its rate "
             f"of step {steps}, {rate:g}: compile it with the function again to go on",
@@ -103,10 +106,12 @@ def to_file(described: Described, steps: int) -> str:
             "precision": described.precision,
             "isa": described.isa,
             "loss": None if described.loss is None else _named(described.loss),
-            "optimizer": _named(described.optimizer, without=("learning_rate",)) | {"learning_rate": rate},
+            "optimizer": _named(described.optimizer, without=("learning_rate",))
+            | {"learning_rate": _rate(rate)},
             "metrics": list(described.metrics),
             "is_compiled": described.is_compiled,
             "callbacks": _plain(described.callbacks),
+            "rate_state": described.rate_state,
             "preparation": _prepared(described.preparation),
         }
     )
@@ -137,7 +142,11 @@ def _read_description(said: Mapping[str, Any]) -> Described:
         precision=said["precision"],
         isa=said["isa"],
         loss=None if said["loss"] is None else _read(said["loss"], _losses.LOSSES),
-        optimizer=_read(said["optimizer"], _optimizers.OPTIMIZERS),
+        optimizer=_read(
+            said["optimizer"] | {"learning_rate": _read_rate(said["optimizer"]["learning_rate"])},
+            _optimizers.OPTIMIZERS,
+        ),
+        rate_state=said.get("rate_state", {}),
         metrics=tuple(said["metrics"]),
         is_compiled=said["is_compiled"],
         callbacks=[(str(name), dict(_unplain(state))) for name, state in said.get("callbacks", [])],
@@ -215,6 +224,25 @@ def _number(kind: str, value: Any) -> Any:
     if "tuple" in kind:
         return [float(number) for number in (value if isinstance(value, tuple) else (value,))]
     return {"bool": bool, "int": int}.get(kind, float)(value)
+
+
+def _rate(rate: Any) -> Any:
+    """A rate: a number, a list of them, or a schedule with its fields, which may be another one."""
+    if not isinstance(rate, Schedule):
+        return rate
+    said = {field.name: getattr(rate, field.name) for field in fields(rate)}
+    if "schedule" in said:
+        said["schedule"] = _rate(said["schedule"])
+    return {"name": rate.name, **said}
+
+
+def _read_rate(wire: Any) -> Any:
+    if not isinstance(wire, dict):
+        return wire
+    said = dict(wire)
+    if "schedule" in said:
+        said["schedule"] = _read_rate(said["schedule"])
+    return _read(said, SCHEDULES)
 
 
 def _read_layer(wire: Mapping[str, Any]) -> Layer:

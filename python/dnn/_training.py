@@ -12,6 +12,7 @@ import numpy as np
 from dnn import _callbacks, _checks, _layers, _optimizer, _progress, _threads
 from dnn._callbacks import Callback, EarlyStopping
 from dnn._normalization import BatchNormalization
+from dnn._schedule import Schedule, Span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,7 +137,14 @@ class Hook:
     """What the extension calls during one fit, and no more often than needed: rates, callbacks, progress."""
 
     def __init__(
-        self, model: Sequential, callbacks: list[Callback], rate: Rate, verbose: int, first: int, epochs: int
+        self,
+        model: Sequential,
+        callbacks: list[Callback],
+        rate: Rate,
+        verbose: int,
+        first: int,
+        epochs: int,
+        rows: int,
     ) -> None:
         self._model = model
         self._callbacks = callbacks
@@ -148,7 +156,10 @@ class Hook:
         self._at_epoch_end = _callbacks.overriding(callbacks, "on_epoch_end")
         self._at_batch_begin = _callbacks.overriding(callbacks, "on_train_batch_begin")
         self._at_batch_end = _callbacks.overriding(callbacks, "on_train_batch_end")
-        every_epoch = verbose == 2 or bool(self._at_epoch_end)
+        self._rows = rows
+        self._end: int | None = None
+        self._reacts = isinstance(rate, Schedule) and rate.reacts
+        every_epoch = verbose == 2 or bool(self._at_epoch_end) or self._reacts
         # A callback may set the rate.
         is_fixed = isinstance(rate, float) and not (callbacks)
         self.options = {
@@ -170,7 +181,10 @@ class Hook:
         )
 
     def rates(self, step: int, n: int, /) -> list[float]:
-        return _optimizer.rates_of(self._model.optimizer.learning_rate, step, n)
+        if self._end is None:
+            self._end = step + n * (self._params["epochs"] - self._params["initial_epoch"])
+        span = Span(step, n, per_epoch=n, rows=self._rows, end=self._end)
+        return _optimizer.rates_of(self._model.optimizer.learning_rate, span, self._model._state_of_rate())
 
     def train_begin(self, states: list[tuple[str, dict[str, Any]]] | None) -> bool:
         """Introduce the model to its callbacks; True if one wants no training at all.
@@ -199,6 +213,13 @@ class Hook:
     def epoch_end(self, epoch: int, logs: dict[str, float], /) -> bool:
         if self._display is not None:
             self._display.update(epoch, logs)
+        rate = self._model.optimizer.learning_rate
+        if self._reacts and isinstance(rate, Schedule):
+            # Before the callbacks: one that saves the model saves the state of the coming epoch.
+            state, is_over = rate.after(self._model._state_of_rate(), logs)
+            self._model._rate_state = (rate, state)
+            if is_over:
+                self._model.stop_training = True
         return self._tell(self._at_epoch_end, "on_epoch_end", epoch, logs)
 
     def batch_begin(self, batch: int, /) -> bool:

@@ -123,6 +123,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             n_threads: threads,
             accumulate: 1,
             clip: dnn_core::Clip::default(),
+            tol_inclusive: false,
+            order: false,
+            objective: dnn_core::Objective::default(),
             learning_rate: Some(rate),
         };
         let mut best = f64::INFINITY;
