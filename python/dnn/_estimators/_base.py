@@ -20,7 +20,7 @@ from dnn._estimators import _settings
 from dnn._estimators._data import Goal, Targets, Validation, row_weights, split
 from dnn._estimators._epochs import Contexts, Hook, Order, Rules
 from dnn._estimators._network import Networked
-from dnn._optimizers import LBFGS
+from dnn._lbfgs import LBFGS
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks

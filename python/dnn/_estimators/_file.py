@@ -16,6 +16,7 @@ from sklearn.preprocessing import LabelBinarizer
 from dnn import _activations, _losses, _optimizers, _spec
 from dnn._core import Network
 from dnn._model import Sequential
+from dnn._optimizer import Optimizer
 
 FORMAT = 1
 
@@ -23,7 +24,7 @@ FORMAT = 1
 _FAMILIES: dict[str, tuple[type, dict[str, Any]]] = {
     "activation": (_activations.Activation, _activations.WITH_PARAMETERS),
     "loss": (_losses.Loss, _losses.LOSSES),
-    "optimizer": (_optimizers.Optimizer, _optimizers.OPTIMIZERS),
+    "optimizer": (Optimizer, _optimizers.OPTIMIZERS),
 }
 
 _ATTRIBUTES = (

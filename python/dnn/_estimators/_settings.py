@@ -13,10 +13,12 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from dnn import _activations, _callbacks, _checks, _optimizers, _threads
 from dnn._activations import Activation
+from dnn._adam_family import Adam
 from dnn._callbacks import Callback
 from dnn._layers import Dense, Input, Layer
+from dnn._lbfgs import LBFGS
 from dnn._noise import Dropout
-from dnn._optimizers import Optimizer
+from dnn._optimizer import Optimizer
 
 # scikit-learn's names of what comes out of the last layer, and ours.
 OUTPUTS = {"identity": "identity", "logistic": "sigmoid", "softmax": "softmax", "exp": "exponential"}
@@ -78,7 +80,7 @@ def checked(estimator: Any) -> Settings:
 
 def has_whole_steps(solver: Any) -> bool:
     """Whether an epoch of this solver is one step of all rows, with a loss that falls every time."""
-    return isinstance(solver, _optimizers.LBFGS) or (isinstance(solver, str) and solver == "lbfgs")
+    return isinstance(solver, LBFGS) or (isinstance(solver, str) and solver == "lbfgs")
 
 
 def threads(estimator: Any) -> int:
@@ -194,13 +196,13 @@ def _optimizer(given: Any, rate: float) -> Optimizer:
     epsilon = _checks.number(given.epsilon, "epsilon", above=0.0)
     max_fun = _checks.integer(given.max_fun, "max_fun", 1)
     if given.solver == "lbfgs":
-        return _optimizers.LBFGS(max_fun=max_fun, gtol=_checks.number(given.tol, "tol", at_least=0.0))
+        return LBFGS(max_fun=max_fun, gtol=_checks.number(given.tol, "tol", at_least=0.0))
     if given.solver == "sgd":
         # scikit-learn allows a momentum of 1; the number below it is the same to rounding.
         momentum = min(momentum, math.nextafter(1.0, 0.0))
         return _optimizers.SGD(rate, momentum=momentum, nesterov=nesterov and momentum > 0)
     if given.solver == "adam":
-        return _optimizers.Adam(rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, epsilon_hat=True)
+        return Adam(rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, epsilon_hat=True)
     if isinstance(given.solver, str):
         _checks.name_in(given.solver, "solver", ("sgd", "adam", *_optimizers.OPTIMIZERS))
         return replace(_optimizers.resolve(given.solver), learning_rate=rate)
