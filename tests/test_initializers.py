@@ -1,4 +1,4 @@
-"""Initializers beside the usual ones: truncated normal, orthogonal, identity, and lsuv, which asks the data."""
+"""Initializers beside the usual ones: truncated normal, orthogonal, identity; and lsuv, which asks data."""
 
 from __future__ import annotations
 

@@ -279,7 +279,7 @@ class MLP(CallbackSupportMixin, Networked):
             or settings.schedule != "constant"
             or (not first and not incremental and not is_lbfgs)
         )
-        hook = Hook(self, model, settings, rules, order, contexts, every_epoch=every_epoch)
+        hook = Hook(self, model, settings, rules, order, contexts, every_epoch=every_epoch, rows=n_rows)
         measured = self._run(network, settings, goal, data, hook, batch_size, incremental=incremental)
         if measured is None:
             return
@@ -391,6 +391,7 @@ class MLP(CallbackSupportMixin, Networked):
             n_iter_no_change=int(settings.n_iter_no_change) + 1 if in_core else 1,
             stop_at_loss=None,
             max_time=settings.max_time,
+            accumulate=1,
             n_threads=settings.n_threads,
         )
         wire = _spec.options(
@@ -409,7 +410,8 @@ class MLP(CallbackSupportMixin, Networked):
                 "min_delta": 0.0,
                 "restore_best": False,
                 "metrics": [],
-            }
+            },
+            settings.optimizer,
         )
         if hook.train_begin(None):
             return None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from dnn._activations import Activation
     from dnn._losses import Loss
-    from dnn._optimizers import Optimizer
+    from dnn._optimizer import Optimizer
 
 _HINGES = ("hinge", "squared_hinge")
 

@@ -176,11 +176,13 @@ class Hook(_training.Hook):
         contexts: Contexts,
         *,
         every_epoch: bool,
+        rows: int,
     ) -> None:
         self._estimator, self._order, self._contexts = estimator, order, contexts
         self._is_scheduled = settings.schedule != "constant"
-        super().__init__(model, settings.callbacks, settings.optimizer.learning_rate, 0, 0, settings.max_iter)
-        every_epoch = every_epoch or bool(settings.callbacks) or contexts.are_heard
+        rate = settings.optimizer.learning_rate
+        super().__init__(model, settings.callbacks, rate, 0, 0, settings.max_iter, rows)
+        every_epoch = every_epoch or bool(settings.callbacks) or contexts.are_heard or self._reacts
         # Without a look at every epoch the core counts, and the rules go over its losses at the end.
         self._rules = rules if every_epoch else None
         self.options["epoch_hook"] = 0.0 if every_epoch else None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from dnn._activations import Activation
     from dnn._losses import Loss
-    from dnn._optimizers import Optimizer
+    from dnn._optimizer import Optimizer
 
 
 class MLPRegressor(RegressorMixin, MLP):
