@@ -124,7 +124,8 @@ def test_weights_set_in_between_are_those_that_training_goes_on_from(regression:
     zeros = [0 * array for array in model.get_weights()]
     model.set_weights(zeros)
     fit(model, regression, 3, 4, **arguments)
-    assert all(np.all(np.abs(array) < 1e-20) for array in model.get_weights())
+    # Not the running statistics of a normalisation, which no optimizer moves.
+    assert np.abs(model.flat_parameters).max() < 1e-20
 
 
 def test_another_first_epoch_is_another_training(regression: Table) -> None:

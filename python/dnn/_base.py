@@ -78,7 +78,7 @@ class Model:
         self._compiled: tuple[str, str] | None = None
         self._network = None if n_inputs is None else self._new_network(n_inputs)
         # Whether the first training still has to scale weights by its data.
-        self._scales = _weights.scale_by_data(self._layers)
+        self._awaits_data = _weights.scale_by_data(self._layers)
         # What callbacks have counted in the last fit, and the hook of the one that is running.
         self._callback_states: list[tuple[str, dict[str, Any]]] = []
         self._hook: _training.Hook | None = None
@@ -285,9 +285,9 @@ class Model:
 
     def _scale(self, x: _data.Table, n_threads: int) -> None:
         """Before the first training: scale the weights of the layers that want to see data for it."""
-        if self._scales:
+        if self._awaits_data:
             self._built().unit_variance(x, n_threads)
-            self._scales = False
+            self._awaits_data = False
 
     def _built(self) -> Network:
         """The network. RuntimeError if there is none yet."""
@@ -348,7 +348,7 @@ class Model:
         arrays = _weights.checked(weights, self._layers, self.n_inputs, self._dtype)
         network = self._network or self._new_network(len(arrays[0]))
         network.set_weights(arrays)
-        self._network, self._scales = network, False
+        self._network, self._awaits_data = network, False
 
     @property
     def flat_parameters(self) -> NDArray[Any]:
@@ -369,7 +369,7 @@ class Model:
         parameters = iter(given)
         pairs = zip(slots, network.weights(), strict=True)
         network.set_weights([next(parameters) if slot.is_parameter else array for slot, array in pairs])
-        self._scales = False
+        self._awaits_data = False
 
     # Copies and files
 
@@ -488,7 +488,7 @@ class Model:
         model._metrics = _training.metrics(said.metrics, loss, model._output)
         model._compiled = (_spec.loss(loss), _spec.optimizer(said.optimizer)) if said.is_compiled else None
         model._callback_states = said.callbacks
-        model._network, model._scales = network, False
+        model._network, model._awaits_data = network, False
         return model
 
     def __getstate__(self) -> dict[str, Any]:
