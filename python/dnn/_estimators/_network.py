@@ -205,7 +205,10 @@ class Networked(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     def __copy__(self) -> Self:
         copy = type(self).__new__(type(self))
-        copy.__dict__.update(self.__dict__)
+        # Lists grow as it trains on: each has its own.
+        copy.__dict__.update(
+            {name: list(value) if isinstance(value, list) else value for name, value in self.__dict__.items()}
+        )
         if self._model is not None:
             # Its own network: what is trained further is the copy alone.
             copy._model = pickle.loads(pickle.dumps(self._fitted()))
