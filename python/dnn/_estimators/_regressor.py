@@ -148,7 +148,7 @@ class MLPRegressor(RegressorMixin, MLP):
     >>> import dnn
     >>> import numpy as np
     >>> x = np.linspace(-1, 1, 100).reshape(-1, 1)
-    >>> model = dnn.MLPRegressor(hidden_layer_sizes=(32,), learning_rate_init=0.02, random_state=1)
+    >>> model = dnn.MLPRegressor(hidden_layer_sizes=(32,), learning_rate_init=0.02, tol=1e-6, random_state=1)
     >>> model.fit(x, x[:, 0] ** 2).score(x, x[:, 0] ** 2) > 0.99
     True
     """
