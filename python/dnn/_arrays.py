@@ -276,6 +276,21 @@ def row_weights(
     return weights
 
 
+def row_numbers(value: Any, name: str, n_rows: int) -> NDArray[np.uint32]:
+    """`value` as a new array of row numbers, from 0 and below `n_rows`; repeated or left out at will."""
+    array = numeric(value, name)
+    if array.ndim != 1 or len(array) == 0:
+        raise ValueError(f"{name} has shape {array.shape}, but needs (n,), with at least one row number")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be whole numbers of rows, got an array of {array.dtype}")
+    bad = np.flatnonzero((array < 0) | (array >= n_rows))
+    if len(bad):
+        raise ValueError(
+            f"{name} has the row number {array[bad[0]]} at position {bad[0]}; rows of x are 0 to {n_rows - 1}"
+        )
+    return array.astype(np.uint32)
+
+
 def output(out: Any, shape: tuple[int, int], dtype: str, x: Array) -> Array:
     """A new array for predictions, or the user's `out` when it can take them as it is."""
     if out is None:

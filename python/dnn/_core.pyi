@@ -20,16 +20,12 @@ __all__ = [
 version: str
 
 class _Hook(Protocol):
+    def order(self, epoch: int, /) -> NDArray[np.uint32]: ...
     def rates(self, step: int, n: int, /) -> list[float]: ...
     def epoch_begin(self, epoch: int, /) -> bool: ...
     def epoch_end(self, epoch: int, logs: dict[str, float], /) -> bool: ...
     def batch_begin(self, batch: int, /) -> bool: ...
     def batch_end(self, batch: int, logs: dict[str, float], /) -> bool: ...
-
-class _OrderingHook(_Hook, Protocol):
-    """What the option `order` needs."""
-
-    def order(self, epoch: int, /) -> NDArray[np.uint32]: ...
 
 _Float = NDArray[np.floating[Any]]
 _Weight = NDArray[np.float64] | None
@@ -79,7 +75,7 @@ class Network:
         sample_weight: _Weight,
         validation: tuple[_Table, _Targets, _Weight] | None,
         options: str,
-        hook: _Hook | _OrderingHook | None,
+        hook: _Hook | None,
     ) -> dict[str, Any]: ...
     def train_on_batch(
         self, x: _Table, y: _Targets, sample_weight: _Weight, step: str, metrics: str, n_threads: int

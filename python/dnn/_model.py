@@ -16,6 +16,7 @@ from dnn import (
     _data,
     _optimizer,
     _optimizers,
+    _order,
     _progress,
     _spec,
     _threads,
@@ -96,6 +97,7 @@ class Sequential(Inspectable):
         sample_weight: ArrayLike | None = None,
         class_weight: Mapping[int, float] | str | ArrayLike | None = None,
         shuffle: bool = True,
+        order: ArrayLike | Callable[[int], ArrayLike] | None = None,
         callbacks: Sequence[Callback | Callable[[int, dict[str, float]], Any]] = (),
         verbose: int | str = "auto",
         tol: float | None = None,
@@ -143,6 +145,10 @@ class Sequential(Inspectable):
             `validation_split` keeps; `validation_data` has weights of its own.
         shuffle : bool, default True
             Whether rows come in a new order in every epoch.
+        order : array (epochs, n) of int, or callable (epoch) -> array (n,), optional
+            The numbers of the rows that each epoch takes, in this order, in place of shuffling; epochs are
+            counted from 0. A row may come several times, or not at all; n is the same for all epochs, and at
+            most the number of rows. Not together with `validation_split` or L-BFGS.
         callbacks : list of Callback or callable, default ()
             A plain function is called as f(epoch, logs) at the end of each epoch.
         verbose : {"auto", 0, 1, 2}, default "auto"
@@ -225,6 +231,17 @@ class Sequential(Inspectable):
         source = _data.source(x, y, sample_weight, n_inputs=self.n_inputs, task=task)
         if class_weight is not None:
             source = _data.with_class_weight(source, class_weight)
+        rows_in_order = None
+        if order is not None:
+            if validation_split:
+                raise ValueError(
+                    "order counts the rows of x, but validation_split takes some of them away; pass "
+                    "validation_data instead"
+                )
+            if chosen_optimizer.name == "lbfgs":
+                raise ValueError("L-BFGS takes all rows in every epoch, so there is no order to give")
+            first, last = options["initial_epoch"], options["epochs"]
+            rows_in_order = _order.Order(order, len(source.x), first, last)
         preparation = self._preparation.named(x).fitted(
             source, lambda: _data.training_rows(source, validation_split, validation_data, self._seed)
         )
@@ -254,7 +271,8 @@ class Sequential(Inspectable):
             level,
             options["initial_epoch"],
             options["epochs"],
-            _data.count(training),
+            _data.count(training) if rows_in_order is None else rows_in_order.length,
+            rows_in_order,
         )
         wire = _spec.options(
             {

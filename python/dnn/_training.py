@@ -16,11 +16,22 @@ from dnn._schedule import Schedule, Span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Protocol
+
+    from numpy.typing import NDArray
 
     from dnn._layers import Layer
     from dnn._losses import Loss
     from dnn._model import Sequential
     from dnn._optimizer import Rate
+
+    class RowOrder(Protocol):
+        """Which rows an epoch takes, in which order: `length` of them."""
+
+        length: int
+
+        def __call__(self, epoch: int, /) -> NDArray[np.uint32]: ...
+
 
 METRICS = ("accuracy", "mae", "mse")
 _HINGES = ("hinge", "squared_hinge")
@@ -145,6 +156,7 @@ class Hook:
         first: int,
         epochs: int,
         rows: int,
+        order: RowOrder | None = None,
     ) -> None:
         self._model = model
         self._callbacks = callbacks
@@ -152,6 +164,7 @@ class Hook:
         if verbose:
             self._display = _progress.Bar(first, epochs) if verbose == 1 else _progress.Lines(epochs)
         self._params = {"initial_epoch": first, "epochs": epochs}
+        self._order = order
         self._at_epoch_begin = _callbacks.overriding(callbacks, "on_epoch_begin")
         self._at_epoch_end = _callbacks.overriding(callbacks, "on_epoch_end")
         self._at_batch_begin = _callbacks.overriding(callbacks, "on_train_batch_begin")
@@ -164,6 +177,7 @@ class Hook:
         is_fixed = isinstance(rate, float) and not (callbacks)
         self.options = {
             "learning_rate": rate if is_fixed else None,
+            "order_rows": None if order is None else order.length,
             "epoch_hook": 0.0 if every_epoch else _progress.INTERVAL if verbose else None,
             "epoch_begin_hook": bool(self._at_epoch_begin),
             "batch_hook": bool(self._at_batch_begin or self._at_batch_end),
@@ -175,10 +189,15 @@ class Hook:
         asked = self.options
         return (
             asked["learning_rate"] is None
+            or asked["order_rows"] is not None
             or asked["epoch_hook"] is not None
             or asked["epoch_begin_hook"] is True
             or asked["batch_hook"] is True
         )
+
+    def order(self, epoch: int, /) -> NDArray[np.uint32]:
+        assert self._order is not None, "asked for only where there is one"
+        return self._order(epoch)
 
     def rates(self, step: int, n: int, /) -> list[float]:
         if self._end is None:

@@ -399,7 +399,6 @@ class MLP(CallbackSupportMixin, Networked):
                 **options,
                 **hook.options,
                 "tol_inclusive": True,
-                "order": hook.gives_order,
                 "objective": {
                     "gradient_factor": goal.gradient_factor,
                     "loss_factor": goal.loss_factor,

@@ -117,8 +117,9 @@ class Order:
     def __init__(self, rng: np.random.RandomState, n_rows: int) -> None:
         self._rng = rng
         self._order = np.arange(n_rows, dtype=np.uint32)
+        self.length = n_rows
 
-    def next(self) -> NDArray[np.uint32]:
+    def __call__(self, epoch: int, /) -> NDArray[np.uint32]:
         """The order of the coming epoch, which shuffles that of the one before."""
         places = np.arange(len(self._order))
         self._rng.shuffle(places)
@@ -178,10 +179,10 @@ class Hook(_training.Hook):
         every_epoch: bool,
         rows: int,
     ) -> None:
-        self._estimator, self._order, self._contexts = estimator, order, contexts
+        self._estimator, self._contexts = estimator, contexts
         self._is_scheduled = settings.schedule != "constant"
         rate = settings.optimizer.learning_rate
-        super().__init__(model, settings.callbacks, rate, 0, 0, settings.max_iter, rows)
+        super().__init__(model, settings.callbacks, rate, 0, 0, settings.max_iter, rows, order)
         every_epoch = every_epoch or bool(settings.callbacks) or contexts.are_heard or self._reacts
         # Without a look at every epoch the core counts, and the rules go over its losses at the end.
         self._rules = rules if every_epoch else None
@@ -195,23 +196,10 @@ class Hook(_training.Hook):
         """Whether the rules see every epoch as it ends."""
         return self._rules is not None
 
-    @property
-    def gives_order(self) -> bool:
-        """Whether the rows come in another order in each epoch."""
-        return self._order is not None
-
-    @property
-    def is_needed(self) -> bool:
-        return self._order is not None or super().is_needed
-
     def rates(self, step: int, n: int, /) -> list[float]:
         if self._is_scheduled:
             return [self._estimator.learning_rate_] * n
         return super().rates(step, n)
-
-    def order(self, epoch: int, /) -> NDArray[np.uint32]:
-        assert self._order is not None, "asked for only where there is one"
-        return self._order.next()
 
     def epoch_begin(self, epoch: int, /) -> bool:
         self._contexts.begin_epoch()

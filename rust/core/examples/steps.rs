@@ -124,9 +124,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             accumulate: 1,
             clip: dnn_core::Clip::default(),
             tol_inclusive: false,
-            order: false,
             objective: dnn_core::Objective::default(),
             learning_rate: Some(rate),
+            order_rows: None,
         };
         let mut best = f64::INFINITY;
         for _ in 0..3 {

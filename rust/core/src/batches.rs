@@ -152,13 +152,10 @@ impl Batches {
         }
     }
 
-    /// The order of an epoch from somebody else; false if it names a row that is not there. `give` writes the number of
-    /// a row into every place. As for [`Batches::shuffle`], one batch of all rows needs none.
-    pub fn order(&mut self, give: impl FnOnce(&mut [u32])) -> bool {
-        if self.batch_size < self.order.len() {
-            give(&mut self.order);
-        }
-        let rows = self.order.len();
+    /// The rows of an epoch from somebody else, of whom `rows` there are; false if one of them is not there. `give`
+    /// writes the number of a row into every place.
+    pub fn take(&mut self, rows: usize, give: impl FnOnce(&mut [u32])) -> bool {
+        give(&mut self.order);
         self.order.iter().all(|&row| (row as usize) < rows)
     }
 

@@ -385,9 +385,9 @@ pub struct FitSpec {
     pub clip: Clip,
     /// The rate of every step; `None` where the observer knows it.
     pub learning_rate: Option<f64>,
-    /// Whether the observer gives the order of the rows, epoch by epoch; `shuffle` counts for nothing then.
+    /// Rows of an epoch, where the observer says which; `shuffle` counts for nothing then.
     #[serde(default)]
-    pub order: bool,
+    pub order_rows: Option<usize>,
     /// How loss and penalty are weighed.
     #[serde(default)]
     pub objective: Objective,

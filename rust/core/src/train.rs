@@ -55,7 +55,7 @@ pub trait Observer<T: Real> {
     fn failed(&self) -> bool {
         false
     }
-    /// Writes the order of the rows in an epoch, where the spec wants it from here. It finds the last one.
+    /// Writes the numbers of the rows of an epoch, where the spec wants them from here. It finds the last ones.
     fn order(&mut self, _epoch: usize, _order: &mut [u32]) -> Flow {
         Flow::Go
     }
@@ -90,7 +90,12 @@ pub fn fit<T: Real>(
     let (Some(optimizer), Some(loss)) = (optimizer, &plan.loss) else {
         return Err(Error::invalid("the model has no loss and optimizer yet: call compile"));
     };
-    let (mut batch_size, mut block_rows) = check(spec, data.rows())?;
+    let epoch_rows = spec.order_rows.unwrap_or(data.rows());
+    let (mut batch_size, mut block_rows) = check(spec, epoch_rows)?;
+    if epoch_rows == 0 || epoch_rows > data.rows() {
+        let rows = data.rows();
+        return Err(Error::Invalid(format!("an epoch takes from 1 to {rows} rows, order gives {epoch_rows}")));
+    }
     let mut lbfgs = None;
     if let OptimizerSpec::Lbfgs { m, max_fun, gtol, ftol } = optimizer.spec {
         if let Some(layer) = plan.layers.iter().find(|layer| layer.max_norm.is_some()) {
@@ -101,8 +106,11 @@ pub fn fit<T: Real>(
         }
         lbfgs = Some(Lbfgs::new(Limits { gtol, ftol, max_fun }, m, plan)?);
         (batch_size, block_rows) = (data.rows(), data.rows());
+        if spec.order_rows.is_some() {
+            return Err(Error::invalid("L-BFGS takes all rows in every epoch, so there is no order to give"));
+        }
     }
-    if batch_size == 1 && plan.has_batch_statistics() {
+    if block_rows == 1 && plan.has_batch_statistics() {
         return Err(Error::invalid(
             "batch_size=1 leaves nothing to normalise with: a row alone has no variance; give batches of several rows, \
              or use LayerNormalization, which does not look at other rows",
@@ -110,7 +118,7 @@ pub fn fit<T: Real>(
     }
     let mut sums = Sums::new(&spec.metrics, loss, plan.last())?;
     let mut val_sums = sums.clone();
-    let mut batches = Batches::new(data.rows(), batch_size)?;
+    let mut batches = Batches::new(epoch_rows, batch_size)?;
     let mut step = Step::new(plan, data, block_rows)?;
     step.objective = spec.objective;
     let mut val_step = validation.map(|data| Evaluation::new(plan, data)).transpose()?;
@@ -141,9 +149,10 @@ pub fn fit<T: Real>(
     }
     let mut ended: Option<(Stopped, String)> = None;
     'epochs: for number in spec.initial_epoch..spec.epochs {
-        if spec.order {
+        if spec.order_rows.is_some() {
             let mut flow = Flow::Go;
-            if !batches.order(|order| flow = observer.order(number, order)) || flow == Flow::Stop {
+            let are_there = batches.take(data.rows(), |order| flow = observer.order(number, order));
+            if flow == Flow::Stop || !are_there {
                 ended = Some(by_callback(number));
                 break;
             }
@@ -230,8 +239,9 @@ pub fn fit<T: Real>(
         }
         let mut epoch = Epoch {
             epoch: number,
-            loss: total / share,
-            metrics: sums.means(total_weight),
+            // An order may leave out all rows that weigh something: then the sums are 0 as well.
+            loss: total / share.max(f64::MIN_POSITIVE),
+            metrics: sums.means(total_weight.max(f64::MIN_POSITIVE)),
             rate: lbfgs.as_ref().map_or(rates[batches.count() - 1], |lbfgs| lbfgs.step_length),
             grad_norm: before_clip.unwrap_or_else(|| sum_of_squares(step.gradient()).sqrt()),
             ..Epoch::default()

@@ -138,7 +138,7 @@ pub fn fit_spec(batch_size: usize, epochs: usize, rate: f64) -> FitSpec {
         clip: Clip::default(),
         learning_rate: Some(rate),
         tol_inclusive: false,
-        order: false,
+        order_rows: None,
         objective: Objective::default(),
     }
 }

@@ -110,7 +110,7 @@ impl Observer<f64> for Order {
 fn trained_in(order: Option<fn(usize, &mut [u32])>, task: &Task<f64>) -> (Vec<u64>, Stopped) {
     let mut model = model::<f64>(3, vec![layer(4, "tanh"), layer(2, "identity")], "mse", adam(false));
     let mut how = fit_spec(4, 2, 0.1);
-    (how.shuffle, how.order) = (false, order.is_some());
+    (how.shuffle, how.order_rows) = (false, order.map(|_| 10));
     let data = task.data(&model.plan);
     let history = match order {
         Some(order) => fit(&mut model, &data, None, &how, &mut Order(order)),
