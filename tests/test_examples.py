@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,7 @@ SHOWS = {
     "multi_label": ["accuracy over all labels: 9", "at (1, -0.5): right 1.00, above 0.00"],
     "quantiles": ["90 % intervals by quantiles", "hold 8", "where the noise is 0.55"],
     "regression": ["did not improve by more than tol=0.0001"],
+    "schedules": ["the cosine ends below both constants: True", "scikit-learn's adaptive"],
     "save_load": [
         "file, 10 more: the bits of 20 at once: True",
         "copy, 10 more: the bits of 20 at once: True",
@@ -45,7 +47,7 @@ SHOWS = {
     "vanishing": ["vanishes", "arrives", "explodes"],
     "xor": ["[0, 1] -> 0.99"],
 }
-WITH_ARGUMENTS = {"demo", "mnist"}
+WITH_ARGUMENTS = {"demo", "mnist", "published"}
 
 
 def run(name: str, *arguments: object, warnings: str = "error") -> str:
@@ -114,6 +116,32 @@ def test_mnist_trains_on_the_files_of_a_folder(folder: Path, network: str) -> No
 def test_the_demo_takes_the_files_of_a_folder(folder: Path) -> None:
     printed = run("demo", "--data", folder, "--epochs", 3, "--output", folder / "out", warnings="default")
     assert "300 to learn from, 50 to test with" in printed
+
+
+def test_published_results_are_trained_on_the_files_of_a_folder(folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for name in ("mnist", "fashion_mnist"):
+        (data / name).mkdir(parents=True)
+        for path in folder.glob("*ubyte*"):
+            (data / name / path.name).write_bytes(path.read_bytes())
+    printed = run("published", "--data", data, "--only", "fashion-100", "dropout", warnings="default")
+    assert "| setting | published | reached | epochs | seconds |" in printed
+    assert "| Fashion-MNIST, MLPClassifier((100,)), relu | 0.868 (Xiao et al. 2017) | " in printed
+    assert "| MNIST, 784-512-512-10, dropout | 98.3 to 98.4 % (Keras) | 100.00% | 20 | " in printed
+
+
+def test_california_housing_is_read_as_scikit_learn_has_it(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "california_housing").mkdir()
+    header = "longitude,latitude,housing_median_age,total_rooms,total_bedrooms,population,households,"
+    table = rng.uniform(1, 2, (200, 9))
+    table[:, 8] = 100_000 * table[:, 7]  # the target is the income
+    path = tmp_path / "california_housing" / "cal_housing_with_header.csv"
+    np.savetxt(path, table, delimiter=",", header=header + "median_income,median_house_value", comments="")
+    printed = run("published", "--data", tmp_path, "--only", "california", warnings="default")
+    found = re.search(r"RMSE \| 0.505 \(Geron 2022\) \| (0\.\d+) \|", printed)
+    assert found is not None
+    assert float(found[1]) < 0.2  # guessing the mean would be off by 0.29
 
 
 def test_what_is_no_idx_file_is_said_to_be_none(folder: Path) -> None:

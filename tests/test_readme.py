@@ -7,10 +7,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dnn
 import pytest
+from dnn._activations import NAMES
+from dnn._losses import LOSSES
+from dnn._optimizers import OPTIMIZERS
+from dnn._plateau import SCHEDULES
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+def _is_callback(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, dnn.Callback) and value is not dnn.Callback
 
 
 def code_of(path: Path, language: str) -> list[str]:
@@ -59,6 +68,35 @@ def test_code_in_the_documents_runs(path: Path, tmp_path: Path) -> None:
             cwd=tmp_path,
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_leads_to_every_page_and_every_example_is_named_somewhere() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for path in ROOT.glob("docs/*.md"):
+        assert f"](docs/{path.name})" in readme, path.name
+    everything = "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
+    for path in ROOT.glob("examples/*.py"):
+        # idx.py is the reader that the others share.
+        assert path.name == "idx.py" or f"examples/{path.name}" in everything, path.name
+
+
+PAGES = {
+    "layers": {"Dense", "Activation", "Dropout", "AlphaDropout", "GaussianNoise", "PReLU", "Residual"}
+    | {"BatchNormalization", "LayerNormalization"},
+    "losses": set(LOSSES),
+    "activations": set(NAMES),
+    "optimizers": {optimizer.__name__ for optimizer in OPTIMIZERS.values()},
+    "schedules": {schedule.__name__ for schedule in SCHEDULES.values()},
+    "estimators": {"dnn.MLPClassifier", "dnn.MLPRegressor"},
+    "callbacks": {name for name, value in vars(dnn).items() if _is_callback(value)},
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_group_has_a_page_that_names_all_there_is(page: str) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    for name in PAGES[page]:
+        assert re.search(rf"`{re.escape(name)}\b", text), f"docs/{page}.md does not name {name}"
 
 
 def test_no_file_tells_to_install_the_other_package_of_that_name() -> None:
