@@ -284,7 +284,7 @@ CASES = [
          r"unknown loss 'msee'; did you mean .*'mse'"),
     Case("loss of another library", lambda m: m.regressor.compile(loss="mean_absolute_error"), ValueError,
          r"write 'mae'"),
-    Case("function as loss", lambda m: m.regressor.compile(loss=max), TypeError, r"loss must be a name"),
+    Case("list as loss", lambda m: m.regressor.compile(loss=[max]), TypeError, r"loss must be a name"),
     Case("class as loss", lambda m: m.regressor.compile(loss=dnn.MSE), TypeError, r"make one of it: MSE\(\)"),
     Case("cross entropy without softmax", lambda m: m.regressor.compile(loss="cross_entropy"), ValueError,
          r"needs a softmax output, but the last layer has 'identity'.*loss='mse'"),
@@ -322,7 +322,7 @@ CASES = [
     Case("metrics as a string", lambda m: m.classifier.compile(metrics="accuracy"), TypeError,
          r"metrics must be a list.*\['accuracy'\]"),
     Case("accuracy of a regression", lambda m: m.regressor.fit(m.x, m.y, metrics=["accuracy"]), ValueError,
-         r"'accuracy' counts right classes, but the last layer's activation is 'identity'"),
+         r"'accuracy' is for classes, but the last layer's activation is 'identity'"),
     # fit
     Case("batch_size of 0", lambda m: m.regressor.fit(m.x, m.y, batch_size=0), ValueError,
          r"batch_size must be .* 1 or more"),

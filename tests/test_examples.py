@@ -37,6 +37,7 @@ SHOWS = {
     "one_batch": ["tol=0.00001", "by hand: 814 steps"],
     "prakash": ["loss -ln 0.198447 = 1.617234", "largest relative difference"],
     "multi_label": ["accuracy over all labels: 9", "at (1, -0.5): right 1.00, above 0.00"],
+    "own_loss": ["asymmetric  too little for 2", "gradient check: "],
     "quantiles": ["90 % intervals by quantiles", "hold 8", "where the noise is 0.55"],
     "regression": ["did not improve by more than tol=0.0001"],
     "schedules": ["the cosine ends below both constants: True", "scikit-learn's adaptive"],

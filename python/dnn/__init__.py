@@ -58,10 +58,17 @@ from dnn._threads import get_num_threads, set_num_threads
 if TYPE_CHECKING:
     from dnn._estimators import MLPClassifier as MLPClassifier
     from dnn._estimators import MLPRegressor as MLPRegressor
+    from dnn._metrics import AUC as AUC
+    from dnn._metrics import F1 as F1
+    from dnn._metrics import Precision as Precision
+    from dnn._metrics import Recall as Recall
+    from dnn._metrics import TopK as TopK
 
 __all__ = [
+    "AUC",
     "CELU",
     "ELU",
+    "F1",
     "LBFGS",
     "MAE",
     "MAPE",
@@ -121,10 +128,12 @@ __all__ = [
     "Piecewise",
     "Poisson",
     "PolynomialDecay",
+    "Precision",
     "ProgressBar",
     "Quantile",
     "RAdam",
     "RMSprop",
+    "Recall",
     "ReduceLROnPlateau",
     "ReduceOnPlateau",
     "Residual",
@@ -133,6 +142,7 @@ __all__ = [
     "SquaredHinge",
     "StepDecay",
     "TensorBoard",
+    "TopK",
     "TruncatedNormal",
     "Tweedie",
     "Uniform",
@@ -146,9 +156,15 @@ __all__ = [
 # They need scikit-learn, which is imported when they are asked for. They are not in __all__, so that
 # `from dnn import *` does without it.
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+# Classes for few, whose import would be paid by all.
+_METRICS = ("AUC", "F1", "Precision", "Recall", "TopK")
 
 
 def __getattr__(name: str) -> object:
+    if name in _METRICS:
+        from dnn import _metrics
+
+        return getattr(_metrics, name)
     if name not in _ESTIMATORS:
         raise AttributeError(f"module 'dnn' has no attribute {name!r}")
     try:
@@ -161,4 +177,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_ESTIMATORS])
+    return sorted([*globals(), *_ESTIMATORS, *_METRICS])

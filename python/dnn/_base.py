@@ -35,10 +35,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from dnn._called import LossCallable, MetricCallable
     from dnn._data import Data
     from dnn._history import History
     from dnn._layers import Input, Layer
     from dnn._losses import Loss
+    from dnn._metrics import Metric
     from dnn._optimizer import Optimizer, Rate
     from dnn._schedule import State
 
@@ -73,9 +75,11 @@ class Model:
         # The schedule that reacts to what epochs measure, and its state; see `_state_of_rate`.
         self._rate_state: tuple[Rate, State] | None = None
         self._loss: Loss | None = None
-        self._metrics: tuple[str, ...] = ()
-        # The loss and optimizer that the network was compiled with, on the wire.
+        self._metrics: tuple[Any, ...] = ()
+        # The loss and optimizer that the network was compiled with, on the wire, and the function it was
+        # lent.
         self._compiled: tuple[str, str] | None = None
+        self._lent: Loss | None = None
         self._network = None if n_inputs is None else self._new_network(n_inputs)
         # Whether the first training still has to scale weights by its data.
         self._awaits_data = _weights.scale_by_data(self._layers)
@@ -175,8 +179,8 @@ class Model:
         return self._loss or _losses.resolve(None, self._output)
 
     @property
-    def metrics(self) -> tuple[str, ...]:
-        """The metrics of the last `compile` or `fit`."""
+    def metrics(self) -> tuple[str | Metric | MetricCallable, ...]:
+        """The metrics of the last `compile` or `fit`, as they were given."""
         return self._metrics
 
     @property
@@ -218,7 +222,10 @@ class Model:
     # Loss and optimizer
 
     def compile(
-        self, optimizer: str | Optimizer = "adam", loss: str | Loss | None = None, metrics: Sequence[str] = ()
+        self,
+        optimizer: str | Optimizer = "adam",
+        loss: str | Loss | LossCallable | None = None,
+        metrics: Sequence[str | Metric | MetricCallable] = (),
     ) -> None:
         """Choose optimizer, loss and metrics. Weights stay; momentum and its like start anew.
 
@@ -229,11 +236,14 @@ class Model:
         optimizer : str or an optimizer such as SGD(0.1), default "adam"
             sgd, adam, adamw, rmsprop, adagrad, adadelta, adamax, nadam, lion, lamb, radam, rprop, muon or
             lbfgs have the default settings of `SGD`, `Adam` and so on.
-        loss : str or a loss such as Huber(delta=1.0), optional
+        loss : str, a loss such as Huber(delta=1.0), or callable, optional
             A name in docs/losses.md, such as mse, huber, cross_entropy, binary_cross_entropy or poisson. None
-            is cross_entropy for a softmax output, binary_cross_entropy for sigmoid and mse otherwise.
-        metrics : list of str, default ()
-            What else is measured: accuracy, mae, mse.
+            is cross_entropy for a softmax output, binary_cross_entropy for sigmoid and mse otherwise. A
+            function f(y_true, y_pred) -> (loss, gradient) is a loss of your own, and slower.
+        metrics : list of str, metrics such as TopK(3), or callables, default ()
+            What else is measured: names in docs/metrics.md, such as accuracy, f1, auc, mae or r2, or
+            functions f(y_true, y_pred) -> float of all rows of an epoch, which may take `sample_weight` as
+            well.
 
         Raises
         ------
@@ -248,8 +258,8 @@ class Model:
         >>> model.loss
         CrossEntropy(label_smoothing=0.0)
         """
-        chosen = _losses.task(loss, self._output, self.n_outputs).loss
-        resolved = (chosen, _optimizers.resolve(optimizer), _training.metrics(metrics, chosen, self._output))
+        task = _losses.task(loss, self._output, self.n_outputs)
+        resolved = (task.loss, _optimizers.resolve(optimizer), _training.metrics(metrics, task))
         if self._network is not None:
             self._rate_state = None
             self._compiled = None  # the same choice again still starts momentum anew
@@ -259,9 +269,14 @@ class Model:
     def _compile_network(self, network: Network, loss: Loss, optimizer: Optimizer) -> None:
         """Compile `network`, unless it already is with these: its optimizer's state would be lost."""
         wire = (_spec.loss(loss), _spec.optimizer(optimizer))
-        if network is not self._network or wire != self._compiled:
-            network.compile(*wire)
+        function = loss.called()
+        is_other = function is not None and loss != self._lent
+        if network is not self._network or wire != self._compiled or (is_other and self._lent is not None):
+            network.compile(*wire, function)
             self._compiled = wire
+        elif is_other:
+            network.lend(function)  # a file has none
+        self._lent = loss if function is not None else None
 
     def _measurable(self, x: Any, y: Any, sample_weight: Any) -> tuple[Network, Data]:
         """The network, compiled, and the data of a call that needs a loss but doesn't train."""
@@ -481,11 +496,12 @@ class Model:
         if not said.preparation.fits(network.n_inputs, network.n_outputs):
             raise ValueError("its scaling does not fit its weights")
         model._preparation = said.preparation
-        loss = _losses.task(said.loss, model._output, model.n_outputs).loss
+        task = _losses.task(said.loss, model._output, model.n_outputs)
+        loss = task.loss
         model._loss = None if said.loss is None else loss
         model._optimizer = said.optimizer
         model._rate_state = (said.optimizer.learning_rate, said.rate_state) if said.rate_state else None
-        model._metrics = _training.metrics(said.metrics, loss, model._output)
+        model._metrics = _training.metrics(said.metrics, task)
         model._compiled = (_spec.loss(loss), _spec.optimizer(said.optimizer)) if said.is_compiled else None
         model._callback_states = said.callbacks
         model._network, model._awaits_data = network, False
@@ -500,6 +516,8 @@ class Model:
         self.__dict__.update(state)
         if state["_network"] is not None:
             self._network, _ = Network.from_bytes(state["_network"])
+            if self._lent is not None:  # a function, which the bytes of a network do not hold
+                self._network.lend(self._lent.called())
 
 
 def _path(path: Any) -> str:

@@ -141,7 +141,10 @@ class LambdaCallback(Callback):
 
 
 # What is better when it is higher; the rest is better when it is lower.
-_HIGHER = ("acc", "precision", "recall", "f1", "auc", "r2", "top", "score")
+_HIGHER = (
+    *("acc", "precision", "recall", "f1", "auc", "r2", "top", "score"),
+    *("roc_auc", "binary_acc", "categorical_acc", "sparse_"),
+)
 
 
 class Monitor:

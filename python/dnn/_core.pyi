@@ -1,6 +1,6 @@
 """What the Rust extension offers. Specs and options cross as JSON strings, tables as `Rows` or arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -29,6 +29,10 @@ class _Hook(Protocol):
 
 _Float = NDArray[np.floating[Any]]
 _Weight = NDArray[np.float64] | None
+# Functions of the user: (y_true, y_pred, weights) -> (losses, gradient), and (y_true, y_pred, weights) ->
+# value.
+_Loss = Callable[[Any, Any, Any], tuple[NDArray[np.float64], NDArray[np.float64]]]
+_Metric = Callable[[Any, Any, Any], float]
 
 @final
 class Rows:
@@ -64,7 +68,8 @@ class Network:
     def steps(self) -> int: ...
     @property
     def next_epoch(self) -> int: ...
-    def compile(self, loss: str, optimizer: str) -> None: ...
+    def compile(self, loss: str, optimizer: str, function: _Loss | None = None) -> None: ...
+    def lend(self, function: _Loss) -> None: ...
     def weights(self) -> list[_Float]: ...
     def set_weights(self, weights: Sequence[_Float]) -> None: ...
     def unit_variance(self, x: _Table, n_threads: int) -> None: ...
@@ -76,12 +81,26 @@ class Network:
         validation: tuple[_Table, _Targets, _Weight] | None,
         options: str,
         hook: _Hook | None,
+        functions: Sequence[_Metric] | None = None,
     ) -> dict[str, Any]: ...
     def train_on_batch(
-        self, x: _Table, y: _Targets, sample_weight: _Weight, step: str, metrics: str, n_threads: int
+        self,
+        x: _Table,
+        y: _Targets,
+        sample_weight: _Weight,
+        step: str,
+        metrics: str,
+        n_threads: int,
+        functions: Sequence[_Metric] | None = None,
     ) -> dict[str, float]: ...
     def evaluate(
-        self, x: _Table, y: _Targets, sample_weight: _Weight, metrics: str, n_threads: int
+        self,
+        x: _Table,
+        y: _Targets,
+        sample_weight: _Weight,
+        metrics: str,
+        n_threads: int,
+        functions: Sequence[_Metric] | None = None,
     ) -> dict[str, float]: ...
     def loss_and_gradients(
         self, x: _Table, y: _Targets, sample_weight: _Weight, n_threads: int

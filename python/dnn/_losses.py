@@ -7,7 +7,7 @@ Row weights w: loss = sum of w_r l_r / sum of w_r, with l_r the loss of row r.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from dnn import _checks
 
@@ -27,11 +27,17 @@ class Loss:
     unfit: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[str] = ""
     suggested: ClassVar[str] = ""
+    # Whether it is a function of the user.
+    is_function: ClassVar[bool] = False
 
     @property
     def heads(self) -> int:
         """Outputs for each target."""
         return 1
+
+    def called(self) -> Any:
+        """The function that the extension calls, where it is one of the user."""
+        return None
 
 
 # Losses without parameters inherit all that makes a frozen dataclass, and without a place for attributes they
@@ -447,30 +453,9 @@ class GaussianNLL(Loss):
         return 2
 
 
-LOSSES: dict[str, type[Loss]] = {
-    loss.name: loss
-    for loss in (
-        MSE,
-        HalfMSE,
-        SSE,
-        MAE,
-        Huber,
-        LogCosh,
-        Quantile,
-        Poisson,
-        Gamma,
-        Tweedie,
-        MSLE,
-        MAPE,
-        CrossEntropy,
-        BinaryCrossEntropy,
-        Focal,
-        KLDivergence,
-        Hinge,
-        SquaredHinge,
-        GaussianNLL,
-    )
-}
+_ALL = (MSE, HalfMSE, SSE, MAE, Huber, LogCosh, Quantile, Poisson, Gamma, Tweedie, MSLE, MAPE, CrossEntropy)
+_MORE = (BinaryCrossEntropy, Focal, KLDivergence, Hinge, SquaredHinge, GaussianNLL)
+LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in (*_ALL, *_MORE)}
 ALIASES = {
     "mean_squared_error": "mse",
     "mean_squared_logarithmic_error": "msle",
@@ -502,12 +487,14 @@ class Task(NamedTuple):
     @property
     def takes_labels(self) -> bool:
         """Whether a row is of one class, which a number may name."""
-        return self.output == "softmax" and (isinstance(self.loss, (_Softmax, Focal)))
+        return self.output == "softmax" and (
+            self.loss.is_function or isinstance(self.loss, (_Softmax, Focal))
+        )
 
     @property
     def targets(self) -> str:
         """The range of targets, as in `Loss.targets`."""
-        return "distribution" if self.takes_labels else self.loss.targets
+        return "distribution" if self.takes_labels and not self.loss.is_function else self.loss.targets
 
     @property
     def n_targets(self) -> int:
@@ -528,7 +515,7 @@ def task(loss: object, output: str, n_outputs: int) -> Task:
 
 
 def resolve(loss: object, output: str) -> Loss:
-    """The loss that `loss` (None, a name or an instance) stands for on a last layer with activation `output`.
+    """The loss that `loss` (None, a name, an instance or a function) stands for after activation `output`.
 
     None is cross entropy for softmax, binary cross entropy for sigmoid and the mean squared error otherwise.
     """
@@ -538,8 +525,15 @@ def resolve(loss: object, output: str) -> Loss:
         loss = LOSSES[_checks.name_in(loss, "loss", LOSSES, ALIASES, _HINTS)]()
     if isinstance(loss, type) and issubclass(loss, Loss):
         raise TypeError(f"loss is the class {loss.__name__}; make one of it: {loss.__name__}()")
+    if not isinstance(loss, Loss) and callable(loss):
+        from dnn import _called  # for who has a loss of their own
+
+        return _called.loss(loss)
     if not isinstance(loss, Loss):
-        raise TypeError(f"loss must be a name or one such as Huber(delta=1.0), got {_checks.shown(loss)}")
+        raise TypeError(
+            "loss must be a name, one such as Huber(delta=1.0) or a function (y_true, y_pred) -> "
+            f"(loss, gradient), got {_checks.shown(loss)}"
+        )
     if output in loss.unfit or (loss.fits and output not in loss.fits):
         instead = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}.get(output, "mse")
         raise ValueError(

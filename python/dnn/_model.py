@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from dnn._callbacks import Callback, EarlyStopping
+    from dnn._called import LossCallable, MetricCallable
     from dnn._losses import Loss
+    from dnn._metrics import Metric
     from dnn._optimizer import Optimizer
 
 
@@ -107,9 +109,9 @@ class Sequential(Inspectable):
         max_time: float | None = None,
         initial_epoch: int = 0,
         accumulate: int = 1,
-        loss: str | Loss | None = None,
+        loss: str | Loss | LossCallable | None = None,
         optimizer: str | Optimizer | None = None,
-        metrics: Sequence[str] | None = None,
+        metrics: Sequence[str | Metric | MetricCallable] | None = None,
         n_threads: int | None = None,
     ) -> History:
         """Train on rows x and their targets y.
@@ -226,7 +228,7 @@ class Sequential(Inspectable):
         chosen_loss = task.loss
         chosen_optimizer = self._optimizer if optimizer is None else _optimizers.resolve(optimizer)
         wanted = self._metrics if metrics is None else metrics
-        chosen_metrics = _training.metrics(wanted, chosen_loss, self._output)
+        chosen_metrics = _training.metrics(wanted, task)
         listeners, level = _callbacks.checked(callbacks), _progress.level(verbose)
         source = _data.source(x, y, sample_weight, n_inputs=self.n_inputs, task=task)
         if class_weight is not None:
@@ -292,7 +294,10 @@ class Sequential(Inspectable):
             if hook.train_begin(self._callback_states if goes_on else None):
                 measured = _NOT_BEGUN
             else:
-                measured = network.fit(*training, validation, wire, hook if hook.is_needed else None)
+                functions = _training.functions(chosen_metrics)
+                measured = network.fit(
+                    *training, validation, wire, hook if hook.is_needed else None, functions
+                )
         finally:
             self._callback_states = hook.states()
             self._hook = None
@@ -358,7 +363,8 @@ class Sequential(Inspectable):
         if not isinstance(rate, float):
             (rate,) = _optimizer.rates_of(rate, Span(network.steps, 1), self._state_of_rate())
         step = _spec.step(rate, self._optimizer)
-        return network.train_on_batch(*data, step, _spec.metrics(self._metrics), threads)
+        functions = _training.functions(self._metrics)
+        return network.train_on_batch(*data, step, _spec.metrics(self._metrics), threads, functions)
 
     def evaluate(
         self,
@@ -396,7 +402,8 @@ class Sequential(Inspectable):
         {'loss': 0.5}
         """
         network, data = self._measurable(x, y, sample_weight)
-        return network.evaluate(*data, _spec.metrics(self._metrics), _threads.count(n_threads))
+        wire, functions = _spec.metrics(self._metrics), _training.functions(self._metrics)
+        return network.evaluate(*data, wire, _threads.count(n_threads), functions)
 
     def predict(
         self, x: ArrayLike, *, out: NDArray[Any] | None = None, n_threads: int | None = None

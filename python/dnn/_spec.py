@@ -28,6 +28,9 @@ from dnn._schedule import Schedule, Span, State
 # Raised when a model file gets a key that older versions would misread.
 FORMAT = 2
 
+# The name of a loss or metric that is a function of the user.
+_CALLED = "called"
+
 # Layers whose fields are all there is to say.
 _PLAIN: dict[str, type[Layer]] = {
     cls.kind: cls for cls in (Dropout, AlphaDropout, GaussianNoise, BatchNormalization, LayerNormalization)
@@ -41,8 +44,8 @@ def network(layers: Sequence[Layer], *, seed: int, dtype: str, precision: str, i
 
 
 def loss(loss: Loss) -> str:
-    """A loss with its parameters."""
-    return _dumps(_named(loss))
+    """A loss with its parameters; a function goes beside it."""
+    return _dumps({"name": _CALLED} if loss.is_function else _named(loss))
 
 
 def optimizer(optimizer: Optimizer) -> str:
@@ -52,7 +55,8 @@ def optimizer(optimizer: Optimizer) -> str:
 
 def options(values: Mapping[str, Any], optimizer: Optimizer) -> str:
     """The options of a fit, and what of the optimizer is given with each."""
-    return _dumps({**values, "clip": _clip(optimizer)})
+    metrics = _measures(values["metrics"])
+    return _dumps({**values, "metrics": metrics, "clip": _clip(optimizer)})
 
 
 def step(rate: float, optimizer: Optimizer) -> str:
@@ -64,9 +68,21 @@ def _clip(optimizer: Optimizer) -> dict[str, float | None]:
     return {"norm": optimizer.clip_norm, "value": optimizer.clip_value}
 
 
-def metrics(names: Sequence[str]) -> str:
-    """Names of metrics."""
-    return _dumps(list(names))
+def metrics(metrics: Sequence[Any]) -> str:
+    """Metrics with their names in a history; functions go beside them."""
+    return _dumps(_measures(metrics))
+
+
+def _measures(metrics: Sequence[Any]) -> list[dict[str, Any]]:
+    if not metrics:
+        return []
+    from dnn import _metrics  # for who asks for any
+
+    pairs = [(_metrics.key(metric), _metrics.measure(metric)) for metric in metrics]
+    return [
+        {"key": key, "measure": {"name": _CALLED} if measure is None else _named(measure)}
+        for key, measure in pairs
+    ]
 
 
 class Described(NamedTuple):
@@ -79,7 +95,7 @@ class Described(NamedTuple):
     isa: str | None
     loss: Loss | None
     optimizer: Optimizer
-    metrics: tuple[str, ...]
+    metrics: tuple[Any, ...]
     is_compiled: bool
     callbacks: list[tuple[str, dict[str, Any]]]
     rate_state: State
@@ -97,6 +113,14 @@ def to_file(described: Described, steps: int) -> str:
             UserWarning,
             stacklevel=3,
         )
+    if described.loss is not None and described.loss.is_function:
+        warnings.warn(
+            f"the loss is the function {described.loss.name!r}, which a file can't hold; give it to the "
+            "loaded "
+            "model again to go on: fit(..., loss=...) or compile",
+            UserWarning,
+            stacklevel=3,
+        )
     return _dumps(
         {
             "format": FORMAT,
@@ -105,10 +129,10 @@ def to_file(described: Described, steps: int) -> str:
             "dtype": described.dtype,
             "precision": described.precision,
             "isa": described.isa,
-            "loss": None if described.loss is None else _named(described.loss),
+            "loss": None if described.loss is None else _saved_loss(described.loss),
             "optimizer": _named(described.optimizer, without=("learning_rate",))
             | {"learning_rate": _rate(rate)},
-            "metrics": list(described.metrics),
+            "metrics": _saved_metrics(described.metrics),
             "is_compiled": described.is_compiled,
             "callbacks": _plain(described.callbacks),
             "rate_state": described.rate_state,
@@ -141,17 +165,48 @@ def _read_description(said: Mapping[str, Any]) -> Described:
         dtype=said["dtype"],
         precision=said["precision"],
         isa=said["isa"],
-        loss=None if said["loss"] is None else _read(said["loss"], _losses.LOSSES),
+        loss=None if said["loss"] is None else _read_loss(said["loss"]),
         optimizer=_read(
             said["optimizer"] | {"learning_rate": _read_rate(said["optimizer"]["learning_rate"])},
             _optimizers.OPTIMIZERS,
         ),
         rate_state=said.get("rate_state", {}),
-        metrics=tuple(said["metrics"]),
+        metrics=tuple(_read_metric(metric) for metric in said["metrics"]),
         is_compiled=said["is_compiled"],
         callbacks=[(str(name), dict(_unplain(state))) for name, state in said.get("callbacks", [])],
         preparation=_read_preparation(said.get("preparation", {})),
     )
+
+
+def _saved_loss(loss: Loss) -> dict[str, Any]:
+    return {"name": _CALLED, "title": loss.name} if loss.is_function else _named(loss)
+
+
+def _read_loss(wire: Mapping[str, Any]) -> Loss:
+    if wire["name"] == _CALLED:
+        from dnn import _called
+
+        return _called.LossFunction(None, str(wire["title"]))
+    loss: Loss = _read(wire, _losses.LOSSES)
+    return loss
+
+
+def _saved_metrics(metrics: Sequence[Any]) -> list[Any]:
+    """Names as they are, others with their parameters; functions are left out."""
+    if not metrics:
+        return []
+    from dnn import _metrics
+
+    kept = _metrics.kept(tuple(metrics))
+    return [metric if isinstance(metric, str) else _named(metric) for metric in kept]
+
+
+def _read_metric(wire: Any) -> Any:
+    if isinstance(wire, str):
+        return wire
+    from dnn import _metrics
+
+    return _read(wire, _metrics.CLASSES)
 
 
 def _network_layers(layers: Sequence[Layer]) -> list[dict[str, Any]]:

@@ -15,13 +15,13 @@ from dnn._normalization import BatchNormalization
 from dnn._schedule import Schedule, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Protocol
 
     from numpy.typing import NDArray
 
     from dnn._layers import Layer
-    from dnn._losses import Loss
+    from dnn._losses import Task
     from dnn._model import Sequential
     from dnn._optimizer import Rate
 
@@ -33,38 +33,22 @@ if TYPE_CHECKING:
         def __call__(self, epoch: int, /) -> NDArray[np.uint32]: ...
 
 
-METRICS = ("accuracy", "mae", "mse")
-_HINGES = ("hinge", "squared_hinge")
-_METRIC_HINTS = {"acc": "write 'accuracy'"}
+def metrics(given: Any, task: Task) -> tuple[Any, ...]:
+    """`given`, a list of names, metrics and functions that go with `task`."""
+    if isinstance(given, (list, tuple)) and not given:
+        return ()
+    from dnn import _metrics  # for who asks for any
+
+    return _metrics.checked(given, task)
 
 
-def metrics(given: Any, loss: Loss, output: str) -> tuple[str, ...]:
-    """`given`, a list of names, as metrics that go with `loss` and with `output`, the last activation."""
-    names = _checks.sequence(given, "metrics", "metrics=['accuracy']")
-    for position, name in enumerate(names):
-        if not isinstance(name, str):
-            raise TypeError(
-                f"metrics[{position}] must be a name, got {_checks.shown(name)}; known: {', '.join(METRICS)}"
-            )
-        _checks.name_in(name, "metric", METRICS, hints=_METRIC_HINTS)
-        if name == "accuracy" and output not in ("softmax", "sigmoid") and loss.name not in _HINGES:
-            raise ValueError(
-                f"metric 'accuracy' counts right classes, but the last layer's activation is {output!r} "
-                f"and the loss {loss.name!r}; use 'mae' or 'mse', or give the last layer 'softmax' or "
-                "'sigmoid'"
-            )
-        if name != "accuracy" and loss.heads > 1:
-            raise ValueError(
-                f"metric {name!r} compares every output with a target of its own, but loss {loss.name!r} has "
-                f"{loss.heads} outputs for each target; leave it out, the loss itself is measured"
-            )
-        if name != "accuracy" and loss.targets in ("distribution", "unit"):
-            raise ValueError(
-                f"metric {name!r} is for regression, but the loss is {loss.name!r}; use 'accuracy'"
-            )
-    if len(set(names)) < len(names):
-        raise ValueError(f"metrics names one twice: {names}")
-    return tuple(names)
+def functions(metrics: tuple[Any, ...]) -> list[Callable[..., float]] | None:
+    """What the extension calls for metrics that are functions."""
+    if not metrics:
+        return None
+    from dnn import _metrics
+
+    return list(_metrics.functions(metrics)) or None
 
 
 def early_stopping(given: Any, has_validation: bool) -> EarlyStopping:

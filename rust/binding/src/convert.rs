@@ -9,11 +9,13 @@ use pyo3::types::PyList;
 use serde::de::DeserializeOwned;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::function;
 use crate::rows::{Rows, Table, Typed};
 
 /// Our errors as Python's.
 pub fn error(error: Error) -> PyErr {
     match error {
+        Error::Raised => function::raised().unwrap_or_else(|| PyRuntimeError::new_err("a function failed")),
         Error::Invalid(message) => PyValueError::new_err(message),
         Error::Memory(message) => PyMemoryError::new_err(message),
         Error::File(error) => error.into(),

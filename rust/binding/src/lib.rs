@@ -3,6 +3,7 @@
 //! No formula, no loop over numbers, no default value: those are above and below. `python/dnn/_core.pyi` has the types.
 
 mod convert;
+mod function;
 mod network;
 mod observer;
 mod prediction;

@@ -4,7 +4,8 @@
 //! a hook runs and at its end; so a network can be used while it learns, and stays whole whatever happens.
 
 use crate::convert::{self, HeldData, Source, Targets, detached};
-use crate::observer::{Wanted, Watch, metric_name};
+use crate::function;
+use crate::observer::{Wanted, Watch};
 use crate::prediction;
 use crate::rows::{Rows, Typed};
 use dnn_core::{Dtype, Error, FitSpec, History, Idle, LossSpec, Metric, Model, OptimizerSpec, Spec, State, StepSpec};
@@ -75,6 +76,51 @@ impl<T: Typed> Shared<T> {
         Ok(self.write())
     }
 
+    /// What `work` finds of the model on data; `calls` says that it calls functions of the user. Those may ask for
+    /// anything, so they run on a copy, and the model is not locked.
+    fn measure<R>(
+        &self,
+        data: &HeldData<'_>,
+        calls: bool,
+        work: impl FnOnce(&Model<T>, &dnn_core::Data<'_, T>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let model = self.read();
+        if !calls && !function::is_called(model.spec.loss.as_ref()) {
+            return data.with(&model.plan, |data| work(&model, data));
+        }
+        let copy = model.duplicate()?;
+        drop(model);
+        data.with(&copy.plan, |data| work(&copy, data))
+    }
+
+    /// One step; on a copy where it calls functions of the user.
+    fn train_on_batch(
+        &self,
+        data: &HeldData<'_>,
+        how: StepSpec,
+        metrics: &[Metric],
+        threads: usize,
+    ) -> PyResult<(f64, Vec<f64>)> {
+        let step = |model: &mut Model<T>| {
+            let plan = model.plan.clone();
+            let done = data.with(&plan, |data| dnn_core::train_on_batch(model, data, how, metrics, threads));
+            done.map_err(convert::error)
+        };
+        let mut model = self.write_unless_training("train_on_batch")?;
+        if !function::any_called(metrics) && !function::is_called(model.spec.loss.as_ref()) {
+            return step(&mut model);
+        }
+        let mut copy = model.duplicate().map_err(convert::error)?;
+        drop(model);
+        if self.training.swap(true, Ordering::SeqCst) {
+            return Err(PyRuntimeError::new_err("train_on_batch: the model is training"));
+        }
+        let _until_the_end = Training(&self.training);
+        let done = step(&mut copy)?;
+        *self.write() = copy;
+        Ok(done)
+    }
+
     /// Trains a copy and puts it in the place of the model. A panic leaves the model as it was.
     fn fit(
         &self,
@@ -132,7 +178,7 @@ fn metrics_dict<'py>(
     let dict = PyDict::new(py);
     dict.set_item("loss", loss)?;
     for (metric, value) in metrics.iter().zip(values) {
-        dict.set_item(metric_name(*metric), value)?;
+        dict.set_item(&metric.key, value)?;
     }
     Ok(dict)
 }
@@ -142,12 +188,12 @@ fn history_dict<'py>(py: Python<'py>, history: &History) -> PyResult<Bound<'py, 
     let list = |of: &dyn Fn(&dnn_core::Epoch) -> f64| history.epochs.iter().map(of).collect::<Vec<f64>>();
     columns.set_item("loss", list(&|epoch| epoch.loss))?;
     for (i, metric) in history.metrics.iter().enumerate() {
-        columns.set_item(metric_name(*metric), list(&|epoch| epoch.metrics[i]))?;
+        columns.set_item(&metric.key, list(&|epoch| epoch.metrics[i]))?;
     }
     if history.epochs.iter().any(|epoch| epoch.val_loss.is_some()) {
         columns.set_item("val_loss", list(&|epoch| epoch.val_loss.unwrap_or(f64::NAN)))?;
         for (i, metric) in history.metrics.iter().enumerate() {
-            columns.set_item(format!("val_{}", metric_name(*metric)), list(&|epoch| epoch.val_metrics[i]))?;
+            columns.set_item(format!("val_{}", metric.key), list(&|epoch| epoch.val_metrics[i]))?;
         }
     }
     columns.set_item("rate", list(&|epoch| epoch.rate))?;
@@ -246,14 +292,28 @@ impl Network {
         with!(self, shared => detached(py, || shared.read().progress.next_epoch))
     }
 
-    fn compile(&self, py: Python<'_>, loss: &str, optimizer: &str) -> PyResult<()> {
-        let (loss, optimizer): (LossSpec, OptimizerSpec) = (convert::json(loss)?, convert::json(optimizer)?);
+    /// `function` is the loss, where that is a function.
+    #[pyo3(signature = (loss, optimizer, function=None))]
+    fn compile(&self, py: Python<'_>, loss: &str, optimizer: &str, function: Option<Py<PyAny>>) -> PyResult<()> {
+        let (mut loss, optimizer): (LossSpec, OptimizerSpec) = (convert::json(loss)?, convert::json(optimizer)?);
+        if let LossSpec::Called { function: place } = &mut loss {
+            *place = function::function(function);
+        }
         with!(self, shared => {
             if shared.training.load(Ordering::SeqCst) {
                 return Err(PyRuntimeError::new_err("compile: the model is training"));
             }
             detached(py, || shared.write().compile(loss, optimizer))?.map_err(convert::error)
         })
+    }
+
+    /// Puts the function that is the loss in its place again; the optimizer keeps its state.
+    fn lend(&self, py: Python<'_>, function: Py<PyAny>) -> PyResult<()> {
+        let function = function::function(Some(function));
+        with!(self, shared => detached(py, || {
+            shared.write_unless_training("compile")?.lend(function);
+            Ok(())
+        })?)
     }
 
     fn weights<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
@@ -288,6 +348,7 @@ impl Network {
         })?)
     }
 
+    #[pyo3(signature = (x, y, sample_weight, validation, options, hook, functions=None))]
     fn fit<'py>(
         &self,
         py: Python<'py>,
@@ -297,8 +358,10 @@ impl Network {
         validation: Option<(Source<'py>, Targets<'py>, Option<PyReadonlyArray1<'py, f64>>)>,
         options: &str,
         hook: Option<Py<PyAny>>,
+        functions: Option<Vec<Py<PyAny>>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let (spec, wanted) = self::options(options)?;
+        let (mut spec, wanted) = self::options(options)?;
+        function::fill(&mut spec.metrics, functions);
         let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
         let validation =
             validation.as_ref().map(|(x, y, weights)| HeldData::new(x, y, weights.as_ref())).transpose()?;
@@ -310,13 +373,14 @@ impl Network {
             let _until_the_end = Training(&shared.training);
             let mut watch = Watch::new(shared, hook, wanted, spec.metrics.clone(), is_main);
             let fitted = detached(py, || shared.fit(&data, validation.as_ref(), &spec, &mut watch))?;
-            match watch.raised {
+            match watch.raised.or_else(function::raised) {
                 Some(raised) => Err(raised),
                 None => history_dict(py, &fitted.map_err(convert::error)?),
             }
         })
     }
 
+    #[pyo3(signature = (x, y, sample_weight, step, metrics, n_threads, functions=None))]
     fn train_on_batch<'py>(
         &self,
         py: Python<'py>,
@@ -326,20 +390,18 @@ impl Network {
         step: &str,
         metrics: &str,
         n_threads: usize,
+        functions: Option<Vec<Py<PyAny>>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let (how, metrics): (StepSpec, Vec<Metric>) = (convert::json(step)?, convert::json(metrics)?);
+        let (how, mut metrics): (StepSpec, Vec<Metric>) = (convert::json(step)?, convert::json(metrics)?);
+        function::fill(&mut metrics, functions);
         let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
         with!(self, shared => {
-            let done = detached(py, || {
-                let mut model = shared.write_unless_training("train_on_batch")?;
-                let plan = model.plan.clone();
-                let step = data.with(&plan, |data| dnn_core::train_on_batch(&mut model, data, how, &metrics, n_threads));
-                step.map_err(convert::error)
-            })??;
+            let done = detached(py, || shared.train_on_batch(&data, how, &metrics, n_threads))??;
             metrics_dict(py, &metrics, done)
         })
     }
 
+    #[pyo3(signature = (x, y, sample_weight, metrics, n_threads, functions=None))]
     fn evaluate<'py>(
         &self,
         py: Python<'py>,
@@ -348,13 +410,14 @@ impl Network {
         sample_weight: Option<PyReadonlyArray1<'py, f64>>,
         metrics: &str,
         n_threads: usize,
+        functions: Option<Vec<Py<PyAny>>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let metrics: Vec<Metric> = convert::json(metrics)?;
+        let mut metrics: Vec<Metric> = convert::json(metrics)?;
+        function::fill(&mut metrics, functions);
         let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
         with!(self, shared => {
             let done = detached(py, || {
-                let model = shared.read();
-                data.with(&model.plan, |data| dnn_core::evaluate(&model, data, &metrics, n_threads))
+                shared.measure(&data, function::any_called(&metrics), |model, data| dnn_core::evaluate(model, data, &metrics, n_threads))
             })?;
             metrics_dict(py, &metrics, done.map_err(convert::error)?)
         })
@@ -371,8 +434,7 @@ impl Network {
         let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
         with!(self, shared => {
             let found = detached(py, || {
-                let model = shared.read();
-                data.with(&model.plan, |data| dnn_core::gradients(&model, data, false, n_threads))
+                shared.measure(&data, false, |model, data| dnn_core::gradients(model, data, false, n_threads))
             })?;
             let found = found.map_err(convert::error)?;
             Ok((found.loss, convert::arrays(py, found.gradients)?))
@@ -390,8 +452,7 @@ impl Network {
         let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
         with!(self, shared => {
             let found = detached(py, || {
-                let model = shared.read();
-                data.with(&model.plan, |data| dnn_core::numeric_gradients(&model, data, step))
+                shared.measure(&data, false, |model, data| dnn_core::numeric_gradients(model, data, step))
             })?;
             convert::arrays(py, found.map_err(convert::error)?)
         })
@@ -408,8 +469,7 @@ impl Network {
         let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
         with!(self, shared => {
             let found = detached(py, || {
-                let model = shared.read();
-                data.with(&model.plan, |data| dnn_core::gradients(&model, data, false, n_threads))
+                shared.measure(&data, false, |model, data| dnn_core::gradients(model, data, false, n_threads))
             })?;
             let deltas = found.map_err(convert::error)?.deltas;
             convert::arrays(py, deltas.into_iter().map(|delta| delta.into_dyn()).collect())
@@ -427,8 +487,7 @@ impl Network {
         let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
         with!(self, shared => {
             let found = detached(py, || {
-                let model = shared.read();
-                data.with(&model.plan, |data| dnn_core::gradients(&model, data, true, n_threads))
+                shared.measure(&data, false, |model, data| dnn_core::gradients(model, data, true, n_threads))
             })?;
             Ok(found.map_err(convert::error)?.dx.into_pyarray(py).into_any())
         })

@@ -1,5 +1,6 @@
 //! The observer of a `fit`: the clock, Ctrl-C, and the hook that Python gave.
 
+use crate::function;
 use crate::network::Shared;
 use crate::rows::Typed;
 use dnn_core::{Epoch, Flow, Metric, Observer, State};
@@ -33,15 +34,6 @@ pub struct Watch<'a, T: Typed> {
     epoch_called: Option<f64>,
     /// What a hook or a signal handler raised.
     pub raised: Option<PyErr>,
-}
-
-/// The name of a metric in a history.
-pub fn metric_name(metric: Metric) -> &'static str {
-    match metric {
-        Metric::Accuracy => "accuracy",
-        Metric::Mae => "mae",
-        Metric::Mse => "mse",
-    }
 }
 
 impl<'a, T: Typed> Watch<'a, T> {
@@ -86,12 +78,12 @@ fn logs<'py>(py: Python<'py>, epoch: &Epoch, metrics: &[Metric]) -> PyResult<Bou
     let logs = PyDict::new(py);
     logs.set_item("loss", epoch.loss)?;
     for (metric, value) in metrics.iter().zip(&epoch.metrics) {
-        logs.set_item(metric_name(*metric), value)?;
+        logs.set_item(&metric.key, value)?;
     }
     if let Some(loss) = epoch.val_loss {
         logs.set_item("val_loss", loss)?;
         for (metric, value) in metrics.iter().zip(&epoch.val_metrics) {
-            logs.set_item(format!("val_{}", metric_name(*metric)), value)?;
+            logs.set_item(format!("val_{}", metric.key), value)?;
         }
     }
     logs.set_item("rate", epoch.rate)?;
@@ -123,7 +115,7 @@ impl<T: Typed> Observer<T> for Watch<'_, T> {
     }
 
     fn failed(&self) -> bool {
-        self.raised.is_some()
+        self.raised.is_some() || function::has_raised()
     }
 
     fn rates(&mut self, first_step: u64, rates: &mut [f64]) -> Flow {

@@ -207,6 +207,9 @@ impl<'a, T: Real> Data<'a, T> {
         let Some(loss) = &plan.loss else {
             return Err(Error::invalid("the model has no loss yet: call compile, or pass loss="));
         };
+        if loss.is_lost() {
+            return Err(Error::invalid("the loss of the model is a function, which no file has: compile it again"));
+        }
         let (rows, columns) = x.shape();
         check_inputs(plan, rows, columns)?;
         let n_out = plan.n_outputs();

@@ -11,6 +11,8 @@ pub enum Error {
     Memory(String),
     /// A file can't be read, written or understood.
     File(std::io::Error),
+    /// A function of whoever calls failed, who knows how.
+    Raised,
 }
 
 impl Error {
@@ -32,6 +34,7 @@ impl fmt::Display for Error {
         match self {
             Error::Invalid(message) | Error::Memory(message) => f.write_str(message),
             Error::File(error) => write!(f, "{error}"),
+            Error::Raised => f.write_str("a function that was given failed"),
         }
     }
 }

@@ -112,6 +112,7 @@ pub fn gradients<T: Real>(
             Ok(Gradients { loss: loss / weight + penalty, gradients, deltas: shown, dx })
         }
         Outcome::Diverged(what) => Err(Error::Invalid(format!("{what}; scale the inputs or the weights down"))),
+        Outcome::Raised => Err(Error::Raised),
         Outcome::Stopped => unreachable!("nobody asked to stop"),
     }
 }
@@ -133,11 +134,12 @@ pub fn numeric_gradients<T: Real>(model: &Model<T>, data: &Data<T>, h: f64) -> R
                 let p = params[at];
                 let mut loss_at = |x: T| {
                     params[at] = x;
-                    let (loss, weight) = step.loss(plan, &team, &params, number, data, &rows, None);
-                    loss / weight + penalty(plan, &params)
+                    let (loss, weight) =
+                        step.loss(plan, &team, &params, number, data, &rows, None).ok_or(Error::Raised)?;
+                    Ok::<_, Error>(loss / weight + penalty(plan, &params))
                 };
                 let (up, down) = (T::from_f64(p.to_f64() + h), T::from_f64(p.to_f64() - h));
-                let slope = (loss_at(up) - loss_at(down)) / (up.to_f64() - down.to_f64());
+                let slope = (loss_at(up)? - loss_at(down)?) / (up.to_f64() - down.to_f64());
                 params[at] = p;
                 gradient[at] = T::from_f64(slope);
             }

@@ -187,7 +187,7 @@ impl<T: Real> Lbfgs<T> {
                 self.evaluations += 1;
                 match evaluate(step, params) {
                     Outcome::Done { loss, weight, penalty } => Some(Known { loss, weight, penalty }),
-                    Outcome::Stopped => return Searched::Stopped,
+                    Outcome::Stopped | Outcome::Raised => return Searched::Stopped,
                     Outcome::Diverged(_) => None,
                 }
             } else {

@@ -54,7 +54,7 @@ pub use progress::Progress;
 pub use rng::{Purpose, shuffle, stream, uniform};
 pub use running::Running;
 pub use spec::{
-    ActivationSpec, BatchSize, Clip, DenseSpec, Dtype, FitSpec, Initializer, LayerSpec, LossSpec, Metric, MuonRate,
-    Objective, OptimizerSpec, Precision, Spec, StepSpec,
+    ActivationSpec, Average, BatchSize, Called, Clip, DenseSpec, Dtype, FitSpec, Function, Initializer, LayerSpec,
+    LossSpec, Measure, Metric, MuonRate, Objective, OptimizerSpec, Precision, Spec, StepSpec, Truth,
 };
 pub use train::{Flow, Observer, State, evaluate, fit, train_on_batch};

@@ -6,8 +6,9 @@
 use crate::batches::Batch;
 use crate::error::Error;
 use crate::plan::{Layer, Output};
-use crate::spec::LossSpec;
+use crate::spec::{Function, LossSpec, Truth};
 use dnn_kernels::{Activation, ClassLoss, HeadLoss, Isa, PointLoss, Real, Target, TinyLoss, View, ViewMut};
+use ndarray::Array2;
 use std::sync::Arc;
 
 /// A loss that fits its network.
@@ -35,6 +36,8 @@ enum Kind {
     Quantiles(Arc<[f64]>),
     /// A sum over targets with two outputs each, from a.
     Gaussian { epsilon: f64 },
+    /// A function of whoever calls, from a.
+    Called { function: Function, takes_labels: bool },
 }
 
 /// What targets may be.
@@ -171,6 +174,9 @@ impl Loss {
             )),
             LossSpec::Hinge => point(PointLoss::Hinge, over_outputs, Range::Signs),
             LossSpec::SquaredHinge => point(PointLoss::SquaredHinge, over_outputs, Range::Signs),
+            LossSpec::Called { ref function } => {
+                loss(Kind::Called { function: function.clone(), takes_labels: softmax }, 1.0, Range::Any)
+            }
         }
     }
 
@@ -195,7 +201,24 @@ impl Loss {
 
     /// Whether targets may be labels.
     pub fn takes_labels(&self) -> bool {
-        matches!(self.kind, Kind::SoftmaxCrossEntropy | Kind::Class(_))
+        matches!(self.kind, Kind::SoftmaxCrossEntropy | Kind::Class(_) | Kind::Called { takes_labels: true, .. })
+    }
+
+    /// Whether it is a function of whoever calls, who is to be given whole batches.
+    pub fn is_called(&self) -> bool {
+        matches!(self.kind, Kind::Called { .. })
+    }
+
+    /// Whether it is a function that is not here: a file has none.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.kind, Kind::Called { function: Function(None), .. })
+    }
+
+    /// Puts a function in its place again.
+    pub fn lend(&mut self, given: Function) {
+        if let Kind::Called { function, .. } = &mut self.kind {
+            *function = given;
+        }
     }
 
     /// Columns of targets that are no labels.
@@ -218,7 +241,7 @@ impl Loss {
         self.range == Range::Signs
     }
 
-    /// The weighted sum of the losses of the rows, and `delta = dL/dz` of the last layer.
+    /// The weighted sum of the losses of the rows, and `delta = dL/dz` of the last layer; nothing where a function failed.
     ///
     /// # Shapes
     /// `output` (z where [`Loss::takes_z`], else a), `z` and `delta` are (rows, n_out) and padded, `losses` is (rows).
@@ -231,7 +254,7 @@ impl Loss {
         z: View<T>,
         delta: &mut [T],
         losses: &mut [f64],
-    ) -> f64 {
+    ) -> Option<f64> {
         let (scale, losses) = (batch.scale(), &mut losses[..output.rows]);
         let into = like(output, delta);
         match (&self.kind, batch.target()) {
@@ -248,6 +271,12 @@ impl Loss {
             (&Kind::Gaussian { epsilon }, Target::Dense(t)) => {
                 dnn_kernels::head_loss(isa, HeadLoss::Gaussian { epsilon }, output, t, scale, into, losses);
             }
+            (Kind::Called { function, .. }, target) => {
+                if !(0..output.rows).all(|i| output.row(i).iter().all(|y| y.is_finite())) {
+                    return Some(f64::NAN);
+                }
+                call(function, batch, output, target, &mut delta[..output.rows * output.stride], losses)?;
+            }
             (_, Target::Labels(_)) => unreachable!("labels are refused at the door where a loss does not take them"),
         }
         if !self.takes_z() {
@@ -259,7 +288,7 @@ impl Loss {
                 }
             }
         }
-        self.sum(batch, losses)
+        Some(self.sum(batch, losses))
     }
 
     /// The weighted sum of the losses of the rows, in their order.
@@ -272,4 +301,39 @@ impl Loss {
 /// A buffer as rows like those of `of`.
 fn like<'a, T: Real>(of: View<T>, data: &'a mut [T]) -> ViewMut<'a, T> {
     ViewMut::new(data, of.rows, of.columns, of.stride)
+}
+
+/// Has a function find the losses of the rows, and dL/da of the last layer.
+fn call<T: Real>(
+    function: &Function,
+    batch: &Batch<T>,
+    output: View<T>,
+    target: Target<T>,
+    delta: &mut [T],
+    losses: &mut [f64],
+) -> Option<()> {
+    let y_true = match target {
+        Target::Labels(labels) => Truth::Labels(labels.iter().map(|&label| i64::from(label)).collect()),
+        Target::Dense(t) => Truth::Dense(to_f64(t)),
+    };
+    let (found, gradient) = function.0.as_ref()?.loss(y_true, to_f64(output), batch.weights().to_vec().into())?;
+    if found.len() != output.rows || gradient.dim() != (output.rows, output.columns) {
+        return None;
+    }
+    for (loss, found) in losses.iter_mut().zip(&found) {
+        *loss = *found;
+    }
+    for ((to, from), scale) in delta.chunks_exact_mut(output.stride).zip(gradient.rows()).zip(batch.scale()) {
+        let (to, padding) = to.split_at_mut(output.columns);
+        padding.fill(T::ZERO);
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = T::from_f64(from * scale.to_f64());
+        }
+    }
+    Some(())
+}
+
+/// The rows of a view without their padding.
+fn to_f64<T: Real>(view: View<T>) -> Array2<f64> {
+    Array2::from_shape_fn((view.rows, view.columns), |(i, j)| view.row(i)[j].to_f64())
 }

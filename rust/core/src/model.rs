@@ -7,7 +7,7 @@ use crate::params::Params;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::running::Running;
-use crate::spec::{LossSpec, OptimizerSpec, Spec};
+use crate::spec::{Function, LossSpec, OptimizerSpec, Spec};
 use dnn_kernels::Real;
 
 /// Everything that training changes, and what it needs to know.
@@ -52,6 +52,16 @@ impl<T: Real> Model<T> {
         (self.spec, self.plan, self.optimizer) = (spec, plan, Some(optimizer));
         self.progress = Progress::default();
         Ok(())
+    }
+
+    /// Puts the function that is its loss in its place again, which a file does not have.
+    pub fn lend(&mut self, given: Function) {
+        if let Some(loss) = &mut self.plan.loss {
+            loss.lend(given.clone());
+        }
+        if let Some(LossSpec::Called { function }) = &mut self.spec.loss {
+            *function = given;
+        }
     }
 
     /// The same model once more, without what only training needs.

@@ -2,6 +2,9 @@
 //!
 //! In: JSON. Out: structs. It never refuses a value that has the right type; `plan.rs` does.
 
+mod called;
+
+pub use called::{Called, Function, Truth};
 use serde::{Deserialize, Serialize};
 
 /// A network.
@@ -180,6 +183,11 @@ pub enum LossSpec {
     GaussianNll {
         epsilon: f64,
     },
+    /// A function of whoever calls.
+    Called {
+        #[serde(skip)]
+        function: Function,
+    },
 }
 
 /// An optimizer by name; `optimizer.rs` has the formulas.
@@ -316,14 +324,65 @@ pub enum BatchSize {
     Named(String),
 }
 
-/// A measure of how well the outputs fit, beside the loss; `metrics.rs` has the formulas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// A measure of how well the outputs fit, beside the loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metric {
+    /// Its name in a history.
+    pub key: String,
+    /// What it is.
+    pub measure: Measure,
+}
+
+/// A measure by name; `metrics.rs` has the formulas.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names of the field")]
-pub enum Metric {
+pub enum Measure {
     Accuracy,
     Mae,
     Mse,
+    Rmse,
+    R2,
+    TopK {
+        k: usize,
+    },
+    Precision {
+        average: Average,
+        threshold: Option<f64>,
+    },
+    Recall {
+        average: Average,
+        threshold: Option<f64>,
+    },
+    F1 {
+        average: Average,
+        threshold: Option<f64>,
+    },
+    Auc {
+        average: Average,
+    },
+    /// A function of whoever calls.
+    Called {
+        #[serde(skip)]
+        function: Function,
+    },
+}
+
+/// How the scores of several classes become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Average {
+    /// `Binary` of two classes, else `Macro`.
+    Auto,
+    /// The score of the second of two classes.
+    Binary,
+    /// Their mean.
+    Macro,
+    /// The score of all of them taken together.
+    Micro,
+    /// Their mean by the weight of the rows of each class.
+    Weighted,
 }
 
 /// How training weighs loss and penalty. Libraries differ in it; the default is what the formulas of both say.

@@ -8,6 +8,7 @@ use crate::batches::{BLOCK_ROWS, Batch, blocks};
 use crate::data::Data;
 use crate::error::Error;
 use crate::forward::{Last, Mode, forward};
+use crate::loss::Loss;
 use crate::metrics::Sums;
 use crate::params::Params;
 use crate::plan::{Kind, Place, Plan};
@@ -37,8 +38,8 @@ struct Shard<T: Real> {
     batch: Batch<T>,
     /// For a network that one kernel computes, what that kernel knows, and its room.
     tiny: Option<(Tiny, Buffer<T>)>,
-    /// The weighted loss of the rows, and the first layer met whose gradient is not finite.
-    found: (f64, Option<usize>),
+    /// The weighted loss of the rows, none where a function failed, and the first layer met whose gradient is not finite.
+    found: (Option<f64>, Option<usize>),
 }
 
 /// What goes through the network: with which parameters, and the weight of the whole batch.
@@ -80,16 +81,19 @@ pub enum Outcome {
     Diverged(String),
     /// The caller asked to stop in the middle.
     Stopped,
+    /// A function that was given failed.
+    Raised,
 }
 
 impl<T: Real> Step<T> {
     /// Room to learn from batches of `data` that go through the network `rows` rows at a time: or fewer, unless layers go
-    /// by the mean and variance of those rows.
+    /// by the mean and variance of those rows, or a function is to see all of them.
     ///
     /// # Errors
     /// [`Error::Memory`].
     pub fn new(plan: &Plan, data: &Data<T>, rows: usize) -> Result<Step<T>, Error> {
-        let most = if plan.has_batch_statistics() { rows } else { BLOCK_ROWS };
+        let whole = plan.has_batch_statistics() || is_called(plan);
+        let most = if whole { rows } else { BLOCK_ROWS };
         Step::in_blocks(plan, data, rows.min(most))
     }
 
@@ -112,7 +116,7 @@ impl<T: Real> Step<T> {
                 work: Workspace::new(plan, rows, false)?,
                 batch: Batch::with_capacity(data, rows)?,
                 tiny: tiny(plan, rows)?,
-                found: (0.0, None),
+                found: (None, None),
             })
         };
         let shards = (0..shards).map(shard).collect::<Result<_, Error>>()?;
@@ -169,7 +173,7 @@ impl<T: Real> Step<T> {
         number: u64,
         data: &Data<T>,
         rows: &[u32],
-        mut sums: Option<&mut Sums>,
+        mut sums: Option<&mut Sums<T>>,
         mut go_on: impl FnMut() -> bool,
         mut seen: Option<Seen<T>>,
     ) -> Outcome {
@@ -191,7 +195,7 @@ impl<T: Real> Step<T> {
             };
             match found {
                 Ok(loss) => total += loss,
-                Err(what) => return Outcome::Diverged(what),
+                Err(outcome) => return outcome,
             }
         }
         match self.add_penalty(plan, params, weight) {
@@ -206,10 +210,10 @@ impl<T: Real> Step<T> {
         pass: Pass<T>,
         rows: &[u32],
         share: usize,
-        mut sums: Option<&mut Sums>,
+        mut sums: Option<&mut Sums<T>>,
         done: usize,
         seen: &mut Option<Seen<T>>,
-    ) -> Result<f64, String> {
+    ) -> Result<f64, Outcome> {
         let Pass { plan, params, .. } = pass;
         let shard = &mut self.shards[0];
         let mut total = 0.0;
@@ -238,9 +242,9 @@ impl<T: Real> Step<T> {
         pass: Pass<T>,
         rows: &[u32],
         share: usize,
-        mut sums: Option<&mut Sums>,
+        mut sums: Option<&mut Sums<T>>,
         done: usize,
-    ) -> Result<f64, String> {
+    ) -> Result<f64, Outcome> {
         let Pass { plan, team, params, .. } = pass;
         let shards = &mut self.shards[..rows.len().div_ceil(share)];
         let nanoseconds = (plan.work(rows.len()) / 60) as u64;
@@ -267,14 +271,15 @@ impl<T: Real> Step<T> {
                 None => &[],
             });
             if !dnn_kernels::add_in_order(plan.isa, team, sum, &others) {
-                return Err("the gradient of the batch is not finite".into());
+                return Err(Outcome::Diverged("the gradient of the batch is not finite".into()));
             }
         }
         Ok(total)
     }
 
-    /// The loss of the rows, without a gradient: (sum of the weighted losses, sum of the weights). With the `number` of
-    /// a batch it is the loss from which the network would learn, else that of its use.
+    /// The loss of the rows, without a gradient: (sum of the weighted losses, sum of the weights), or nothing where a
+    /// function failed. With the `number` of a batch it is the loss from which the network would learn, else that of its
+    /// use.
     pub fn loss(
         &mut self,
         plan: &Plan,
@@ -283,8 +288,8 @@ impl<T: Real> Step<T> {
         number: Option<u64>,
         data: &Data<T>,
         rows: &[u32],
-        mut sums: Option<&mut Sums>,
-    ) -> (f64, f64) {
+        mut sums: Option<&mut Sums<T>>,
+    ) -> Option<(f64, f64)> {
         let weight = weight_of(data, rows);
         let factor = self.objective.gradient_factor;
         let pass = Pass { plan, team, params, number, data, weight, factor };
@@ -296,9 +301,9 @@ impl<T: Real> Step<T> {
             if let Some(sums) = &mut sums {
                 sums.add(plan, &shard.batch, shard.output(plan));
             }
-            total += shard.found.0;
+            total += shard.found.0?;
         }
-        (total * self.objective.loss_factor, weight)
+        Some((total * self.objective.loss_factor, weight))
     }
 
     /// Adds the gradient of the penalties of a batch of this weight; returns their value, or the layer whose penalty
@@ -346,7 +351,7 @@ impl<T: Real> Shard<T> {
                 if measured {
                     tiny.output(room, view_mut(a, rows.len(), layer));
                 }
-                loss.sum(batch, losses)
+                Some(loss.sum(batch, losses))
             }
             (Some((tiny, room)), None) => {
                 tiny_forward(isa, tiny, params, batch.x(), None, room);
@@ -363,7 +368,7 @@ impl<T: Real> Shard<T> {
     /// From the last delta to the gradient, which is added to with `accumulate`; nothing where the loss is not finite.
     fn backward(&mut self, pass: Pass<T>, first_row: usize, accumulate: bool, seen: impl FnMut(Place, View<T>)) {
         let Pass { plan, team, params, .. } = pass;
-        if self.found.0.is_finite() {
+        if self.found.0.is_some_and(f64::is_finite) {
             let (x, work, gradient) = (self.batch.x(), &mut self.work, &mut self.gradient);
             self.found.1 = match &mut self.tiny {
                 None => backward(plan, team, params, pass.mode(first_row), x, work, accumulate, gradient, seen),
@@ -378,12 +383,14 @@ impl<T: Real> Shard<T> {
     }
 
     /// The loss, or what is not finite.
-    fn outcome(&mut self, plan: &Plan, params: &Params<T>) -> Result<f64, String> {
-        match self.found {
-            (loss, None) if loss.is_finite() => Ok(loss),
-            (_, Some(layer)) => Err(format!("the gradient of layer {} is not finite", plan.layers[layer].name)),
-            _ => Err(self.blame(plan, params)),
-        }
+    fn outcome(&mut self, plan: &Plan, params: &Params<T>) -> Result<f64, Outcome> {
+        let what = match self.found {
+            (None, _) => return Err(Outcome::Raised),
+            (Some(loss), None) if loss.is_finite() => return Ok(loss),
+            (_, Some(layer)) => format!("the gradient of layer {} is not finite", plan.layers[layer].name),
+            _ => self.blame(plan, params),
+        };
+        Err(Outcome::Diverged(what))
     }
 
     /// The first layer whose outputs are not finite, in words.
@@ -428,9 +435,14 @@ fn share_of(plan: &Plan, rows: usize) -> usize {
     let share = rows.div_ceil(SHARDS).next_multiple_of(8);
     // Layers that look at a whole batch can't have it in parts.
     let by_rows = |kind: Kind| matches!(kind, Kind::Dense | Kind::Activation | Kind::Noise { .. });
-    let apart = plan.layers.iter().all(|layer| by_rows(layer.kind));
+    let apart = plan.layers.iter().all(|layer| by_rows(layer.kind)) && !is_called(plan);
     let worth_it = apart && plan.len <= MAX_SHARED_PARAMETERS && plan.len.saturating_mul(3 * share) >= MIN_SHARE_WORK;
     if worth_it && share < rows { share } else { rows.max(1) }
+}
+
+/// Whether the loss is a function of whoever calls: it is given all rows of a batch at once, on one thread.
+fn is_called(plan: &Plan) -> bool {
+    plan.loss.as_ref().is_some_and(Loss::is_called)
 }
 
 /// The sum of the weights of rows.

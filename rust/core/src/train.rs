@@ -116,8 +116,9 @@ pub fn fit<T: Real>(
              or use LayerNormalization, which does not look at other rows",
         ));
     }
-    let mut sums = Sums::new(&spec.metrics, loss, plan.last())?;
-    let mut val_sums = sums.clone();
+    let mut sums = Sums::new(&spec.metrics, loss, plan.last(), data, epoch_rows)?;
+    let val_sums = validation.map(|data| Sums::new(&spec.metrics, loss, plan.last(), data, data.rows()));
+    let mut val_sums = val_sums.transpose()?;
     let mut batches = Batches::new(epoch_rows, batch_size)?;
     let mut step = Step::new(plan, data, block_rows)?;
     step.objective = spec.objective;
@@ -216,6 +217,10 @@ pub fn fit<T: Real>(
                     ended = Some((Stopped::Interrupted, message));
                     break 'epochs;
                 }
+                Outcome::Raised => {
+                    ended = Some(by_callback(number));
+                    break 'epochs;
+                }
             };
             // A batch whose rows all weigh nothing teaches nothing.
             if weight > 0.0 {
@@ -237,19 +242,26 @@ pub fn fit<T: Real>(
                 break 'epochs;
             }
         }
+        let Some(metrics) = sums.values(total_weight.max(f64::MIN_POSITIVE)) else {
+            ended = Some(by_callback(number));
+            break;
+        };
         let mut epoch = Epoch {
             epoch: number,
             // An order may leave out all rows that weigh something: then the sums are 0 as well.
             loss: total / share.max(f64::MIN_POSITIVE),
-            metrics: sums.means(total_weight.max(f64::MIN_POSITIVE)),
+            metrics,
             rate: lbfgs.as_ref().map_or(rates[batches.count() - 1], |lbfgs| lbfgs.step_length),
             grad_norm: before_clip.unwrap_or_else(|| sum_of_squares(step.gradient()).sqrt()),
             ..Epoch::default()
         };
-        if let (Some(data), Some(evaluation)) = (validation, &mut val_step) {
-            let loss = evaluation.loss(plan, &team, params, data, &mut val_sums);
-            (epoch.val_loss, epoch.val_metrics) = (Some(loss.0), loss.1);
-            progress.see(loss.0, number, params);
+        if let (Some(data), Some(evaluation), Some(sums)) = (validation, &mut val_step, &mut val_sums) {
+            let Some((loss, metrics)) = evaluation.loss(plan, &team, params, data, sums) else {
+                ended = Some(by_callback(number));
+                break;
+            };
+            (epoch.val_loss, epoch.val_metrics) = (Some(loss), metrics);
+            progress.see(loss, number, params);
         }
         epoch.seconds = observer.seconds();
         progress.next_epoch = number + 1;
@@ -351,25 +363,25 @@ impl<T: Real> Evaluation<T> {
         Ok(Evaluation { step: Step::evaluating(plan, data)?, rows })
     }
 
-    /// Mean loss, with the penalty of the weights, and metrics.
+    /// Mean loss, with the penalty of the weights, and metrics; nothing where a function failed.
     pub fn loss(
         &mut self,
         plan: &Plan,
         team: &Team,
         params: &Params<T>,
         data: &Data<T>,
-        sums: &mut Sums,
-    ) -> (f64, Vec<f64>) {
+        sums: &mut Sums<T>,
+    ) -> Option<(f64, Vec<f64>)> {
         sums.clear();
-        let (loss, weight) = self.step.loss(plan, team, params, None, data, &self.rows, Some(sums));
-        (loss / weight + penalty(plan, params), sums.means(weight))
+        let (loss, weight) = self.step.loss(plan, team, params, None, data, &self.rows, Some(sums))?;
+        Some((loss / weight + penalty(plan, params), sums.values(weight)?))
     }
 }
 
 /// Mean loss and metrics of a model on data.
 ///
 /// # Errors
-/// [`Error::Memory`]; [`Error::Invalid`] for a metric that does not fit.
+/// [`Error::Memory`]; [`Error::Invalid`] for a metric that does not fit; [`Error::Raised`].
 pub fn evaluate<T: Real>(
     model: &Model<T>,
     data: &Data<T>,
@@ -378,14 +390,15 @@ pub fn evaluate<T: Real>(
 ) -> Result<(f64, Vec<f64>), Error> {
     let plan = &model.plan;
     let loss = plan.loss.as_ref().ok_or_else(|| Error::invalid("the model has no loss yet: call compile"))?;
-    let mut sums = Sums::new(metrics, loss, plan.last())?;
-    Ok(Evaluation::new(plan, data)?.loss(plan, &Team::of(threads), &model.params, data, &mut sums))
+    let mut sums = Sums::new(metrics, loss, plan.last(), data, data.rows())?;
+    let found = Evaluation::new(plan, data)?.loss(plan, &Team::of(threads), &model.params, data, &mut sums);
+    found.ok_or(Error::Raised)
 }
 
 /// One step on all rows of `data`: the loss and the metrics before its update.
 ///
 /// # Errors
-/// [`Error::Invalid`] where the step would diverge (the model is then as it was); [`Error::Memory`].
+/// [`Error::Invalid`] where the step would diverge, [`Error::Raised`] (the model is then as it was); [`Error::Memory`].
 pub fn train_on_batch<T: Real>(
     model: &mut Model<T>,
     data: &Data<T>,
@@ -403,21 +416,24 @@ pub fn train_on_batch<T: Real>(
     let rate = how.learning_rate;
     check_rate(rate)?;
     clip::check(how.clip)?;
-    let mut sums = Sums::new(metrics, loss, plan.last())?;
+    let mut sums = Sums::new(metrics, loss, plan.last(), data, data.rows())?;
     let rows = Batches::new(data.rows(), data.rows())?.rows(0).to_vec();
     let mut step = Step::new(plan, data, data.rows())?;
     let team = Team::of(threads);
     let number = running.batches;
     match step.loss_and_gradient(plan, &team, params, number, data, &rows, Some(&mut sums), || true, None) {
         Outcome::Done { loss, weight, penalty } => {
+            // Before anything changes: a metric that is a function may fail.
+            let metrics = sums.values(weight).ok_or(Error::Raised)?;
             clip::clip(plan, &team, how.clip, step.gradient_mut());
             optimizer.step(plan, &team, rate, params, step.gradient());
             step.remember_moments(plan, params);
             running.count();
             progress.weights_changed();
-            Ok((loss / weight + penalty, sums.means(weight)))
+            Ok((loss / weight + penalty, metrics))
         }
         Outcome::Diverged(what) => Err(Error::Invalid(diverged(&what, 0, 0, Some(rate)))),
+        Outcome::Raised => Err(Error::Raised),
         Outcome::Stopped => unreachable!("nobody asked to stop"),
     }
 }

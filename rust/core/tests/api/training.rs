@@ -1,7 +1,7 @@
 //! What a call of `fit` does to a model: it learns, leaves alone what is frozen, and stops where it is told to.
 
 use crate::network::{Task, Watcher, adam, bits, fit_spec, layer, loss, model, optimizers, sgd, spec, step_spec, with};
-use dnn_core::{BatchSize, Data, Given, Metric, Model, Real, Stopped, evaluate, fit, train_on_batch};
+use dnn_core::{Average, BatchSize, Data, Given, Measure, Metric, Model, Real, Stopped, evaluate, fit, train_on_batch};
 
 fn learns<T: Real>(loss: &str, output: &str, momentum: Option<f64>, rate: f64) {
     let optimizer = momentum.map_or_else(|| adam(false), sgd);
@@ -347,17 +347,28 @@ fn a_call_that_asks_for_the_impossible_is_refused_and_changes_nothing() {
 
 #[test]
 fn metrics_that_do_not_fit_the_loss_are_refused() {
-    for (output, loss, metric, allowed) in [
-        ("identity", "mse", Metric::Accuracy, false),
-        ("identity", "mse", Metric::Mae, true),
-        ("softmax", "cross_entropy", Metric::Accuracy, true),
-        ("softmax", "cross_entropy", Metric::Mse, false),
-        ("sigmoid", "binary_cross_entropy", Metric::Mae, false),
-        ("identity", "hinge", Metric::Accuracy, true),
+    for (output, loss, measure, allowed) in [
+        ("identity", "mse", Measure::Accuracy, false),
+        ("identity", "mse", Measure::Auc { average: Average::Auto }, false),
+        ("identity", "mse", Measure::R2, true),
+        ("softmax", "cross_entropy", Measure::Auc { average: Average::Auto }, true),
+        ("softmax", "cross_entropy", Measure::TopK { k: 1 }, true),
+        ("softmax", "cross_entropy", Measure::TopK { k: 2 }, false),
+        ("softmax", "cross_entropy", Measure::Rmse, false),
+        ("softmax", "cross_entropy", Measure::F1 { average: Average::Auto, threshold: Some(0.3) }, false),
+        ("sigmoid", "binary_cross_entropy", Measure::F1 { average: Average::Auto, threshold: Some(0.3) }, true),
+        ("sigmoid", "binary_cross_entropy", Measure::F1 { average: Average::Binary, threshold: None }, false),
+        ("sigmoid", "binary_cross_entropy", Measure::Auc { average: Average::Micro }, false),
+        ("identity", "mse", Measure::Mae, true),
+        ("softmax", "cross_entropy", Measure::Accuracy, true),
+        ("softmax", "cross_entropy", Measure::Mse, false),
+        ("sigmoid", "binary_cross_entropy", Measure::Mae, false),
+        ("identity", "hinge", Measure::Accuracy, true),
     ] {
+        let metric = Metric { key: "it".into(), measure };
         let model = model::<f32>(3, vec![layer(2, output)], loss, sgd(0.0));
         let task = Task::<f32>::for_loss(loss, 8, 3, 2);
-        let measured = evaluate(&model, &task.data(&model.plan), &[metric], 1);
+        let measured = evaluate(&model, &task.data(&model.plan), std::slice::from_ref(&metric), 1);
         assert_eq!(measured.is_ok(), allowed, "{metric:?} with {loss}");
     }
 }
