@@ -6,6 +6,7 @@ themselves. Noise is the same in all evaluations of a check.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import dnn
@@ -147,3 +148,54 @@ def test_a_batch_of_more_than_one_block_has_the_gradients_of_its_loss() -> None:
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(600, N_INPUTS)), rng.normal(size=(600, 1))
     assert model.check_gradients(x, y).largest < TOLERANCE
+
+
+# ---- regularisers ------------------------------------------------------------------------------------------
+
+# By the name of the argument: a value at which the loss is smooth. Norms of columns are far below the limit.
+REGULARISERS = {"l1": 0.05, "l2": 0.2, "max_norm": 1e3}
+# Arguments of layers that do not regularise.
+OTHERS = {
+    *("activation", "beta_initializer", "bias_initializer", "epsilon", "gamma_initializer", "layers"),
+    *("momentum", "rate", "std", "trainable", "trainable_bias", "units", "use_bias", "weight_initializer"),
+}
+# By the name of the class: a layer of 5 outputs with these arguments.
+REGULARISED: dict[str, Any] = {"Dense": lambda **given: dnn.Dense(5, "tanh", **given)}
+PENALISED = [(name, argument) for name in REGULARISED for argument in REGULARISERS]
+
+
+def test_every_argument_of_every_layer_is_a_regulariser_or_known_not_to_be() -> None:
+    def all_of(cls: type) -> list[type]:
+        return [found for sub in cls.__subclasses__() for found in (sub, *all_of(sub))]
+
+    for cls in all_of(_layers.Layer):
+        names = {field.name for field in dataclasses.fields(cls)}
+        assert names <= OTHERS | set(REGULARISERS), cls
+        assert bool(names & set(REGULARISERS)) == (cls.__name__ in REGULARISED), cls
+        if cls.__name__ in REGULARISED:
+            assert {argument for name, argument in PENALISED if name == cls.__name__} <= names
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("name", "argument"), PENALISED)
+def test_every_regulariser_of_every_layer_that_takes_one(
+    name: str, argument: str, weighted: bool, output: str
+) -> None:
+    def made(value: float | None, loss: Any) -> Any:
+        given = {} if value is None else {argument: value}
+        layers = [REGULARISED[name](**given), dnn.Residual([REGULARISED[name](**given)])]
+        last = dnn.Dense(last_units(loss), output, **given)
+        return problem([*layers, last], loss, scale=0.3)
+
+    loss = next(loss for pair, loss in EACH if pair == output)
+    model, x, y = made(REGULARISERS[argument], loss)
+    # Away from 0, where l1 has its kink.
+    model.set_weights([w + 0.01 * np.sign(w) for w in model.get_weights()])
+    weight = [0.3, 2.0, 0.0, 1.0, 5.0, 0.1, 1.0] if weighted else None
+    assert model.check_gradients(x, y, sample_weight=weight).largest < TOLERANCE
+    # And it is there: with a penalty the loss is another, with a limit that is not reached it is not.
+    plain, _, _ = made(None, loss)
+    plain.set_weights(model.get_weights())
+    with_it, without = (m.loss_and_gradients(x, y, sample_weight=weight)[0] for m in (model, plain))
+    assert (with_it > without) if argument != "max_norm" else (with_it == without)
