@@ -38,6 +38,18 @@ class Row(NamedTuple):
     epochs: int
 
 
+def housing(folder: Path) -> tuple[Any, Any]:
+    """Read California housing as scikit-learn's fetch_california_housing has it: rows of 8, in 100 000 $."""
+    path = folder / "california_housing" / "cal_housing_with_header.csv"
+    if not path.is_file():
+        raise SystemExit(f"there is no {path}")
+    longitude, latitude, age, rooms, bedrooms, people, homes, income, value = np.loadtxt(
+        path, delimiter=",", skiprows=1, unpack=True
+    )
+    columns = [income, age, rooms / homes, bedrooms / homes, people, people / homes, latitude, longitude]
+    return np.column_stack(columns), value / 100_000
+
+
 def california(asked: Asked) -> Iterator[Row]:
     """Train Geron's regressor (Hands-On Machine Learning, 3rd edition, chapter 10).
 
@@ -48,14 +60,7 @@ def california(asked: Asked) -> Iterator[Row]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    path = asked.data / "california_housing" / "cal_housing_with_header.csv"
-    if not path.is_file():
-        raise SystemExit(f"there is no {path}")
-    longitude, latitude, age, rooms, bedrooms, people, homes, income, value = np.loadtxt(
-        path, delimiter=",", skiprows=1, unpack=True
-    )
-    columns = [income, age, rooms / homes, bedrooms / homes, people, people / homes, latitude, longitude]
-    x, _, y, _ = train_test_split(np.column_stack(columns), value / 100_000, random_state=42)
+    x, _, y, _ = train_test_split(*housing(asked.data), random_state=42)
     x, x_valid, y, y_valid = train_test_split(x, y, random_state=42)
     network = dnn.MLPRegressor(hidden_layer_sizes=[50, 50, 50], random_state=42, n_threads=asked.threads)
     model = make_pipeline(StandardScaler(), network).fit(x, y)

@@ -28,7 +28,7 @@ class _Names:
         return SimpleNamespace(learning_rate=self.learning_rate_)
 
     def _loss_grad_lbfgs(
-        self: Any, packed: NDArray[Any], x: Any, y: Any, weights: Any, *_: Any
+        self: Any, packed: NDArray[Any], x: Any, y: Any, *rest: Any
     ) -> tuple[float, NDArray[Any]]:
         """Loss and gradient at these weights, which lie layer by layer, all W before all b."""
         shapes = [coef.shape for coef in self.coefs_] + [bias.shape for bias in self.intercepts_]
@@ -37,6 +37,8 @@ class _Names:
             part.reshape(shape) for part, shape in zip(np.split(packed, ends[:-1]), shapes, strict=True)
         ]
         self.coefs_, self.intercepts_ = arrays[: len(arrays) // 2], arrays[len(arrays) // 2 :]
+        # From 1.7 on the weights of the rows stand in front of four work arrays.
+        weights = rest[0] if len(rest) > 4 else None
         labels = self.classes_[y.argmax(axis=1) if y.shape[1] > 1 else y[:, 0]]
         loss, coefs, intercepts = self.loss_gradient(x, labels, weights)
         return loss, np.concatenate([array.ravel() for array in coefs + intercepts])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from sklearn.preprocessing import StandardScaler
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
+SKLEARN = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
 X, Y = load_iris(return_X_y=True)
 X = (X - X.mean(axis=0)) / X.std(axis=0)
 
@@ -199,7 +203,9 @@ def test_frames_keep_their_names(library: str) -> None:
     names = ["a", "b", "c", "d"]
     frame = frames.DataFrame({name: X[:, at] for at, name in enumerate(names)})
     model = classifier(early_stopping=True).fit(frame, frames.Series(values=Y) if library == "polars" else Y)
-    assert list(model.feature_names_in_) == names
+    # Before 1.9 scikit-learn asks frames for `__dataframe__`, which polars 2 has given up.
+    if SKLEARN >= (1, 9) or library == "pandas" or hasattr(frame, "__dataframe__"):
+        assert list(model.feature_names_in_) == names
     assert_same_weights(model, classifier(early_stopping=True).fit(X, Y))
     model.set_output(transform=library)
     made = model.transform(frame)
@@ -250,6 +256,8 @@ def test_files_keep_labels_and_settings_of_any_kind(tmp_path: Path) -> None:
         model.set_params(callbacks=[print]).save(tmp_path / "model.dnn")
 
 
+# scikit-learn 1.6's logistic regression passes what the SciPy of today warns of.
+@pytest.mark.filterwarnings("ignore:scipy.optimize:DeprecationWarning")
 def test_searches_votes_and_calibration_work() -> None:
     pipeline = make_pipeline(StandardScaler(), classifier(max_iter=40, learning_rate_init=0.01))
     search = GridSearchCV(pipeline, {"mlpclassifier__n_hidden_layers": [1, 2]}, cv=2, n_jobs=2).fit(X, Y)
@@ -260,13 +268,44 @@ def test_searches_votes_and_calibration_work() -> None:
     assert vote.fit(X, Y).score(X, Y) > 0.8
 
 
+def _threads_of_a_fit() -> tuple[int, int]:
+    """How many threads a fit may use here, and how many of this process are there after it."""
+    import os
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 100))
+    before = len(os.listdir("/proc/self/task"))
+    dnn.MLPClassifier((256, 256), max_iter=2).fit(x, x[:, 0] > 0)
+    return dnn.get_num_threads(), 1 + len(os.listdir("/proc/self/task")) - before
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_two_jobs_of_a_search_have_no_more_threads_than_there_are_cores() -> None:
+    cores = joblib.cpu_count()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = joblib.Parallel(n_jobs=2)(joblib.delayed(_threads_of_a_fit)() for _ in range(2))
+    for may, runs in found:
+        assert 1 <= runs <= may <= max(1, cores // 2)
+
+
 def test_metadata_is_routed() -> None:
     weights = np.random.default_rng(0).uniform(0.5, 2, len(X))
     with sklearn.config_context(enable_metadata_routing=True):
         model = classifier().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
         scaler = StandardScaler().set_fit_request(sample_weight=True)
-        result = cross_validate(make_pipeline(scaler, model), X, Y, params={"sample_weight": weights})
+        # Pipelines route what `score` takes from 1.8 on.
+        made = make_pipeline(scaler, model) if SKLEARN >= (1, 8) else model
+        result = cross_validate(made, X, Y, params={"sample_weight": weights})
     assert np.isfinite(result["test_score"]).all()
+
+
+BAR = """
+import dnn
+from sklearn.callback import ProgressBar
+from sklearn.datasets import load_iris
+dnn.MLPClassifier(max_iter=3).set_callbacks(ProgressBar()).fit(*load_iris(return_X_y=True))
+"""
 
 
 def test_callbacks_of_scikit_learn_are_called() -> None:
@@ -277,6 +316,21 @@ def test_callbacks_of_scikit_learn_are_called() -> None:
     assert len(rows) == 6
     assert rows[-1]["accuracy"] == model.score(X, Y)
 
+
+def test_the_progress_bar_of_scikit_learn_shows_a_fit() -> None:
+    pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
+    pytest.importorskip("rich", reason="scikit-learn's progress bar needs rich")
+    bar = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", BAR], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert bar.returncode == 0, bar.stderr
+    assert "MLPClassifier - fit" in bar.stdout
+    assert "100%" in bar.stdout
+
+
+def test_callbacks_of_scikit_learn_may_stop() -> None:
+    pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
+
     class Stop:
         def setup(self, estimator: Any, context: Any) -> None: ...
         def teardown(self, estimator: Any, context: Any) -> None: ...
@@ -285,6 +339,21 @@ def test_callbacks_of_scikit_learn_are_called() -> None:
             return True
 
     assert classifier().set_callbacks(Stop()).fit(X, Y).n_iter_ == 1
+
+
+def test_estimators_train_with_a_scikit_learn_that_has_no_callbacks() -> None:
+    # As before 1.9: the import fails.
+    code = """
+import sys
+import sklearn.metrics, sklearn.model_selection, sklearn.neural_network
+from sklearn.datasets import load_iris
+sys.modules["sklearn.callback"] = None
+import dnn
+x, y = load_iris(return_X_y=True)
+print(dnn.MLPClassifier(learning_rate_init=0.01, tol=0.01, random_state=1).fit(x, y).score(x, y) > 0.9)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "True\n", done.stderr
 
 
 @pytest.mark.parametrize(

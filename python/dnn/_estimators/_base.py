@@ -25,7 +25,8 @@ from dnn._lbfgs import LBFGS
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # before scikit-learn 1.9
-    CallbackSupportMixin = object
+    # A class of its own: `object` cannot stand in front of another base.
+    CallbackSupportMixin = type("CallbackSupportMixin", (), {})
 
     def with_callbacks(method: Any) -> Any:
         """Nothing to do: there are no callbacks."""
