@@ -266,6 +266,44 @@ def test_statistics_are_those_of_the_whole_batch_however_large() -> None:
     np.testing.assert_allclose(model.get_weights()[3], x.var(0), rtol=1e-12)
 
 
+def test_accumulated_batches_are_normalised_and_remembered_one_by_one() -> None:
+    """As in PyTorch, where every forward moves the running statistics and gradients add up."""
+    layers = [dnn.Dense(5), dnn.BatchNormalization(momentum=0.7), dnn.Activation("tanh"), dnn.Dense(2)]
+    model = model_of(dnn.Input(6), *layers, dtype="float64")
+    x, y, weight = X[:40], RNG.normal(size=(40, 2)), RNG.uniform(0.2, 3.0, 40)
+    parts = [slice(0, 12), slice(12, 24), slice(24, 36), slice(36, 40)]
+    before = model.get_weights()
+    gradients = [model.loss_and_gradients(x[rows], y[rows], sample_weight=weight[rows])[1] for rows in parts]
+    history = model.fit(
+        x, y, 12, 1, accumulate=4, shuffle=False, sample_weight=weight, optimizer=dnn.SGD(0.1), loss="mse"
+    )
+    shares = np.array([weight[rows].sum() for rows in parts]) / weight.sum()
+    sums = [
+        sum(share * part for share, part in zip(shares, arrays, strict=True))
+        for arrays in zip(*gradients, strict=True)
+    ]
+    expected = [array - 0.1 * gradient for array, gradient in zip(before, sums, strict=True)]
+    for rows in parts:
+        z = x[rows] @ before[0] + before[1]
+        mean = np.average(z, axis=0, weights=weight[rows])
+        variance = np.average((z - mean) ** 2, axis=0, weights=weight[rows])
+        expected[4] = 0.7 * expected[4] + 0.3 * mean
+        expected[5] = 0.7 * expected[5] + 0.3 * variance
+    for ours, other in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(ours, other, rtol=1e-11, atol=1e-13)  # sums in another order
+    norm = np.sqrt(sum(float((gradient**2).sum()) for gradient in sums))
+    assert history.history["grad_norm"][0] == pytest.approx(norm, rel=1e-11)
+
+
+def test_accumulated_rows_that_weigh_nothing_or_are_alone_are_not_remembered() -> None:
+    x, y, weight = X[:9], np.zeros((9, 2)), np.array([1.0] * 4 + [0.0] * 4 + [1.0])
+    layers = [dnn.BatchNormalization(momentum=0.5), dnn.Dense(2)]
+    model = model_of(dnn.Input(6), *layers, dtype="float64")
+    model.fit(x, y, 4, 1, accumulate=3, shuffle=False, sample_weight=weight, optimizer=dnn.SGD(0.1))
+    np.testing.assert_allclose(model.get_weights()[2], x[:4].mean(0) / 2, rtol=1e-12)
+    np.testing.assert_allclose(model.get_weights()[3], 0.5 + x[:4].var(0) / 2, rtol=1e-12)
+
+
 def test_a_row_alone_comes_out_as_beta_and_is_not_remembered() -> None:
     model = model_of(dnn.Input(6), dnn.BatchNormalization(), dnn.Dense(2), dtype="float64")
     weights = model.get_weights()

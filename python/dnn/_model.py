@@ -176,7 +176,7 @@ class Sequential(Inspectable):
         accumulate : int, default 1
             Batches whose gradients make one step together: as one batch so many times as large, but only
             `batch_size` rows go through the network at a time. The last step of an epoch takes what is left.
-            Callbacks and rates count steps.
+            Callbacks and rates count steps. To BatchNormalization each batch stays one of its own.
         loss, optimizer, metrics : optional
             As for `compile`; None keeps what is there. State of the optimizer is kept if only its rate
             changes.

@@ -24,10 +24,12 @@ class BatchNormalization(Layer):
     variance with 1. The source is Ioffe and Szegedy, Batch normalization, 2015.
 
     The statistics are always those of a whole batch, which therefore goes through in one piece: a batch of
-    "full" takes as much memory as its activations need. Rows count by their weight, so that a weight of 2
-    is as good as the row twice. A batch of a single row has no variance: it comes out as beta, as in Keras,
-    and leaves the running statistics as they are; `fit` refuses a batch_size of 1. With `trainable=False`
-    the running statistics are used for learning too and stay as they are, as in Keras.
+    "full" takes as much memory as its activations need. With `fit(accumulate=k)` each of the k batches of a
+    step has its own, and each moves the running ones, as every forward does in PyTorch. Rows count by their
+    weight, so that a weight of 2 is as good as the row twice. A batch of a single row has no variance: it
+    comes out as beta, as in Keras, and leaves the running statistics as they are; `fit` refuses a
+    batch_size of 1. With `trainable=False` the running statistics are used for learning too and stay as
+    they are, as in Keras.
 
     `get_weights` has gamma, beta, running mean and running variance, in Keras's order. The last two are no
     parameters: their gradients are told as 0, and `flat_parameters` leaves them out.

@@ -38,7 +38,7 @@ pub fn backward<T: Real>(
         if let Kind::Add { slot, .. } = layer.kind {
             copy(plan, team, delta, view_mut(&mut work.skips[slot], x.rows, layer));
         }
-        let moments = &work.moments[index];
+        let moments = &mut work.moments[index];
         let finite = parameters(plan, team, layer, input, moments, delta, accumulate, gradient);
         if !finite && not_finite.is_none() {
             not_finite = Some(index);
@@ -49,7 +49,7 @@ pub fn backward<T: Real>(
         }
         let Some(below) = index.checked_sub(1) else {
             let mut dx = ViewMut::new(&mut work.dx, x.rows, plan.n_inputs, dnn_kernels::row_stride::<T>(plan.n_inputs));
-            let back = Back { plan, team, params, gradient, mode, share: &work.share };
+            let back = Back { plan, team, params, mode, share: &work.share };
             back.to_input(layer, input, moments, delta, None, &mut dx);
             add_skips(plan, team, &work.skips, &plan.input_skips, &mut dx);
             seen(Place::Input, dx.as_view());
@@ -63,7 +63,7 @@ pub fn backward<T: Real>(
         let mut next = view_mut(next, x.rows, lower);
         // f'(z) belongs to the sum of all that comes back to its place.
         let fused = lower.skips.is_empty().then_some(Below { activation, a, z });
-        let back = Back { plan, team, params, gradient, mode, share: &work.share };
+        let back = Back { plan, team, params, mode, share: &work.share };
         let done = back.to_input(layer, input, moments, delta, fused, &mut next);
         add_skips(plan, team, &work.skips, &lower.skips, &mut next);
         if !done && activation != Activation::Identity {
@@ -79,7 +79,7 @@ fn parameters<T: Real>(
     team: &Team,
     layer: &Layer,
     input: View<T>,
-    moments: &[T],
+    moments: &mut [T],
     delta: View<T>,
     accumulate: bool,
     gradient: &mut Params<T>,
@@ -100,11 +100,26 @@ fn parameters<T: Real>(
             let slopes = &mut gradient[layer.weights()];
             finite &= dnn_kernels::prelu_slope_gradient(plan.isa, team, delta, input, accumulate, slopes);
         }
-        Kind::BatchNorm { .. } | Kind::LayerNorm { .. } if layer.trainable_weights => {
-            // dL/dgamma = sum over the rows of delta normal, dL/dbeta = sum over the rows of delta
+        // dL/dgamma = sum over the rows of delta normal, dL/dbeta = sum over the rows of delta
+        Kind::LayerNorm { .. } if layer.trainable_weights => {
             let (moments, gammas) = (moments_of(layer, moments), &mut gradient[layer.weights()]);
             finite &= dnn_kernels::gamma_gradient(plan.isa, team, delta, input, moments, accumulate, gammas);
             finite &= dnn_kernels::column_sums(plan.isa, team, delta, accumulate, &mut gradient[layer.bias()]);
+        }
+        Kind::BatchNorm { .. } if layer.trainable_weights => {
+            // The way to the input needs these sums of this batch alone.
+            let (moments, sums) = moments.split_at_mut(3 * layer.stride);
+            let (gammas, betas) = sums.split_at_mut(layer.stride);
+            let moments = moments_of(layer, moments);
+            finite &= dnn_kernels::gamma_gradient(plan.isa, team, delta, input, moments, false, gammas);
+            finite &= dnn_kernels::column_sums(plan.isa, team, delta, false, betas);
+            for (sums, range) in [(gammas, layer.weights()), (betas, layer.bias())] {
+                if accumulate {
+                    finite &= dnn_kernels::add_in_order(plan.isa, team, &mut gradient[range], &[sums]);
+                } else {
+                    gradient[range].copy_from_slice(sums);
+                }
+            }
         }
         Kind::BatchNorm { .. } | Kind::LayerNorm { .. } => {}
         Kind::Prelu | Kind::Activation | Kind::Noise { .. } | Kind::Add { .. } => {}
@@ -118,7 +133,7 @@ fn moments_of<'a, T: Real>(layer: &Layer, moments: &'a [T]) -> Moments<'a, T> {
         let (mean, inverse) = moments.split_at(moments.len() / 2);
         return Moments::OfRows(mean, inverse);
     }
-    Moments::OfColumns(&moments[..layer.stride], &moments[2 * layer.stride..])
+    Moments::OfColumns(&moments[..layer.stride], &moments[2 * layer.stride..3 * layer.stride])
 }
 
 /// What the way back through any layer goes by.
@@ -126,7 +141,6 @@ struct Back<'a, T: Real> {
     plan: &'a Plan,
     team: &'a Team,
     params: &'a Params<T>,
-    gradient: &'a Params<T>,
     mode: Mode,
     share: &'a [T],
 }
@@ -144,7 +158,7 @@ impl<T: Real> Back<'_, T> {
         below: Option<Below<T>>,
         out: &mut ViewMut<T>,
     ) -> bool {
-        let Back { plan, team, params, gradient, mode, share } = *self;
+        let Back { plan, team, params, mode, share } = *self;
         let out = ViewMut::new(out.data, out.rows, out.columns, out.stride);
         let isa = plan.isa;
         match layer.kind {
@@ -154,14 +168,14 @@ impl<T: Real> Back<'_, T> {
             }
             Kind::Prelu => dnn_kernels::prelu_gradient(isa, team, delta, input, &params[layer.weights()], out),
             Kind::BatchNorm { frozen, .. } => {
-                let (mean, inverse) = (&moments[..layer.stride], &moments[2 * layer.stride..]);
+                let [mean, _, inverse, gammas, betas]: [&[T]; 5] =
+                    std::array::from_fn(|i| &moments[i * layer.stride..(i + 1) * layer.stride]);
                 let gamma = &params[layer.weights()];
                 if frozen || mode == Mode::Inference {
                     dnn_kernels::scale_columns(isa, team, delta, inverse, gamma, out);
                 } else {
                     // Mean and variance depend on x too; the sums over the rows are those of gamma and beta.
-                    let sums = (&gradient[layer.weights()], &gradient[layer.bias()]);
-                    let of = (mean, inverse);
+                    let (of, sums) = ((mean, inverse), (gammas, betas));
                     dnn_kernels::column_norm_gradient(isa, team, delta, input, of, gamma, sums, share, out);
                 }
             }

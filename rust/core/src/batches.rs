@@ -115,10 +115,19 @@ impl<T: Real> Batch<T> {
         }
     }
 
-    /// Writes what share of the whole batch each row is, by its weight; nothing where there is no room for it.
+    /// The weight of the rows that are gathered.
+    pub fn weight(&self) -> f64 {
+        self.weights().iter().sum()
+    }
+
+    /// Writes what share of the rows that are gathered each of them is, by its weight; nothing where there is no room.
     pub fn shares(&self, share: &mut [T]) {
-        let total = if self.total_weight > 0.0 { self.total_weight } else { 1.0 };
-        for (share, weight) in share.iter_mut().zip(&self.weights).take(self.rows) {
+        if share.is_empty() {
+            return;
+        }
+        // Every weight is 0 then: dividing by anything else gives 0.
+        let total = Some(self.weight()).filter(|&weight| weight > 0.0).unwrap_or(1.0);
+        for (share, weight) in share.iter_mut().zip(self.weights()) {
             *share = T::from_f64(weight / total);
         }
     }

@@ -126,7 +126,8 @@ fn batch_norm<T: Real>(
     moments: &mut [T],
     a: ViewMut<T>,
 ) {
-    let (both, inverse) = moments.split_at_mut(2 * layer.stride);
+    let (both, rest) = moments.split_at_mut(2 * layer.stride);
+    let inverse = &mut rest[..layer.stride];
     match share {
         None => both.copy_from_slice(&params[layer.running()]),
         Some(share) => {

@@ -22,6 +22,7 @@ mod loss;
 mod lsuv;
 mod metrics;
 mod model;
+mod moments;
 mod optimizer;
 mod pairs;
 mod params;

@@ -10,8 +10,9 @@ use crate::error::Error;
 use crate::forward::{Last, Mode, forward};
 use crate::loss::Loss;
 use crate::metrics::Sums;
+use crate::moments::Moved;
 use crate::params::Params;
-use crate::plan::{Kind, Place, Plan};
+use crate::plan::{Kind, Layer, Place, Plan};
 use crate::spec::Objective;
 use crate::workspace::{Workspace, view, view_mut};
 use dnn_kernels::{
@@ -28,6 +29,8 @@ pub struct Step<T: Real> {
     shards: Vec<Shard<T>>,
     /// Rows that go through together at most.
     block_rows: usize,
+    /// Where layers go by the mean and variance of a batch: the running ones, as the blocks of this batch move them.
+    moved: Option<Moved<T>>,
 }
 
 /// Some rows on their way through the network and back, apart from all others.
@@ -120,7 +123,7 @@ impl<T: Real> Step<T> {
             })
         };
         let shards = (0..shards).map(shard).collect::<Result<_, Error>>()?;
-        Ok(Step { objective: Objective::default(), shards, block_rows: capacity })
+        Ok(Step { objective: Objective::default(), shards, block_rows: capacity, moved: Moved::new(plan) })
     }
 
     /// dL/dp of every parameter that learns; 0 elsewhere.
@@ -145,19 +148,11 @@ impl<T: Real> Step<T> {
         Ok(Step { shards: vec![Shard { gradient, work, batch, tiny: None, found }], ..self })
     }
 
-    /// What layers that go by the mean and variance of a batch remember of the one that was learned from:
-    /// `running <- momentum running + (1 - momentum) moment`. A row alone has no variance, and changes nothing.
+    /// What layers that go by the mean and variance of a batch remember of those that were learned from: every block is
+    /// a batch of its own to them.
     pub fn remember_moments(&self, plan: &Plan, params: &mut Params<T>) {
-        let Shard { batch, work, .. } = &self.shards[0];
-        if batch.x().rows < 2 {
-            return;
-        }
-        for (layer, moments) in plan.layers.iter().zip(&work.moments) {
-            if let Kind::BatchNorm { momentum, frozen: false, .. } = layer.kind {
-                for (running, moment) in params[layer.running()].iter_mut().zip(moments.iter()) {
-                    *running = T::from_f64(momentum * running.to_f64() + (1.0 - momentum) * moment.to_f64());
-                }
-            }
+        if let Some(moved) = &self.moved {
+            moved.come_into_force(plan, params);
         }
     }
 
@@ -180,6 +175,9 @@ impl<T: Real> Step<T> {
         let weight = weight_of(data, rows);
         let factor = self.objective.gradient_factor;
         let pass = Pass { plan, team, params, number: Some(number), data, weight, factor };
+        if let Some(moved) = &mut self.moved {
+            moved.begin(plan, params);
+        }
         let mut total = 0.0;
         for block in blocks(rows.len(), self.block_rows) {
             let accumulate = block.start > 0;
@@ -196,6 +194,9 @@ impl<T: Real> Step<T> {
             match found {
                 Ok(loss) => total += loss,
                 Err(outcome) => return outcome,
+            }
+            if let (Some(moved), Shard { batch, work, .. }) = (&mut self.moved, &self.shards[0]) {
+                moved.follow(plan, batch, work);
             }
         }
         match self.add_penalty(plan, params, weight) {
@@ -452,7 +453,7 @@ fn weight_of<T: Real>(data: &Data<T>, rows: &[u32]) -> f64 {
 
 /// `sum over the layers of l1 sum |W| + l2 sum W^2`
 pub fn penalty<T: Real>(plan: &Plan, params: &Params<T>) -> f64 {
-    let of = |layer: &crate::plan::Layer| {
+    let of = |layer: &Layer| {
         let w = &params[layer.weights()];
         let l1 = if layer.l1 > 0.0 { layer.l1 * sum_of_magnitudes(w) } else { 0.0 };
         let l2 = if layer.l2 > 0.0 { layer.l2 * sum_of_squares(w) } else { 0.0 };

@@ -87,7 +87,7 @@ impl<T: Real> Workspace<T> {
         };
         for layer in &plan.layers {
             work.moments.push(match layer.kind {
-                Kind::BatchNorm { .. } => room(1, &layer.name, 3 * layer.stride)?,
+                Kind::BatchNorm { .. } => room(1, &layer.name, 5 * layer.stride)?,
                 Kind::LayerNorm { .. } => room(rows, &layer.name, 2)?,
                 _ => room(0, &layer.name, 0)?,
             });
