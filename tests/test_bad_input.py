@@ -365,6 +365,8 @@ CASES = [
          r"callbacks\[0\] is the class Callback"),
     Case("early stopping as callback", lambda m: m.regressor.fit(m.x, m.y, callbacks=[dnn.EarlyStopping()]),
          TypeError, r"early_stopping="),
+    Case("averaging by name", lambda m: m.regressor.fit(m.x, m.y, averaging="ema"), TypeError,
+         r"averaging must be EMA"),
     Case("number as callback", lambda m: m.regressor.fit(m.x, m.y, callbacks=[3]), TypeError,
          r"callbacks\[0\] must be"),
     Case("no threads", lambda m: m.regressor.fit(m.x, m.y, n_threads=0), ValueError,

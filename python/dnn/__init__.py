@@ -56,6 +56,8 @@ from dnn._rate_callbacks import LearningRateScheduler, ReduceLROnPlateau
 from dnn._threads import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
+    from dnn._averaging import EMA as EMA
+    from dnn._averaging import SWA as SWA
     from dnn._estimators import MLPClassifier as MLPClassifier
     from dnn._estimators import MLPRegressor as MLPRegressor
     from dnn._metrics import AUC as AUC
@@ -68,6 +70,7 @@ __all__ = [
     "AUC",
     "CELU",
     "ELU",
+    "EMA",
     "F1",
     "LBFGS",
     "MAE",
@@ -76,6 +79,7 @@ __all__ = [
     "MSLE",
     "SGD",
     "SSE",
+    "SWA",
     "Activation",
     "Adadelta",
     "Adagrad",
@@ -158,6 +162,7 @@ __all__ = [
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 # Classes for few, whose import would be paid by all.
 _METRICS = ("AUC", "F1", "Precision", "Recall", "TopK")
+_AVERAGES = ("EMA", "SWA")
 
 
 def __getattr__(name: str) -> object:
@@ -165,6 +170,10 @@ def __getattr__(name: str) -> object:
         from dnn import _metrics
 
         return getattr(_metrics, name)
+    if name in _AVERAGES:
+        from dnn import _averaging
+
+        return getattr(_averaging, name)
     if name not in _ESTIMATORS:
         raise AttributeError(f"module 'dnn' has no attribute {name!r}")
     try:
@@ -177,4 +186,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_ESTIMATORS, *_METRICS])
+    return sorted([*globals(), *_AVERAGES, *_ESTIMATORS, *_METRICS])

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from dnn._averaging import Averaging
     from dnn._callbacks import Callback, EarlyStopping
     from dnn._called import LossCallable, MetricCallable
     from dnn._losses import Loss
@@ -109,6 +110,7 @@ class Sequential(Inspectable):
         max_time: float | None = None,
         initial_epoch: int = 0,
         accumulate: int = 1,
+        averaging: Averaging | None = None,
         loss: str | Loss | LossCallable | None = None,
         optimizer: str | Optimizer | None = None,
         metrics: Sequence[str | Metric | MetricCallable] | None = None,
@@ -177,6 +179,9 @@ class Sequential(Inspectable):
             Batches whose gradients make one step together: as one batch so many times as large, but only
             `batch_size` rows go through the network at a time. The last step of an epoch takes what is left.
             Callbacks and rates count steps. To BatchNormalization each batch stays one of its own.
+        averaging : EMA or SWA, optional
+            Validate, and leave in the model, a mean of the weights over steps or epochs; `loss` and the
+            metrics without val_ are still those of the weights that train.
         loss, optimizer, metrics : optional
             As for `compile`; None keeps what is there. State of the optimizer is kept if only its rate
             changes.
@@ -221,29 +226,20 @@ class Sequential(Inspectable):
             accumulate=accumulate,
             n_threads=n_threads,
         )
-        stopping = _training.early_stopping(
-            early_stopping, validation_data is not None or bool(validation_split)
-        )
         task = self._task(loss)
         chosen_loss = task.loss
         chosen_optimizer = self._optimizer if optimizer is None else _optimizers.resolve(optimizer)
         wanted = self._metrics if metrics is None else metrics
         chosen_metrics = _training.metrics(wanted, task)
         listeners, level = _callbacks.checked(callbacks), _progress.level(verbose)
+        validates = validation_data is not None or bool(validation_split)
+        stopping = _training.early_stopping(early_stopping, validates)
         source = _data.source(x, y, sample_weight, n_inputs=self.n_inputs, task=task)
         if class_weight is not None:
             source = _data.with_class_weight(source, class_weight)
-        rows_in_order = None
-        if order is not None:
-            if validation_split:
-                raise ValueError(
-                    "order counts the rows of x, but validation_split takes some of them away; pass "
-                    "validation_data instead"
-                )
-            if chosen_optimizer.name == "lbfgs":
-                raise ValueError("L-BFGS takes all rows in every epoch, so there is no order to give")
-            first, last = options["initial_epoch"], options["epochs"]
-            rows_in_order = _order.Order(order, len(source.x), first, last)
+        is_split, is_lbfgs = bool(validation_split), chosen_optimizer.name == "lbfgs"
+        rows_in_order = _order.asked(order, len(source.x), options, is_split=is_split, is_lbfgs=is_lbfgs)
+        average = _training.averaging(averaging, chosen_optimizer)
         preparation = self._preparation.named(x).fitted(
             source, lambda: _data.training_rows(source, validation_split, validation_data, self._seed)
         )
@@ -280,6 +276,7 @@ class Sequential(Inspectable):
             {
                 **options,
                 **hook.options,
+                "averaging": average,
                 "patience": None if stopping.patience is None else int(stopping.patience),
                 "min_delta": float(stopping.min_delta),
                 "restore_best": bool(stopping.restore_best),

@@ -5,7 +5,7 @@ What was given for all epochs comes in, the row numbers of one epoch go out. Dra
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dnn import _arrays
@@ -13,6 +13,22 @@ from dnn import _arrays
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+def asked(
+    given: Any, n_rows: int, options: Mapping[str, Any], *, is_split: bool, is_lbfgs: bool
+) -> Order | None:
+    """`given` as the order of the epochs of a fit with these options; None for none."""
+    if given is None:
+        return None
+    if is_split:
+        raise ValueError(
+            "order counts the rows of x, but validation_split takes some of them away; pass "
+            "validation_data instead"
+        )
+    if is_lbfgs:
+        raise ValueError("L-BFGS takes all rows in every epoch, so there is no order to give")
+    return Order(given, n_rows, options["initial_epoch"], options["epochs"])
 
 
 class Order:

@@ -55,8 +55,9 @@ def optimizer(optimizer: Optimizer) -> str:
 
 def options(values: Mapping[str, Any], optimizer: Optimizer) -> str:
     """The options of a fit, and what of the optimizer is given with each."""
-    metrics = _measures(values["metrics"])
-    return _dumps({**values, "metrics": metrics, "clip": _clip(optimizer)})
+    metrics, averaging = _measures(values["metrics"]), values.get("averaging")
+    named = None if averaging is None else _named(averaging)
+    return _dumps({**values, "metrics": metrics, "averaging": named, "clip": _clip(optimizer)})
 
 
 def step(rate: float, optimizer: Optimizer) -> str:

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from dnn._averaging import Averaging
     from dnn._layers import Layer
     from dnn._losses import Task
     from dnn._model import Sequential
-    from dnn._optimizer import Rate
+    from dnn._optimizer import Optimizer, Rate
 
     class RowOrder(Protocol):
         """Which rows an epoch takes, in which order: `length` of them."""
@@ -67,6 +68,15 @@ def early_stopping(given: Any, has_validation: bool) -> EarlyStopping:
     if isinstance(given, type):
         raise TypeError(f"early_stopping is the class {given.__name__}; make one of it: {given.__name__}()")
     return EarlyStopping(_checks.integer(given, "early_stopping", 1))
+
+
+def averaging(given: Any, optimizer: Optimizer) -> Averaging | None:
+    """What `averaging` says; None for none."""
+    if given is None:
+        return None
+    from dnn import _averaging  # for who asks for any
+
+    return _averaging.checked(given, optimizer.name)
 
 
 def options(

@@ -127,6 +127,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             objective: dnn_core::Objective::default(),
             learning_rate: Some(rate),
             order_rows: None,
+            averaging: None,
         };
         let mut best = f64::INFINITY;
         for _ in 0..3 {

@@ -150,7 +150,7 @@ pub fn from_bytes<T: Real>(bytes: &[u8]) -> Result<Option<(Model<T>, String)>, E
         }
     };
     let running = Running { batches: header.batches };
-    let progress = header.progress.clone().map(|saved| Progress::from_saved(saved, || read("other."))).transpose()?;
+    let progress = header.progress.clone().map(|saved| Progress::from_saved(saved, read)).transpose()?;
     let progress = progress.unwrap_or_default();
     let Header { spec, epochs, extra, .. } = header;
     Ok(Some((Model { spec, plan, params, running, optimizer, epochs, progress }, extra)))
@@ -180,7 +180,7 @@ fn stores<T: Real>(model: &Model<T>) -> Vec<(String, &Params<T>)> {
             stores.extend([(format!("s{i}."), s), (format!("y{i}."), y)]);
         }
     }
-    stores.extend(model.progress.other().map(|other| ("other.".to_owned(), other)));
+    stores.extend(model.progress.others().map(|(name, other)| (name.to_owned(), other)));
     stores
 }
 

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod averaging;
 mod backward;
 mod batches;
 mod clip;
@@ -55,7 +56,7 @@ pub use progress::Progress;
 pub use rng::{Purpose, shuffle, stream, uniform};
 pub use running::Running;
 pub use spec::{
-    ActivationSpec, Average, BatchSize, Called, Clip, DenseSpec, Dtype, FitSpec, Function, Initializer, LayerSpec,
-    LossSpec, Measure, Metric, MuonRate, Objective, OptimizerSpec, Precision, Spec, StepSpec, Truth,
+    ActivationSpec, Average, Averaging, BatchSize, Called, Clip, DenseSpec, Dtype, FitSpec, Function, Initializer,
+    LayerSpec, LossSpec, Measure, Metric, MuonRate, Objective, OptimizerSpec, Precision, Spec, StepSpec, Truth,
 };
 pub use train::{Flow, Observer, State, evaluate, fit, train_on_batch};

@@ -405,6 +405,17 @@ impl Default for Objective {
     }
 }
 
+/// How the weights of a training are averaged; `averaging.rs` has the formulas.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names of the field")]
+pub enum Averaging {
+    /// Over the steps, the last ones most.
+    Ema { decay: f64 },
+    /// Over epochs, all alike.
+    Swa { start_epoch: usize, every: usize },
+}
+
 /// A call of `fit`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -450,4 +461,7 @@ pub struct FitSpec {
     /// How loss and penalty are weighed.
     #[serde(default)]
     pub objective: Objective,
+    /// Whether, and how, weights are averaged, to be validated and to come back.
+    #[serde(default)]
+    pub averaging: Option<Averaging>,
 }

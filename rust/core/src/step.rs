@@ -156,6 +156,32 @@ impl<T: Real> Step<T> {
         }
     }
 
+    /// Sets running means and variances to those of the rows with these numbers, which go through as if the network
+    /// learned from them: the mean over the blocks, each by its weight.
+    pub fn take_moments(
+        &mut self,
+        plan: &Plan,
+        team: &Team,
+        params: &mut Params<T>,
+        number: u64,
+        data: &Data<T>,
+        rows: &[u32],
+    ) {
+        let Some(moved) = &mut self.moved else { return };
+        moved.begin(plan, params);
+        let (Shard { batch, work, .. }, weight) = (&mut self.shards[0], weight_of(data, rows));
+        for block in blocks(rows.len(), self.block_rows) {
+            let mode = Mode::Training { batch: number, first_row: block.start };
+            batch.gather(data, &rows[block], weight);
+            batch.shares(&mut work.share);
+            forward(plan, team, params, mode, batch.x(), Last::AsLossTakesIt, work);
+            moved.average(plan, batch, work);
+        }
+        if moved.are_finite() {
+            moved.come_into_force(plan, params);
+        }
+    }
+
     /// Loss and gradient of the rows with these numbers, the batch of this number in the life of the model.
     ///
     /// `go_on` is asked after every block; `seen` is shown what [`backward`] shows, and while somebody looks on, the

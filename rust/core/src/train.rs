@@ -3,6 +3,7 @@
 //! In: a model, data, what was asked for. Out: the model after the last finished step, and what was measured.
 //! Nothing here returns an error or allocates between the first and the last step.
 
+use crate::averaging;
 use crate::batches::Batches;
 use crate::clip;
 use crate::data::Data;
@@ -109,6 +110,9 @@ pub fn fit<T: Real>(
         if spec.order_rows.is_some() {
             return Err(Error::invalid("L-BFGS takes all rows in every epoch, so there is no order to give"));
         }
+        if spec.averaging.is_some() {
+            return Err(Error::invalid("L-BFGS ends at the lowest loss it has found, so there is nothing to average"));
+        }
     }
     if block_rows == 1 && plan.has_batch_statistics() {
         return Err(Error::invalid(
@@ -132,7 +136,11 @@ pub fn fit<T: Real>(
         steps: 0,
         best_epoch: None,
     };
-    progress.begin(spec.initial_epoch, validation.is_some() && spec.restore_best, params)?;
+    // A mean of weights has means and variances of its own.
+    let averages_moments = spec.averaging.is_some() && plan.has_batch_statistics();
+    let all_rows: Vec<u32> =
+        if averages_moments { Batches::new(data.rows(), data.rows())?.rows(0).to_vec() } else { vec![] };
+    progress.begin(spec.initial_epoch, validation.is_some() && spec.restore_best, spec.averaging, params)?;
     let mut work_since_question = 0;
     let team = Team::of(spec.n_threads);
 
@@ -227,6 +235,7 @@ pub fn fit<T: Real>(
                 before_clip = clip::clip(plan, &team, spec.clip, step.gradient_mut());
                 optimizer.step(plan, &team, rate, params, step.gradient());
                 step.remember_moments(plan, params);
+                progress.after_step(plan, &team, params);
             }
             running.count();
             history.steps += 1;
@@ -255,6 +264,10 @@ pub fn fit<T: Real>(
             grad_norm: before_clip.unwrap_or_else(|| sum_of_squares(step.gradient()).sqrt()),
             ..Epoch::default()
         };
+        // From here to the end of the epoch the mean of the weights stands in their place, where there is one.
+        if progress.after_epoch(plan, &team, number, params) && averages_moments {
+            step.take_moments(plan, &team, params, running.batches, data, &all_rows);
+        }
         if let (Some(data), Some(evaluation), Some(sums)) = (validation, &mut val_step, &mut val_sums) {
             let Some((loss, metrics)) = evaluation.loss(plan, &team, params, data, sums) else {
                 ended = Some(by_callback(number));
@@ -268,6 +281,7 @@ pub fn fit<T: Real>(
         ended = progress.stopping.reached(spec, &epoch).or_else(|| lbfgs.as_mut().and_then(|lbfgs| lbfgs.ended.take()));
         let last = ended.is_some() || number + 1 == spec.epochs;
         let flow = observer.epoch_end(&epoch, last, state!());
+        progress.hide_average(params);
         history.epochs.push(epoch);
         if flow == Flow::Stop && ended.is_none() {
             ended = Some(by_callback(number));
@@ -279,8 +293,12 @@ pub fn fit<T: Real>(
     (history.stopped, history.message) =
         ended.unwrap_or_else(|| (Stopped::Epochs, format!("all {} epochs are done", spec.epochs)));
     let as_planned = !matches!(history.stopped, Stopped::Diverged | Stopped::Interrupted) && !observer.failed();
+    progress.hide_average(params);
     if as_planned {
         history.best_epoch = progress.bring_back(params);
+        if progress.end_with_average(params) && averages_moments {
+            step.take_moments(plan, &team, params, running.batches, data, &all_rows);
+        }
     }
     Ok(history)
 }
@@ -291,6 +309,7 @@ fn check(spec: &FitSpec, rows: usize) -> Result<(usize, usize), Error> {
         return Err(Error::invalid("accumulate must be at least 1, got 0"));
     }
     clip::check(spec.clip)?;
+    averaging::check(spec.averaging)?;
     let block_rows = match &spec.batch_size {
         BatchSize::Rows(0) => return Err(Error::invalid("batch_size must be at least 1, got 0")),
         BatchSize::Rows(size) => (*size).min(rows),

@@ -140,6 +140,7 @@ pub fn fit_spec(batch_size: usize, epochs: usize, rate: f64) -> FitSpec {
         tol_inclusive: false,
         order_rows: None,
         objective: Objective::default(),
+        averaging: None,
     }
 }
 
