@@ -182,43 +182,74 @@ class Monitor:
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Stop when the validation loss gets no better, and take the best weights. For `fit(early_stopping=...)`.
+    """Stop when something measured gets no better, and take the best weights.
+
+    For `fit(early_stopping=...)` or among `fit(callbacks=[...])`: the same either way. Arguments and meaning
+    are Keras's, except that `patience` comes first, and that the best weights come back unless it is refused.
+    An epoch is better if its value beats that of the last better one by more than `min_delta`, so that small
+    gains add up. The weights that come back are those of the best value of all.
 
     Parameters
     ----------
     patience : int or None, default 10
-        Epochs without a better validation loss before training stops; None never stops.
+        Epochs in a row that are no better before training stops, from 1; None never stops.
+    monitor : str, default "val_loss"
+        What is watched: loss, a metric of the fit such as accuracy, or either with val_ in front. A loss
+        without val_ is the mean over the steps of the epoch, each before its update.
     min_delta : float, default 0.0
-        How much lower than the best a validation loss must be to count as better, 0 or more.
-    restore_best : bool, default True
+        0 or more, in units of `monitor`.
+    mode : {"auto", "min", "max"}, default "auto"
+        Which of two values is better. "auto" is "max" for accuracy, precision, recall, f1, auc, r2 and their
+        like, else "min".
+    baseline : float, optional
+        A better epoch ends the waiting only if it beats this, too, by more than `min_delta`.
+    restore_best_weights : bool, default True
         Whether the weights of the best epoch come back at the end.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong type or is out of range.
+        If an argument has the wrong type or is out of range; from `fit`, if `monitor` is not measured.
 
     Examples
     --------
     >>> import dnn
-    >>> dnn.EarlyStopping(5)
-    EarlyStopping(patience=5, min_delta=0.0, restore_best=True)
+    >>> x, y = [[0.0], [1.0], [2.0], [3.0]], [1.0, 3.0, 5.0, 7.0]
+    >>> model = dnn.Sequential([dnn.Dense(1)], seed=1)
+    >>> stop = dnn.EarlyStopping(3, monitor="mae", min_delta=0.01)
+    >>> history = model.fit(x, y, 4, 1000, metrics=["mae"], optimizer=dnn.SGD(0.1), callbacks=[stop])
+    >>> history.stopped_because, len(history.epochs) < 200
+    ('early_stopping', True)
     """
 
     patience: int | None = 10
     _: KW_ONLY
+    monitor: str = "val_loss"
     min_delta: float = 0.0
-    restore_best: bool = True
+    mode: str = "auto"
+    baseline: float | None = None
+    restore_best_weights: bool = True
 
     def __post_init__(self) -> None:
         if self.patience is not None:
             _checks.integer(self.patience, "patience", 1)
+        Monitor(self.monitor, self.mode, 0.0)
         _checks.number(self.min_delta, "min_delta", at_least=0.0)
-        _checks.boolean(self.restore_best, "restore_best")
+        if self.baseline is not None:
+            _checks.number(self.baseline, "baseline")
+        _checks.boolean(self.restore_best_weights, "restore_best_weights")
+
+    @property
+    def higher(self) -> bool:
+        """Whether the higher of two values is the better one."""
+        return Monitor(self.monitor, self.mode, 0.0).higher
 
 
-def checked(callbacks: Any) -> list[Callback]:
-    """`callbacks` as a list of `Callback`; a function is called as f(epoch, logs) when an epoch ends."""
+def checked(callbacks: Any, stoppers: list[EarlyStopping] | None = None) -> list[Callback]:
+    """`callbacks` as a list of `Callback`; a function is called as f(epoch, logs) when an epoch ends.
+
+    An `EarlyStopping` goes to the list of `stoppers`, if there is one: training itself does what it says.
+    """
     if isinstance(callbacks, Callback) or callable(callbacks):
         raise TypeError("callbacks must be a list; write callbacks=[...] around it")
     found = []
@@ -229,10 +260,13 @@ def checked(callbacks: Any) -> list[Callback]:
                 f"{callback.__name__}()"
             )
         if isinstance(callback, EarlyStopping):
-            raise TypeError(
-                f"callbacks[{position}] is an EarlyStopping; pass it as fit(..., early_stopping=...)"
-            )
-        if isinstance(callback, Callback):
+            if stoppers is None:
+                raise TypeError(
+                    f"callbacks[{position}] is an EarlyStopping, which is for Sequential.fit; an estimator "
+                    "has early_stopping=True and n_iter_no_change"
+                )
+            stoppers.append(callback)
+        elif isinstance(callback, Callback):
             found.append(callback)
         elif callable(callback):
             found.append(LambdaCallback(on_epoch_end=callback))

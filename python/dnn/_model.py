@@ -167,8 +167,8 @@ class Sequential(Inspectable):
             Stop after an epoch whose training loss is at most this.
         early_stopping : bool, int or EarlyStopping, optional
             Stop when the validation loss gets no better: after 10 epochs (True), after so many, or as
-            `EarlyStopping` says. With validation the best epoch's weights come back in any case, unless this
-            is False.
+            `EarlyStopping` says, which may stand among the callbacks instead. With validation the best
+            epoch's weights come back in any case, unless this is False.
         max_time : float, optional
             Stop after so many seconds, above 0.
         initial_epoch : int, default 0
@@ -231,9 +231,10 @@ class Sequential(Inspectable):
         chosen_optimizer = self._optimizer if optimizer is None else _optimizers.resolve(optimizer)
         wanted = self._metrics if metrics is None else metrics
         chosen_metrics = _training.metrics(wanted, task)
-        listeners, level = _callbacks.checked(callbacks), _progress.level(verbose)
+        stoppers: list[EarlyStopping] = []
+        listeners, level = _callbacks.checked(callbacks, stoppers), _progress.level(verbose)
         validates = validation_data is not None or bool(validation_split)
-        stopping = _training.early_stopping(early_stopping, validates)
+        stopping = _training.early_stopping(early_stopping, stoppers, chosen_metrics, validates)
         source = _data.source(x, y, sample_weight, n_inputs=self.n_inputs, task=task)
         if class_weight is not None:
             source = _data.with_class_weight(source, class_weight)
@@ -277,9 +278,7 @@ class Sequential(Inspectable):
                 **options,
                 **hook.options,
                 "averaging": average,
-                "patience": None if stopping.patience is None else int(stopping.patience),
-                "min_delta": float(stopping.min_delta),
-                "restore_best": bool(stopping.restore_best),
+                **stopping,
                 "metrics": list(chosen_metrics),
             },
             chosen_optimizer,

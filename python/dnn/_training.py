@@ -52,22 +52,66 @@ def functions(metrics: tuple[Any, ...]) -> list[Callable[..., float]] | None:
     return list(_metrics.functions(metrics)) or None
 
 
-def early_stopping(given: Any, has_validation: bool) -> EarlyStopping:
-    """What `early_stopping` says: None keeps the best weights without stopping, False does neither."""
-    if given is None or given is False:
-        return EarlyStopping(None, restore_best=has_validation and given is None)
-    if not has_validation:
+def early_stopping(
+    given: Any, stoppers: list[EarlyStopping], metrics: tuple[Any, ...], validates: bool
+) -> dict[str, Any]:
+    """What `early_stopping` and the `stoppers` among the callbacks say, under the names it has on the wire.
+
+    None keeps the best weights without stopping, False does neither.
+    """
+    if stoppers and given is not None:
         raise ValueError(
-            "early_stopping watches the validation loss, but there is no validation; pass "
-            "validation_split=0.1 or validation_data=(x, y), or watch the training loss with tol="
+            "early stopping is asked for twice: with early_stopping and among the callbacks; leave one out"
         )
-    if given is True:
-        return EarlyStopping()
+    if len(stoppers) > 1:
+        raise ValueError(f"callbacks has {len(stoppers)} EarlyStopping; one decides when to stop, give one")
+    given = stoppers[0] if stoppers else given
+    is_asked = given is not None and given is not False
+    said = _early_stopping(given) if is_asked else EarlyStopping(None, restore_best_weights=given is None)
+    return {
+        "patience": None if said.patience is None else int(said.patience),
+        "min_delta": float(said.min_delta),
+        "restore_best": bool(said.restore_best_weights),
+        "watched": _watched(said, metrics, validates) if is_asked else None,
+        "baseline": None if said.baseline is None else float(said.baseline),
+    }
+
+
+def _early_stopping(given: Any) -> EarlyStopping:
     if isinstance(given, EarlyStopping):
         return given
+    if given is True:
+        return EarlyStopping()
     if isinstance(given, type):
         raise TypeError(f"early_stopping is the class {given.__name__}; make one of it: {given.__name__}()")
     return EarlyStopping(_checks.integer(given, "early_stopping", 1))
+
+
+def _watched(said: EarlyStopping, metrics: tuple[Any, ...], validates: bool) -> dict[str, Any] | None:
+    """What is watched, on the wire; None for the validation loss."""
+    keys: list[str] = []
+    if metrics:
+        from dnn import _metrics
+
+        keys = [_metrics.key(metric) for metric in metrics]
+    names = ["loss", *keys]
+    is_plain = said.monitor in names
+    name = said.monitor if is_plain else said.monitor.removeprefix("val_")
+    if is_plain or (name in names and validates):
+        place = names.index(name) - 1
+        if (is_plain, place, said.higher) == (False, -1, False):
+            return None
+        metric = None if place < 0 else place
+        return {"name": said.monitor, "validation": not is_plain, "metric": metric, "higher": said.higher}
+    if name in names:
+        raise ValueError(
+            f"early_stopping watches {said.monitor!r}, but there is no validation; pass validation_split=0.1 "
+            f"or validation_data=(x, y), or watch what is measured in training, monitor={name!r}"
+        )
+    there = [*names, *(f"val_{name}" for name in names if validates)]
+    raise ValueError(
+        f"early_stopping watches {said.monitor!r}, which is not measured; there are: {', '.join(there)}"
+    )
 
 
 def averaging(given: Any, optimizer: Optimizer) -> Averaging | None:

@@ -128,6 +128,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             learning_rate: Some(rate),
             order_rows: None,
             averaging: None,
+            watched: None,
+            baseline: None,
         };
         let mut best = f64::INFINITY;
         for _ in 0..3 {

@@ -58,5 +58,6 @@ pub use running::Running;
 pub use spec::{
     ActivationSpec, Average, Averaging, BatchSize, Called, Clip, DenseSpec, Dtype, FitSpec, Function, Initializer,
     LayerSpec, LossSpec, Measure, Metric, MuonRate, Objective, OptimizerSpec, Precision, Spec, StepSpec, Truth,
+    Watched,
 };
 pub use train::{Flow, Observer, State, evaluate, fit, train_on_batch};

@@ -29,7 +29,7 @@ pub struct Progress<T: Real> {
 struct Best<T: Real> {
     /// The weights of the best epoch; once those have come back, the ones that training had reached.
     other: Params<T>,
-    /// The lowest validation loss, and its epoch; none before the first one.
+    /// The lowest of what is watched, and its epoch; none before the first one.
     found: Option<(f64, usize)>,
     came_back: bool,
 }
@@ -116,13 +116,13 @@ impl<T: Real> Progress<T> {
         !has_best && self.average.as_mut().is_some_and(|average| average.show(params))
     }
 
-    /// Keeps the weights of an epoch, if its validation loss is the lowest so far.
-    pub fn see(&mut self, val_loss: f64, epoch: usize, params: &Params<T>) {
+    /// Keeps the weights of an epoch, if its value is the lowest so far, or the first that is a number.
+    pub fn see(&mut self, value: f64, epoch: usize, params: &Params<T>) {
         if let Some(best) = &mut self.best
-            && best.found.is_none_or(|(lowest, _)| val_loss < lowest)
+            && best.found.is_none_or(|(lowest, _)| value < lowest || lowest.is_nan() && !value.is_nan())
         {
             best.other.copy_from_slice(params);
-            best.found = Some((val_loss, epoch));
+            best.found = Some((value, epoch));
         }
     }
 

@@ -416,6 +416,20 @@ pub enum Averaging {
     Swa { start_epoch: usize, every: usize },
 }
 
+/// Something that is measured each epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watched {
+    /// Its name in a history.
+    pub name: String,
+    /// Whether it is measured on the validation data.
+    pub validation: bool,
+    /// Its place among the metrics; none for the loss.
+    pub metric: Option<usize>,
+    /// Whether more of it is better.
+    pub higher: bool,
+}
+
 /// A call of `fit`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -439,12 +453,18 @@ pub struct FitSpec {
     pub stop_at_loss: Option<f64>,
     /// Stop after so many seconds.
     pub max_time: Option<f64>,
-    /// Stop when the validation loss has not improved by more than `min_delta` for so many epochs.
+    /// Stop when what is watched has not improved by more than `min_delta` for so many epochs.
     pub patience: Option<usize>,
     /// See `patience`.
     pub min_delta: f64,
-    /// Whether the weights of the best epoch by validation come back.
+    /// Whether the weights of the best epoch come back.
     pub restore_best: bool,
+    /// What `patience` and `restore_best` watch; the validation loss where it is not said.
+    #[serde(default)]
+    pub watched: Option<Watched>,
+    /// An epoch counts as an improvement only if it is better than this, by more than `min_delta`.
+    #[serde(default)]
+    pub baseline: Option<f64>,
     /// What is measured beside the loss.
     pub metrics: Vec<Metric>,
     /// Threads to use, the caller included.

@@ -3,7 +3,7 @@
 //! In: what each epoch measured. Out: a reason to stop, or none. It never touches weights.
 
 use crate::history::{Epoch, Stopped};
-use crate::spec::FitSpec;
+use crate::spec::{FitSpec, Watched};
 
 /// Counts epochs without improvement.
 #[derive(Clone, Debug)]
@@ -25,6 +25,31 @@ impl Patience {
         self.best = self.best.min(loss);
         self.without
     }
+
+    /// Keras's rule: the best is the last that improved by more than `by`, so that small improvements add up; and only
+    /// those below a baseline end the waiting.
+    fn watch(&mut self, value: f64, by: f64, baseline: Option<f64>) -> usize {
+        self.without += 1;
+        if value < self.best - by {
+            self.best = value;
+            if baseline.is_none_or(|baseline| value < baseline - by) {
+                self.without = 0;
+            }
+        }
+        self.without
+    }
+}
+
+/// What early stopping goes by in an epoch: the lower, the better. None where it was not measured.
+pub fn watched(spec: &FitSpec, epoch: &Epoch) -> Option<f64> {
+    let Some(Watched { validation, metric, higher, .. }) = &spec.watched else { return epoch.val_loss };
+    let value = match (*validation, *metric) {
+        (false, None) => Some(epoch.loss),
+        (true, None) => epoch.val_loss,
+        (false, Some(i)) => epoch.metrics.get(i).copied(),
+        (true, Some(i)) => epoch.val_metrics.get(i).copied(),
+    };
+    value.map(|value| if *higher { -value } else { value })
 }
 
 /// The best loss so far, as bits, and the epochs without improvement: how a file has them.
@@ -57,8 +82,10 @@ impl Stopping {
     /// Why training should end after this epoch.
     pub fn reached(&mut self, spec: &FitSpec, epoch: &Epoch) -> Option<(Stopped, String)> {
         let without = spec.tol.map(|tol| (tol, self.training.see(epoch.loss, tol, spec.tol_inclusive)));
-        let val_without = spec.patience.zip(epoch.val_loss).map(|(patience, loss)| {
-            let without = self.validation.see(loss, spec.min_delta, false);
+        let higher = spec.watched.as_ref().is_some_and(|watched| watched.higher);
+        let baseline = spec.baseline.map(|baseline| if higher { -baseline } else { baseline });
+        let val_without = spec.patience.zip(watched(spec, epoch)).map(|(patience, value)| {
+            let without = self.validation.watch(value, spec.min_delta, baseline);
             (patience, without)
         });
         let number = epoch.epoch + 1;
@@ -72,7 +99,8 @@ impl Stopping {
             return Some((Stopped::Tol, message));
         }
         if let Some((_, count)) = val_without.filter(|&(patience, count)| count >= patience) {
-            let message = format!("the validation loss did not improve for {count} epochs, up to epoch {number}");
+            let what = spec.watched.as_ref().map_or("the validation loss", |watched| &watched.name);
+            let message = format!("{what} did not improve for {count} epochs, up to epoch {number}");
             return Some((Stopped::EarlyStopping, message));
         }
         if let Some(limit) = spec.max_time.filter(|&limit| epoch.seconds >= limit) {

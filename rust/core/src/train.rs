@@ -19,6 +19,7 @@ use crate::progress::Progress;
 use crate::running::Running;
 use crate::spec::{BatchSize, FitSpec, Metric, OptimizerSpec, StepSpec};
 use crate::step::{Outcome, Step, penalty};
+use crate::stopping::watched;
 use dnn_kernels::{Real, Team, sum_of_squares};
 
 /// Whether to go on.
@@ -92,7 +93,7 @@ pub fn fit<T: Real>(
         return Err(Error::invalid("the model has no loss and optimizer yet: call compile"));
     };
     let epoch_rows = spec.order_rows.unwrap_or(data.rows());
-    let (mut batch_size, mut block_rows) = check(spec, epoch_rows)?;
+    let (mut batch_size, mut block_rows) = check(spec, epoch_rows, validation.is_some())?;
     if epoch_rows == 0 || epoch_rows > data.rows() {
         let rows = data.rows();
         return Err(Error::Invalid(format!("an epoch takes from 1 to {rows} rows, order gives {epoch_rows}")));
@@ -140,7 +141,8 @@ pub fn fit<T: Real>(
     let averages_moments = spec.averaging.is_some() && plan.has_batch_statistics();
     let all_rows: Vec<u32> =
         if averages_moments { Batches::new(data.rows(), data.rows())?.rows(0).to_vec() } else { vec![] };
-    progress.begin(spec.initial_epoch, validation.is_some() && spec.restore_best, spec.averaging, params)?;
+    let is_watched = spec.watched.is_some() || validation.is_some();
+    progress.begin(spec.initial_epoch, is_watched && spec.restore_best, spec.averaging, params)?;
     let mut work_since_question = 0;
     let team = Team::of(spec.n_threads);
 
@@ -274,7 +276,9 @@ pub fn fit<T: Real>(
                 break;
             };
             (epoch.val_loss, epoch.val_metrics) = (Some(loss), metrics);
-            progress.see(loss, number, params);
+        }
+        if let Some(value) = watched(spec, &epoch) {
+            progress.see(value, number, params);
         }
         epoch.seconds = observer.seconds();
         progress.next_epoch = number + 1;
@@ -304,7 +308,7 @@ pub fn fit<T: Real>(
 }
 
 /// Checks the numbers of a call of `fit`; returns the rows of a step, and those that go through the network together.
-fn check(spec: &FitSpec, rows: usize) -> Result<(usize, usize), Error> {
+fn check(spec: &FitSpec, rows: usize, validates: bool) -> Result<(usize, usize), Error> {
     if spec.accumulate == 0 {
         return Err(Error::invalid("accumulate must be at least 1, got 0"));
     }
@@ -339,6 +343,14 @@ fn check(spec: &FitSpec, rows: usize) -> Result<(usize, usize), Error> {
         if !(factor > 0.0 && factor.is_finite()) {
             return Err(Error::Invalid(format!("{name} must be positive, got {factor}")));
         }
+    }
+    if spec.baseline.is_some_and(|baseline| !baseline.is_finite()) {
+        return Err(Error::invalid("baseline must be finite"));
+    }
+    if let Some(watched) = &spec.watched
+        && (watched.validation && !validates || watched.metric.is_some_and(|metric| metric >= spec.metrics.len()))
+    {
+        return Err(Error::Invalid(format!("{} is to be watched, but is not measured", watched.name)));
     }
     spec.learning_rate.map_or(Ok(()), check_rate)?;
     // The gradient of several batches is that of one batch of all their rows: it has been a sum over rows all along.

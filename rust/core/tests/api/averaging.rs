@@ -1,7 +1,7 @@
-//! Means of weights: what the core itself refuses, and what files bring back.
+//! Means of weights, and what else the end of an epoch goes by: what the core itself refuses, and what files bring back.
 
 use crate::network::{Task, Watcher, adam, bits, fit_spec, layer, lbfgs, model};
-use dnn_core::{Averaging, Error, FitSpec, History, Model, fit, from_bytes, to_bytes};
+use dnn_core::{Averaging, Error, FitSpec, History, Model, Watched, fit, from_bytes, to_bytes};
 
 fn network() -> Model<f64> {
     model(3, vec![layer(4, "tanh"), layer(1, "identity")], "mse", adam(false))
@@ -14,13 +14,20 @@ fn train(model: &mut Model<f64>, how: &FitSpec) -> Result<History, Error> {
 }
 
 #[test]
-fn what_can_not_be_averaged_is_refused_with_the_model_as_it_was() {
+fn what_can_not_be_averaged_or_watched_is_refused_with_the_model_as_it_was() {
     let plain = || fit_spec(8, 3, 0.1);
     let average = |rule| FitSpec { averaging: Some(rule), ..plain() };
+    let watch = |validation, metric| {
+        let watched = Some(Watched { name: "it".into(), validation, metric, higher: false });
+        FitSpec { watched, ..plain() }
+    };
     let cases = [
         (average(Averaging::Ema { decay: 1.0 }), "decay must be at least 0 and below 1, got 1"),
         (average(Averaging::Ema { decay: f64::NAN }), "decay must be at least 0 and below 1, got NaN"),
         (average(Averaging::Swa { start_epoch: 0, every: 0 }), "every must be at least 1, got 0"),
+        (watch(true, None), "it is to be watched, but is not measured"),
+        (watch(false, Some(0)), "it is to be watched, but is not measured"),
+        (FitSpec { baseline: Some(f64::INFINITY), ..plain() }, "baseline must be finite"),
     ];
     for (how, message) in cases {
         let mut model = network();

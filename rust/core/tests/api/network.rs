@@ -141,6 +141,8 @@ pub fn fit_spec(batch_size: usize, epochs: usize, rate: f64) -> FitSpec {
         order_rows: None,
         objective: Objective::default(),
         averaging: None,
+        watched: None,
+        baseline: None,
     }
 }
 

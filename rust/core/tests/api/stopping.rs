@@ -29,6 +29,18 @@ fn first_without_improvement(losses: &[f64], by: f64, n: usize) -> Option<usize>
     (0..losses.len()).find(|&at| at + 1 >= n && (at + 1 - n..=at).all(stands_still)).map(|at| at + 1)
 }
 
+/// The same where the mark is the last loss that was below it by more than `by`.
+fn first_without_gain(losses: &[f64], by: f64, n: usize) -> Option<usize> {
+    let (mut mark, mut since) = (f64::INFINITY, 0);
+    losses
+        .iter()
+        .position(|&loss| {
+            (mark, since) = if loss < mark - by { (loss, 0) } else { (mark, since + 1) };
+            since == n
+        })
+        .map(|at| at + 1)
+}
+
 #[test]
 fn with_n_iter_no_change_1_the_first_epoch_without_improvement_ends_training() {
     // A rate of 0 improves nothing: the first epoch sets the mark, the second does not pass it.
@@ -127,7 +139,7 @@ fn patience_counts_the_epochs_in_which_the_validation_loss_does_not_improve() {
     for (patience, min_delta) in [(1, 0.0), (2, 0.0), (2, 1e-3), (5, 1e-2)] {
         (how.patience, how.min_delta) = (Some(patience), min_delta);
         let (history, _) = run(&mut network(), Some(&Task::regression(20, 3, 1)), &how);
-        let expected = first_without_improvement(&all, min_delta, patience);
+        let expected = first_without_gain(&all, min_delta, patience);
         assert_eq!(history.epochs.len(), expected.unwrap_or(60), "patience {patience}, min_delta {min_delta}");
     }
 }
