@@ -81,6 +81,89 @@ def test_every_optimizer_goes_on_with_the_same_bits(
     assert losses == history.history["loss"][2:]
 
 
+# Everything that a fit can count, in combinations in which each meets each kind of the others.
+SCHEDULES: dict[str, Any] = {
+    "constant": lambda rate: rate,
+    "warm restarts": lambda rate: dnn.WarmUp(dnn.CosineRestarts(2 * rate, 7), 3),
+    "one cycle": lambda rate: dnn.OneCycle(3 * rate),
+    "plateau": lambda rate: dnn.ReduceOnPlateau(rate, factor=0.5, patience=0, threshold=0.05),
+    "adaptive": lambda rate: dnn.Adaptive(rate, tol=0.02, n_iter_no_change=1),
+}
+STOPPING: dict[str, Any] = {
+    "free": {},
+    "validated": {"validation_split": 0.3},
+    "val_loss": {"validation_split": 0.3, "early_stopping": 2},
+    "loss": {"callbacks": [dnn.EarlyStopping(2, monitor="loss", min_delta=0.03)]},
+    "val_mae": {
+        "validation_split": 0.3,
+        "metrics": ["mae"],
+        "callbacks": [dnn.EarlyStopping(3, monitor="val_mae", min_delta=0.01)],
+    },
+}
+AVERAGES: dict[str, Any] = {
+    "no mean": {},
+    "ema": {"averaging": dnn.EMA(0.8)},
+    "swa": {"averaging": dnn.SWA(2, every=2)},
+}
+STEPS: dict[str, Any] = {
+    "shuffled": {},
+    "in order": {"order": lambda epoch: np.random.default_rng(epoch).integers(0, 60, 40)},
+    "as they lie": {"shuffle": False},
+    "accumulated": {"accumulate": 2},
+}
+
+
+def combinations() -> list[Any]:
+    """Each schedule, stopping, mean and kind of step with each optimizer, and with most of the others."""
+    found = []
+    for i, optimizer in enumerate(sorted(set(OPTIMIZERS) - {"lbfgs"})):
+        for j in range(5):
+            names = [
+                list(kind)[(i + j * by) % len(kind)] for kind, by in zip(KINDS, (1, 2, 1, 3), strict=True)
+            ]
+            found.append(pytest.param(optimizer, *names, id=", ".join([optimizer, *names])))
+    return found
+
+
+KINDS = (SCHEDULES, STOPPING, AVERAGES, STEPS)
+
+
+@pytest.mark.parametrize(("optimizer", "schedule", "stopping", "mean", "steps"), combinations())
+def test_all_that_a_fit_counts_goes_on_from_any_checkpoint_of_it(
+    optimizer: str, schedule: str, stopping: str, mean: str, steps: str, regression: Table, tmp_path: Path
+) -> None:
+    arguments: dict[str, Any] = {**STOPPING[stopping], **AVERAGES[mean], **STEPS[steps]}
+    if "order" in arguments and "validation_split" in arguments:
+        x, y = regression
+        del arguments["validation_split"]
+        arguments["validation_data"] = (x[::3], y[::3])
+    callbacks = arguments.pop("callbacks", [])
+    made = OPTIMIZERS[optimizer]
+    rule = made(SCHEDULES[schedule](made().learning_rate), clip_norm=5.0)
+    whole = network()
+    save = dnn.ModelCheckpoint(tmp_path / "{epoch}.dnn")
+    expected = fit(whole, regression, 0, EPOCHS, optimizer=rule, callbacks=[*callbacks, save], **arguments)
+    n = len(expected.epochs)
+    assert n >= 3
+    for stop in {1, n // 2, n - 1}:
+        parts = dnn.load(tmp_path / f"{stop}.dnn")
+        history = fit(parts, regression, stop, EPOCHS, callbacks=callbacks, **arguments)
+        for name in set(expected.history) - {"seconds"}:
+            assert history.history[name] == expected.history[name][stop:]
+        assert (history.message, history.best_epoch) == (expected.message, expected.best_epoch)
+        assert same(parts, whole)
+
+
+def test_the_combinations_leave_no_pair_out() -> None:
+    met = {(a, b) for case in combinations() for a in case.values for b in case.values}
+    optimizers = {case.values[0] for case in combinations()}
+    for kind in KINDS:
+        assert {(optimizer, name) for optimizer in optimizers for name in kind} <= met
+        for other in KINDS:
+            if other is not kind:
+                assert {(a, b) for a in kind for b in other} <= met
+
+
 def test_early_stopping_and_the_best_weights_go_on_counting(regression: Table, tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"validation_split": 0.3, "early_stopping": 6}
     optimizer = dnn.SGD(0.3)  # fast enough for the validation loss to rise and fall
