@@ -80,12 +80,19 @@ impl Shared {
         }
     }
 
-    /// Claims a tile of the job of the moment: its index.
-    fn claim(&self, front: bool) -> Option<usize> {
+    /// Claims a tile of the job of the moment, from the back for a worker and from the front for the caller: its index.
+    ///
+    /// A worker that comes from the job of a larger team may see the next one of a smaller team: it takes none of that.
+    /// `allowed` is looked at between reading the state and exchanging it, and the state has the number of the job in it,
+    /// so what was read is of the same job, or nothing is claimed.
+    fn claim(&self, worker: Option<usize>) -> Option<usize> {
         let mut state = self.state.load(Ordering::Acquire);
-        while tiles_left(state) {
-            let (next, tile) =
-                if front { (state + (1 << 16), (state >> 16) & 0xffff) } else { (state - 1, (state & 0xffff) - 1) };
+        while tiles_left(state) && worker.is_none_or(|number| number < self.allowed.load(Ordering::Acquire)) {
+            let (next, tile) = if worker.is_none() {
+                (state + (1 << 16), (state >> 16) & 0xffff)
+            } else {
+                (state - 1, (state & 0xffff) - 1)
+            };
             match self.state.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Some(tile as usize),
                 Err(now) => state = now,
@@ -95,9 +102,9 @@ impl Shared {
     }
 
     /// Runs tiles until none is left to claim.
-    fn work(&self, front: bool) -> Result<(), Box<dyn Any + Send>> {
+    fn work(&self, worker: Option<usize>) -> Result<(), Box<dyn Any + Send>> {
         let mut outcome = Ok(());
-        while let Some(tile) = self.claim(front) {
+        while let Some(tile) = self.claim(worker) {
             // SAFETY: a tile was claimed, so the job is published and can't end before `done` counts this tile.
             let job = unsafe { *self.job.get() };
             // SAFETY: as above; the context outlives the job.
@@ -124,7 +131,7 @@ impl Shared {
                 }
             }
             // A panic was noted in `panicked`; the caller raises it.
-            let _noted = self.work(false);
+            let _noted = self.work(Some(number));
             idle_since = Instant::now();
         }
     }
@@ -257,7 +264,7 @@ impl Team {
             }
         }
         let began = Instant::now();
-        let outcome = shared.work(true);
+        let outcome = shared.work(None);
         let own = began.elapsed();
         let mut looked = 0u32;
         while shared.done.load(Ordering::Acquire) < tiles {
