@@ -10,6 +10,7 @@ import dataclasses
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import dnn
 import numpy as np
@@ -316,3 +317,20 @@ def test_max_norm_is_kept_in_a_file_and_refused_where_it_cannot_hold(tmp_path):
 def test_what_is_out_of_range_is_refused_by_name(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        dnn.AdamW(0.1, weight_decay=1.0),
+        dnn.Lion(0.1, weight_decay=1.0),
+        dnn.Lamb(0.1, weight_decay=1.0),
+        dnn.Muon(0.1, weight_decay=1.0),
+    ],
+)
+def test_gamma_and_beta_do_not_decay(optimizer: Any) -> None:
+    x, y = np.zeros((4, 3)), np.zeros((4, 1))
+    layers = [dnn.BatchNormalization(), dnn.Dense(1, weight_initializer="zeros")]
+    model = dnn.Sequential(layers, dtype="float64")
+    model.fit(x, y, loss="mse", optimizer=optimizer, batch_size=4, verbose=0)
+    np.testing.assert_array_equal(model.get_weights()[0], np.ones(3))  # its gradient is 0

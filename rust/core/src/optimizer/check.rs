@@ -152,8 +152,9 @@ fn epsilon<T: Real>(name: &str, epsilon: f64) -> Result<(), Error> {
     if !(epsilon > 0.0 && epsilon.is_finite()) {
         return Err(Error::Invalid(format!("{name} must be positive, got {epsilon}")));
     }
-    // At 0 it would move a parameter without a gradient by 0 / 0, near 0 by more than there are numbers for.
-    let smallest = if T::NAME == "float32" { f64::from(f32::MIN_POSITIVE) } else { f64::MIN_POSITIVE };
+    // At 0 it would move a parameter without a gradient by 0 / 0. Memories of squares are forgotten where they become
+    // subnormal in the kernels, those of gradients later: epsilon has to be large beside the root of what is forgotten.
+    let smallest = if T::NAME == "float32" { 1e-12 } else { 1e-140 };
     if epsilon < smallest {
         let number = T::NAME;
         return Err(Error::Invalid(format!("{name} must be at least {smallest:e} in {number}, got {epsilon:e}")));

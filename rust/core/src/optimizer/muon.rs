@@ -24,7 +24,7 @@ impl<T: Real> Muon<T> {
     /// # Errors
     /// [`Error::Memory`].
     pub(super) fn new(plan: &Plan) -> Result<Muon<T>, Error> {
-        let learn = || plan.layers.iter().filter(|layer| layer.trainable_weights);
+        let learn = || plan.layers.iter().filter(|layer| layer.trainable_weights && layer.is_dense());
         let matrix = learn().map(|layer| layer.weight_rows * layer.stride).max().unwrap_or(0);
         let side = |layer: &Layer| layer.n_in.min(layer.n_out);
         let gram = learn().map(|layer| side(layer).saturating_mul(row_stride::<T>(side(layer)))).max().unwrap_or(0);
@@ -98,7 +98,7 @@ fn adjusted(rate: MuonRate, layer: &Layer) -> f64 {
 
 impl<T: Real> Optimizer<T> {
     /// For weights m <- momentum m + (1 - momentum) g and p <- (1 - rate decay) p - rate adjusted O, where O is m (with
-    /// Nesterov momentum m + (1 - momentum) g) made orthogonal. For biases a step of Adam.
+    /// Nesterov momentum m + (1 - momentum) g) made orthogonal. For all that is no matrix a step of Adam.
     pub(super) fn step_muon(
         &mut self,
         plan: &Plan,
@@ -124,7 +124,7 @@ impl<T: Real> Optimizer<T> {
         };
         let Some(work) = &mut self.muon else { return };
         let isa = plan.isa;
-        for layer in plan.layers.iter().filter(|layer| layer.trainable_weights) {
+        for layer in plan.layers.iter().filter(|layer| layer.trainable_weights && layer.is_dense()) {
             let range = layer.weights();
             let (p, g) = (&mut params[range.clone()], &gradient[range.clone()]);
             let m = slice(&mut self.first, &range);

@@ -97,10 +97,10 @@ impl<T: Real> Optimizer<T> {
     }
 }
 
-/// The arrays that learn, and whether each is weights or a bias.
+/// The arrays that learn, and whether each is a matrix of weights: a bias is none, nor are gamma, beta and slopes.
 pub(super) fn arrays(plan: &Plan) -> impl Iterator<Item = (Range<usize>, bool)> {
     let parts = plan.layers.iter().flat_map(|layer| {
-        [(layer.trainable_weights, layer.weights(), true), (layer.trainable_bias, layer.bias(), false)]
+        [(layer.trainable_weights, layer.weights(), layer.is_dense()), (layer.trainable_bias, layer.bias(), false)]
     });
     parts.filter(|(learns, range, _)| *learns && !range.is_empty()).map(|(_, range, is_weights)| (range, is_weights))
 }

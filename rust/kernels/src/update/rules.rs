@@ -1,7 +1,7 @@
 //! The steps of the optimizers beside SGD and Adam: one element of each memory, p and g in, the same after the step out.
 //!
 //! In: the constants of one step, worked out by the caller for its number and rate. Each `step` is the formula of its
-//! owner, which `python/dnn/_optimizers.py` names; the same vectors run on every set, so the bits are the same.
+//! owner, which `python/dnn/_optimizers.py` and `_adam_family.py` name; the same vectors run on every set, so the bits are the same.
 
 use super::{Adam, forgotten};
 use crate::simd::Vector;
