@@ -302,7 +302,7 @@ CASES = [
     Case("number as optimizer", lambda m: m.regressor.compile(0.1), TypeError,
          r"optimizer must be a name such as 'adam'"),
     Case("negative rate", lambda m: dnn.SGD(-0.1), ValueError,
-         r"learning_rate must be .* above 0, got -0\.1"),
+         r"learning_rate must be .* above 0 .*, got -0\.1"),
     Case("infinite rate", lambda m: dnn.Adam(float("inf")), ValueError,
          r"learning_rate must be a finite number"),
     Case("rate as a string", lambda m: dnn.SGD("0.1"), TypeError, r"learning_rate must be .*'0\.1' \(str\)"),
@@ -317,6 +317,19 @@ CASES = [
          r"together"),
     Case("beta of 1", lambda m: dnn.Adam(beta_2=1.0), ValueError, r"beta_2 must be .* below 1"),
     Case("epsilon of 0", lambda m: dnn.Adam(epsilon=0.0), ValueError, r"epsilon must be .* above 0"),
+    Case("rate beyond all measure", lambda m: m.regressor.fit(m.x, m.y, optimizer=dnn.SGD(1e16)), ValueError,
+         r"learning_rate must be .* at most 1e\+15"),
+    Case("epsilon that float32 can't keep", lambda m: m.regressor.compile(dnn.Adam(epsilon=1e-20), "mse"),
+         ValueError, r"epsilon must be at least 1e-12 in float32"),
+    Case("constant beyond float32", lambda m: dnn.Sequential(
+        [dnn.Dense(1, weight_initializer=dnn.Constant(1e300))]).fit(m.x, m.y, loss="mse"),
+        ValueError, r"value must be finite in float32"),
+    Case("spread beyond float32", lambda m: dnn.Sequential(
+        [dnn.Dense(1, weight_initializer=dnn.Normal(std=1e39))]).fit(m.x, m.y, loss="mse"),
+        ValueError, r"samples finite in float32"),
+    Case("alpha beyond float32", lambda m: dnn.Sequential(
+        [dnn.Dense(1, dnn.ELU(1e300))]).fit(m.x, m.y, loss="mse"),
+        ValueError, r"alpha of elu must be positive and finite in float32"),
     Case("misspelt metric", lambda m: m.classifier.compile(metrics=["acuracy"]), ValueError,
          r"did you mean 'accuracy'"),
     Case("metrics as a string", lambda m: m.classifier.compile(metrics="accuracy"), TypeError,

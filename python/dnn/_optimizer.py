@@ -16,6 +16,9 @@ from dnn._schedule import Schedule, Span, State
 
 Rate = float | Schedule | Callable[[int], float] | Iterable[float]
 
+# Where the core refuses a rate, too: said here, a refused one changes nothing.
+LARGEST_RATE = 1e15
+
 # Given with each fit, so that changing them keeps what an optimizer remembers.
 PER_FIT = ("learning_rate", "clip_norm", "clip_value")
 
@@ -29,9 +32,9 @@ class Optimizer:
     Parameters
     ----------
     learning_rate : float, schedule, callable or 1-D sequence
-        The rate r of the steps, above 0. A schedule is one such as `CosineDecay(0.1)`. A callable takes the
-        number of the step (from 0, over the life of the optimizer) and returns the rate; a sequence has one
-        rate for each step, and its last one stays.
+        The rate r of the steps, above 0 and at most 1e15. A schedule is one such as `CosineDecay(0.1)`. A
+        callable takes the number of the step (from 0, over the life of the optimizer) and returns the rate;
+        a sequence has one rate for each step, and its last one stays.
     clip_norm : float, optional
         Above 0. Where the Euclidean norm of the gradient of everything that learns is above it, the whole
         gradient is scaled to that norm, as Keras's global_clipnorm does.
@@ -101,12 +104,15 @@ def _checked_rate(rate: object) -> Rate:
         or not hasattr(rate, "__iter__")
         or (isinstance(rate, np.ndarray) and rate.ndim == 0)
     ):
-        return _checks.number(rate, "learning_rate", above=0.0)
+        return _checks.number(rate, "learning_rate", above=0.0, at_most=LARGEST_RATE)
     if isinstance(rate, np.ndarray) and rate.ndim != 1:
         raise ValueError(
             f"learning_rate has shape {rate.shape}; a sequence of rates is 1-D, one for each step"
         )
-    rates = tuple(_checks.number(r, f"learning_rate[{i}]", at_least=0.0) for i, r in enumerate(rate))
+    rates = tuple(
+        _checks.number(r, f"learning_rate[{i}]", at_least=0.0, at_most=LARGEST_RATE)
+        for i, r in enumerate(rate)
+    )
     if not rates:
         raise ValueError("learning_rate is an empty sequence; it needs at least one rate")
     return rates

@@ -159,7 +159,7 @@ impl List {
         let identity = Output::Pointwise(Activation::Identity);
         match spec {
             LayerSpec::Dense(dense) => {
-                check_dense(name, dense)?;
+                check_dense::<T>(name, dense)?;
                 let layer = self.dense::<T>(dense, name)?;
                 check_output(&layer)?;
                 self.push(layer);
@@ -173,7 +173,7 @@ impl List {
                 self.push(layer);
             }
             LayerSpec::Activation { activation } => {
-                check_activation(name, *activation)?;
+                check_activation::<T>(name, *activation)?;
                 let output = output_of(*activation);
                 let layer = match self.layers.last_mut() {
                     Some(below) if fuses && below.is_dense() && below.output == identity => {
@@ -407,15 +407,23 @@ fn check_rate(name: &str, rate: f64) -> Result<(), Error> {
     Err(Error::Invalid(format!("layer {name}: rate must be in [0, 1), got {rate}")))
 }
 
-fn check_activation(name: &str, activation: ActivationSpec) -> Result<(), Error> {
+/// Standard deviations from the mean beyond which no sample of a normal distribution lies.
+const FARTHEST: f64 = 40.0;
+
+/// Whether a constant is a finite number of the model's type, too.
+fn is_finite<T: Real>(value: f64) -> bool {
+    T::from_f64(value).to_f64().is_finite()
+}
+
+fn check_activation<T: Real>(name: &str, activation: ActivationSpec) -> Result<(), Error> {
     let refuse = |message: String| Err(Error::Invalid(format!("layer {name}: {message}")));
     match activation {
         // The derivative is taken from the output, which must tell the sides of the kink apart.
         ActivationSpec::LeakyRelu { slope } if !(0.0..1.0).contains(&slope) => {
             refuse(format!("slope of leaky_relu must be in [0, 1), got {slope}"))
         }
-        ActivationSpec::Elu { alpha } if !(alpha > 0.0 && alpha.is_finite()) => {
-            refuse(format!("alpha of elu must be positive, got {alpha}"))
+        ActivationSpec::Elu { alpha } if !(alpha > 0.0 && is_finite::<T>(alpha)) => {
+            refuse(format!("alpha of elu must be positive and finite in {}, got {alpha}", T::NAME))
         }
         // Its inverse has to be a number of float32 too.
         ActivationSpec::Celu { alpha } if !(1e-6..=1e6).contains(&alpha) => {
@@ -425,12 +433,12 @@ fn check_activation(name: &str, activation: ActivationSpec) -> Result<(), Error>
     }
 }
 
-fn check_dense(name: &str, layer: &DenseSpec) -> Result<(), Error> {
+fn check_dense<T: Real>(name: &str, layer: &DenseSpec) -> Result<(), Error> {
     let refuse = |message: String| Err(Error::Invalid(format!("layer {name}: {message}")));
     if layer.units == 0 {
         return refuse("units must be at least 1, got 0".into());
     }
-    check_activation(name, layer.activation)?;
+    check_activation::<T>(name, layer.activation)?;
     for (name, value) in [("l1", layer.l1), ("l2", layer.l2)] {
         if !(value >= 0.0 && value.is_finite()) {
             return refuse(format!("{name} must be 0 or more, got {value}"));
@@ -443,16 +451,22 @@ fn check_dense(name: &str, layer: &DenseSpec) -> Result<(), Error> {
         [("weight_initializer", layer.weight_initializer), ("bias_initializer", layer.bias_initializer)]
     {
         let wrong = match initializer {
-            Initializer::Constant { value } if !value.is_finite() => Some(format!("value must be finite, got {value}")),
-            Initializer::Uniform { low, high } if !(low < high && (high - low).is_finite()) => {
-                Some(format!("low must be below high, got {low} and {high}"))
+            Initializer::Constant { value } if !is_finite::<T>(value) => {
+                Some(format!("value must be finite in {}, got {value}", T::NAME))
+            }
+            Initializer::Uniform { low, high }
+                if !(low < high && is_finite::<T>(low) && is_finite::<T>(high) && is_finite::<T>(high - low)) =>
+            {
+                Some(format!("low must be below high, both finite in {}, got {low} and {high}", T::NAME))
             }
             Initializer::Normal { mean, std } | Initializer::TruncatedNormal { mean, std }
-                if !(mean.is_finite() && std >= 0.0 && std.is_finite()) =>
+                if !(std >= 0.0 && is_finite::<T>(mean.abs() + FARTHEST * std)) =>
             {
-                Some(format!("std must be 0 or more, got mean {mean} and std {std}"))
+                Some(format!("std must be 0 or more, and samples finite in {}, got mean {mean} and std {std}", T::NAME))
             }
-            Initializer::Orthogonal { gain } if !gain.is_finite() => Some(format!("gain must be finite, got {gain}")),
+            Initializer::Orthogonal { gain } if !is_finite::<T>(gain) => {
+                Some(format!("gain must be finite in {}, got {gain}", T::NAME))
+            }
             _ => None,
         };
         if let Some(wrong) = wrong {

@@ -93,20 +93,23 @@ fn every_refusal_names_the_layer_and_what_is_wrong() {
             activation(json!({"name": "leaky_relu", "slope": -0.5})),
             "layer 1: slope of leaky_relu must be in [0, 1), got -0.5",
         ),
-        (activation(json!({"name": "elu", "alpha": 0.0})), "layer 1: alpha of elu must be positive, got 0"),
+        (
+            activation(json!({"name": "elu", "alpha": 0.0})),
+            "layer 1: alpha of elu must be positive and finite in float32, got 0",
+        ),
         (hidden(with(layer(3, "relu"), "l1", -1.0)), "layer 1: l1 must be 0 or more, got -1"),
         (hidden(with(layer(3, "relu"), "l2", -0.5)), "layer 1: l2 must be 0 or more, got -0.5"),
         (
             initializer(json!({"name": "uniform", "low": 1.0, "high": 1.0})),
-            "layer 1: weight_initializer: low must be below high, got 1 and 1",
+            "layer 1: weight_initializer: low must be below high, both finite in float32, got 1 and 1",
         ),
         (
             bias(json!({"name": "uniform", "low": 2.0, "high": 1.0})),
-            "layer 1: bias_initializer: low must be below high, got 2 and 1",
+            "layer 1: bias_initializer: low must be below high, both finite in float32, got 2 and 1",
         ),
         (
             initializer(json!({"name": "normal", "mean": 0.0, "std": -1.0})),
-            "layer 1: weight_initializer: std must be 0 or more, got mean 0 and std -1",
+            "layer 1: weight_initializer: std must be 0 or more, and samples finite in float32, got mean 0 and std -1",
         ),
     ];
     for (layers, message) in cases {
