@@ -70,10 +70,12 @@ impl<T: Typed> Shared<T> {
 
     /// The right to change the model, unless it is training.
     fn write_unless_training(&self, what: &str) -> PyResult<RwLockWriteGuard<'_, Model<T>>> {
+        // Asked with the lock in hand: a `fit` that begins in between would put its weights over what is written.
+        let model = self.write();
         if self.training.load(Ordering::SeqCst) && !self.in_hook.load(Ordering::SeqCst) {
             return Err(PyRuntimeError::new_err(format!("{what}: the model is training in another thread")));
         }
-        Ok(self.write())
+        Ok(model)
     }
 
     /// What `work` finds of the model on data; `calls` says that it calls functions of the user. Those may ask for

@@ -53,8 +53,9 @@ impl<T: Real> Operand<T> {
         Operand { from: x.data.as_ptr(), stride: x.stride, is_column: false }
     }
     /// The rows that are written.
-    pub(crate) fn in_place(x: &ViewMut<T>) -> Self {
-        Operand { from: x.data.as_ptr(), stride: x.stride, is_column: false }
+    pub(crate) fn in_place(x: &mut ViewMut<T>) -> Self {
+        // Of a mutable borrow, as the writes come from one: those would end what a shared one may read.
+        Operand { from: x.data.as_mut_ptr(), stride: x.stride, is_column: false }
     }
     /// A number for each column, the same in all rows.
     pub(crate) fn row(x: &[T]) -> Self {

@@ -65,8 +65,8 @@ struct MultiplySlope<'a, T> {
 
 impl<T: Real> Visit for MultiplySlope<'_, T> {
     type Output = ();
-    fn visit<C: Curve>(self, curve: C) {
-        let from = [Operand::in_place(&self.delta), Operand::rows(self.a), Operand::rows(self.z)];
+    fn visit<C: Curve>(mut self, curve: C) {
+        let from = [Operand::in_place(&mut self.delta), Operand::rows(self.a), Operand::rows(self.z)];
         // SAFETY: only made by `multiply_slope_rows`, which has checked the shapes.
         unsafe { each(self.isa, self.team, Slope(curve), from, self.delta) }
     }
@@ -119,10 +119,10 @@ pub fn add_rows<T: Real>(isa: Isa, team: &Team, x: View<T>, y: View<T>, out: Vie
 ///
 /// # Panics
 /// When the shapes do not fit each other or their data.
-pub fn add_rows_in_place<T: Real>(isa: Isa, team: &Team, x: ViewMut<T>, y: View<T>) {
+pub fn add_rows_in_place<T: Real>(isa: Isa, team: &Team, mut x: ViewMut<T>, y: View<T>) {
     check([y], &x);
     // SAFETY: shapes and lengths were checked above.
-    unsafe { each(isa, team, Add, [Operand::in_place(&x), Operand::rows(y)], x) }
+    unsafe { each(isa, team, Add, [Operand::in_place(&mut x), Operand::rows(y)], x) }
 }
 
 #[derive(Clone, Copy)]

@@ -89,10 +89,14 @@ impl Tiny {
 
     /// Panics unless all that the kernels will touch is there.
     pub(super) fn check<T: Real>(&self, params: &[T], rows: usize, work: &[T]) {
-        assert!(rows <= self.stride && work.len() >= self.len, "the workspace is for these rows");
         let width = crate::padded::<T>;
+        // Kernels go over whole vectors, of rows and of columns.
+        let for_rows = self.stride.is_multiple_of(T::LANES) && rows <= self.stride && width(rows) <= self.stride;
+        assert!(for_rows && work.len() >= self.len, "the workspace is for these rows, and for numbers of this type");
         let fits = |s: &Stage| {
-            width(s.n_out) <= s.stride && s.start + (s.n_in + usize::from(s.use_bias)) * s.stride <= params.len()
+            let end = (s.n_in + usize::from(s.use_bias)).checked_mul(s.stride).and_then(|n| n.checked_add(s.start));
+            let whole = s.n_out <= s.stride && s.stride.is_multiple_of(T::LANES);
+            whole && end.is_some_and(|end| end <= params.len())
         };
         assert!(self.stages.iter().all(fits), "the parameters of every stage");
         assert!(self.stages.windows(2).all(|pair| pair[0].n_out == pair[1].n_in), "widths of the stages");
