@@ -12,6 +12,7 @@ from typing import Any
 import dnn
 import numpy as np
 import pytest
+from dnn._callbacks import Monitor
 from models import Table, model_of, same
 
 
@@ -268,3 +269,8 @@ def test_a_state_that_can_not_be_saved_is_told(regression: Table, tmp_path: Path
     model.fit(*regression, callbacks=[Odd()])
     with pytest.raises(TypeError, match="get_state"):
         model.save(tmp_path / "model.dnn")
+
+
+@pytest.mark.parametrize("name", ["validation_score", "val_score", "val_accuracy"])
+def test_scores_are_better_when_they_are_higher(name: str) -> None:
+    assert Monitor(name, "auto", 0.0).higher

@@ -204,3 +204,22 @@ def test_a_measure_that_is_not_there_is_refused(regression):
     model = dnn.Sequential([dnn.Dense(1)], seed=1)
     with pytest.raises(ValueError, match="watches 'accuracy', which this fit does not measure"):
         model.fit(*regression, optimizer=dnn.SGD(dnn.ReduceOnPlateau(0.1, monitor="accuracy")), verbose=0)
+
+
+@pytest.mark.parametrize("measured", [np.inf, np.nan])
+def test_a_schedule_that_saw_what_is_no_number_is_kept_in_files_and_recovers(
+    measured: float, tmp_path: Path
+) -> None:
+    rate = dnn.ReduceOnPlateau(0.1, patience=0)
+    state, _ = rate.after(rate.begin(), {"val_loss": measured})
+    model = dnn.Sequential([dnn.Dense(1)], seed=1)
+    model.fit(
+        [[0.0], [1.0]], [0.0, 1.0], loss="mse", optimizer=dnn.SGD(rate), validation_split=0.5, verbose=0
+    )
+    model._rate_state = (rate, state)
+    model.save(tmp_path / "model.dnn")
+    loaded = dnn.load(tmp_path / "model.dnn")
+    (_, kept) = loaded._rate_state
+    np.testing.assert_equal(kept, state)
+    after, _ = rate.after(kept, {"val_loss": 1.0})
+    assert after["best"] == 1.0

@@ -261,9 +261,14 @@ class Model:
         task = _losses.task(loss, self._output, self.n_outputs)
         resolved = (task.loss, _optimizers.resolve(optimizer), _training.metrics(metrics, task))
         if self._network is not None:
+            # The same choice again still starts momentum anew; one that is refused changes nothing.
+            compiled, self._compiled = self._compiled, None
+            try:
+                self._compile_network(self._network, *resolved[:2])
+            except BaseException:
+                self._compiled = compiled
+                raise
             self._rate_state = None
-            self._compiled = None  # the same choice again still starts momentum anew
-            self._compile_network(self._network, *resolved[:2])
         self._loss, self._optimizer, self._metrics = resolved
 
     def _compile_network(self, network: Network, loss: Loss, optimizer: Optimizer) -> None:

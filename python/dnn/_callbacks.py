@@ -157,7 +157,8 @@ class Monitor:
             raise ValueError(f"mode must be 'auto', 'min' or 'max', got {_checks.shown(mode)}")
         self.name = name
         bare = name.removeprefix("val_")
-        self.higher = mode == "max" or (mode == "auto" and bare.startswith(_HIGHER))
+        rises = bare.startswith(_HIGHER) or bare.endswith("_score")
+        self.higher = mode == "max" or (mode == "auto" and rises)
         self.min_delta = min_delta
         self.reset()
 

@@ -295,9 +295,10 @@ class Sequential(Inspectable):
                     *training, validation, wire, hook if hook.is_needed else None, functions
                 )
         finally:
-            self._callback_states = hook.states()
+            # Callbacks may raise when asked for their state: the hook is gone by then.
             self._hook = None
             hook.close()
+            self._callback_states = hook.states()
         self.history = History(
             dict(measured["history"]),
             epochs=list(measured["epochs"]),

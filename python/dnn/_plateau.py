@@ -5,6 +5,7 @@ A state, plain numbers, comes in with what was measured, and goes out: the sched
 
 from __future__ import annotations
 
+import math
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -131,7 +132,7 @@ class ReduceOnPlateau(Reacting):
         assert rate is not None
         assert count is not None
         assert cooling is not None
-        if best is None:
+        if best is None or math.isnan(best):
             is_better = True
         elif self.threshold_mode == "abs":
             is_better = measured < best - self.threshold
@@ -203,7 +204,7 @@ class Adaptive(Reacting):
             measured > best - self.tol if self.mode == "min" else -measured < -best + self.tol
         )
         count = count + 1.0 if counts else 0.0
-        best = measured if best is None else min(best, measured)
+        best = measured if best is None or math.isnan(best) else min(best, measured)
         is_over = count > self.n_iter_no_change and rate <= 1e-6
         if count > self.n_iter_no_change and not is_over:
             rate, count = rate / 5.0, 0.0

@@ -136,7 +136,7 @@ def to_file(described: Described, steps: int) -> str:
             "metrics": _saved_metrics(described.metrics),
             "is_compiled": described.is_compiled,
             "callbacks": _plain(described.callbacks),
-            "rate_state": described.rate_state,
+            "rate_state": _plain(described.rate_state),
             "preparation": _prepared(described.preparation),
         }
     )
@@ -171,7 +171,7 @@ def _read_description(said: Mapping[str, Any]) -> Described:
             said["optimizer"] | {"learning_rate": _read_rate(said["optimizer"]["learning_rate"])},
             _optimizers.OPTIMIZERS,
         ),
-        rate_state=said.get("rate_state", {}),
+        rate_state=_unplain(said.get("rate_state", {})),
         metrics=tuple(_read_metric(metric) for metric in said["metrics"]),
         is_compiled=said["is_compiled"],
         callbacks=[(str(name), dict(_unplain(state))) for name, state in said.get("callbacks", [])],

@@ -234,7 +234,7 @@ def _predict(model: Sequential, X: Any, n_threads: int) -> NDArray[Any]:
     network = model._built()
     outputs = np.empty((X.shape[0], network.n_outputs), model.dtype)
     if isinstance(X, np.ndarray):
-        network.predict(X, outputs, n_threads)
+        network.predict(X if X.flags.aligned else X.copy(), outputs, n_threads)
         return outputs
     for start in range(0, X.shape[0], _DENSE_ROWS):
         part = slice(start, start + _DENSE_ROWS)
