@@ -30,7 +30,8 @@ HOPELESS = 2.5
 
 def work(pipe: Connection, name: str, threads: int) -> None:
     """Live as a worker: answer (ok, answer) to each command, until told to stop."""
-    if threads == 1:  # for pools that ask how many CPUs there are rather than the environment
+    # For pools that ask how many CPUs there are rather than the environment; only Linux can be told.
+    if threads == 1 and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     try:
         peer_class = peers.ENTRIES[name].load()

@@ -206,7 +206,7 @@ def test_unsafe_stands_in_the_kernels_only() -> None:
     assert "#![forbid(unsafe_code)]" in (ROOT / "rust/core/src/lib.rs").read_text(encoding="utf-8")
 
 
-# Two folders are about one thing, which stands at their door; everything else is beside it.
+# A few folders are about one thing, which stands at their door; everything else is beside it.
 DOORS = {
     "rust/kernels/src/simd/mod.rs",  # the trait `Vector`, which its files implement
     "rust/kernels/src/activation/mod.rs",  # the choice between its curves
