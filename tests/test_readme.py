@@ -103,7 +103,7 @@ def test_no_file_tells_to_install_the_other_package_of_that_name() -> None:
     # On PyPI `dnn` is somebody else's; ours is dnn-rs.
     files = [
         p
-        for pattern in ("*.md", "docs/*", "python/dnn/*.py", "examples/*", "Makefile")
+        for pattern in ("*.md", "docs/*.md", "python/dnn/*.py", "examples/*", "Makefile")
         for p in ROOT.glob(pattern)
     ]
     for path in files:
