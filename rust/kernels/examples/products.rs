@@ -1,7 +1,8 @@
 //! How near the three products of a dense layer come to the ceiling of the machine, measured in the same run.
 //!
 //! `cargo run --release --example products -p dnn-kernels [threads]`. Each figure is the best of several turns, as a
-//! share of what a loop of multiply-adds without memory reached beside it.
+//! share of what loops of multiply-adds without memory reached beside it, on as many threads at once: two processors
+//! that share a core have no more than its units.
 #![expect(clippy::print_stdout, reason = "it reports")]
 
 use dnn_kernels::{
@@ -33,6 +34,15 @@ fn seconds(mut work: impl FnMut()) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
+/// What `threads` loops without memory reach together.
+fn ceiling_of(isa: Isa, threads: usize) -> f64 {
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| ceiling(isa))).collect();
+        let own = ceiling(isa);
+        own + others.into_iter().map(|other| other.join().unwrap_or(0.0)).sum::<f64>()
+    })
+}
+
 fn main() {
     let threads = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(1);
     let isa = Isa::preferred().expect("DNN_ISA names a set of this machine");
@@ -51,9 +61,9 @@ fn main() {
         let flops = 2.0 * rows as f64 * n_in as f64 * n_out as f64;
         let turns = ((2e9 / flops) as usize).clamp(3, 2000);
         let mut best = [f64::MAX; 3];
-        let mut peak = 0.0f64;
+        let mut peak = 0.0;
         for _ in 0..7 {
-            peak = peak.max(ceiling(isa));
+            peak = f64::max(peak, ceiling_of(isa, team.threads()));
             for _ in 0..turns.div_ceil(7) {
                 let view = |data, rows, columns, stride| View::new(data, rows, columns, stride);
                 best[0] = best[0].min(seconds(|| {
@@ -76,7 +86,7 @@ fn main() {
         let shape = format!("{rows} x {n_in} -> {n_out}");
         let figure = |seconds: f64| {
             let rate = flops / seconds / 1e9;
-            format!("{rate:7.1} ({:3.0} %)", 100.0 * rate / (peak * team.threads() as f64))
+            format!("{rate:7.1} ({:3.0} %)", 100.0 * rate / peak)
         };
         let [forward, input, weight] = best.map(figure);
         println!("{shape:>20}: forward {forward}  input gradient {input}  weight gradient {weight}  ceiling {peak:.0}");

@@ -99,14 +99,18 @@ const WORK_PER_NANOSECOND: u64 = 60;
 /// what one core has written reaches another at some 10 ns a cache line: a network of 12 layers of 64, at 128 rows, is
 /// slower on two threads than on one (370 against 305 us a step), one of 256 is faster (680 against 826).
 const MIN_BLOCK_WORK: usize = 1 << 20;
-/// Rows of a block at most, and bytes of its columns: 528 x 2 KiB of C are 1 MiB, half of the second-level cache.
-const MAX_BLOCK_ROWS: usize = 528;
-/// See [`MAX_BLOCK_ROWS`].
+/// Rows of a block at most: as many pieces of rows of A, `KC` long, are 264 KiB, half of a second-level cache of 512 KiB,
+/// and stay there while B passes by. (With 528 rows, products of 512 x 4096 -> 4096 reached 75 instead of 81 GF/s.)
+const MAX_BLOCK_ROWS: usize = 264;
+/// Bytes of a block's columns at most.
 const MAX_BLOCK_BYTES: usize = 2048;
 /// Columns of B from which its rows lie too far apart to be read in place (the draft fell from 160 to 25-116 GF/s).
 const PACK_COLUMNS: usize = 320;
 /// Rows of C over which the cost of packing B is spread.
 const PACK_ROWS: usize = 32;
+
+/// Columns of C over which the cost of packing A is spread.
+const PACK_A_COLUMNS: usize = 128;
 
 /// Rows and columns of the blocks into which a product of (m, n, k) is cut for so many threads.
 fn block_size<T: Real>(m: usize, n: usize, k: usize, threads: usize) -> (usize, usize) {
@@ -196,6 +200,7 @@ impl<T: Real> Product<T> {
                 Layout::Transposed { columns } => Layout::Transposed { columns: columns.saturating_sub(j) },
             },
             pack: m >= PACK_ROWS && self.b_stride >= PACK_COLUMNS,
+            pack_a: self.a_strides.0 == 1 && n >= PACK_A_COLUMNS && m > 2,
             c: self.c.wrapping_add(at(self.c_stride)),
             c_stride: self.c_stride,
             start: match self.start {

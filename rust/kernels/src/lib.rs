@@ -13,6 +13,7 @@ mod losses;
 mod math;
 mod noise;
 mod norms;
+mod pack;
 mod pointwise;
 mod pool;
 mod rows;

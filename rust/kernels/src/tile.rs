@@ -12,25 +12,18 @@
 
 use crate::Real;
 use crate::activation::{Activation, Curve, Visit};
-use crate::simd::{Kernel, MAX_LANES, Vector};
+use crate::pack::{Ahead, Panel, pack_across, pack_rows, pack_transposed, room};
+use crate::simd::{Kernel, Vector};
 use std::mem::MaybeUninit;
 
 /// Terms of a piece of a sum, and the depth of a packed panel. 256 x 64 float32 are 64 KiB: a panel streams from the
-/// second-level cache, and C is read and written half as often as with 128, which fits the first. Measured on products
-/// of 512 x 4096 -> 4096, as shares of the ceiling: 128 reached 77, 75 and 71 % (forward, input and weight gradient),
-/// 256 reached 81, 80 and 72 %, 384 reached 84, 83 and 70 %; in another turn of a noisy machine 384 was below 256. Not
-/// settled between those two; small products are the same. Another number gives other bits.
+/// second-level cache, and C is read and written half as often as with 128, which fits the first and was slower in
+/// products of 512 x 4096 -> 4096; 384 was no faster than 256. Another number gives other bits.
 pub(crate) const KC: usize = 256;
 /// Rows of a block from which looking ahead is worth it.
 const PREFETCH_ROWS: usize = 48;
-/// Vectors side by side in the widest tile of any set.
-const MAX_VECTORS: usize = 4;
 /// Vectors side by side for one row, half as many for two: on AVX2 they are eight registers.
 const FEW_VECTORS: usize = 4;
-
-/// Room for a packed panel, on the stack: on a cache line, because a vector across two lines costs two loads.
-#[repr(align(64))]
-struct Panel<T>(MaybeUninit<[[T; MAX_LANES]; KC * MAX_VECTORS]>);
 
 /// What C is before the products are added.
 #[derive(Clone, Copy)]
@@ -85,6 +78,8 @@ pub struct Block<T> {
     pub b_layout: Layout,
     /// Copy each panel of B before it is used (a transposed B always is).
     pub pack: bool,
+    /// Copy the rows of A before they are used: its columns lie side by side, and a tile would read a few numbers of each.
+    pub pack_a: bool,
     pub c: *mut T,
     pub c_stride: usize,
     pub start: Start<T>,
@@ -179,46 +174,6 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(t: &Tile<V::Elem>, c
     }
 }
 
-/// Copies `depth` rows and `NV` vectors of a B in rows into `panel`, one row after the other.
-#[inline(always)]
-unsafe fn pack_rows<V: Vector>(from: *const V::Elem, stride: usize, depth: usize, vectors: usize, panel: *mut V::Elem) {
-    let lanes = V::Elem::LANES;
-    for k in 0..depth {
-        for j in 0..vectors {
-            // SAFETY: the caller vouches for `depth` rows of `vectors` vectors on both sides.
-            unsafe { V::load(from.add(k * stride + j * lanes)).store(panel.add((k * vectors + j) * lanes)) }
-        }
-    }
-}
-
-/// The same from a transposed B: its row j becomes column j of the panel; columns from `columns` on are zero.
-///
-/// A square of lanes x lanes at a time, turned in registers.
-///
-/// # Safety
-/// Rows of B are padded: whole vectors can be read as far as `depth` rounded up.
-#[inline(always)]
-unsafe fn pack_transposed<V: Vector>(
-    from: *const V::Elem,
-    stride: usize,
-    depth: usize,
-    width: usize,
-    columns: usize,
-    panel: *mut V::Elem,
-) {
-    let lanes = V::Elem::LANES;
-    for j0 in (0..width).step_by(lanes) {
-        let there = lanes.min(columns.saturating_sub(j0));
-        for k0 in (0..depth).step_by(lanes) {
-            // SAFETY: rows j0.. of B exist and are padded; the panel has `depth` rows of `width`.
-            unsafe {
-                let (from, to) = (from.add(j0 * stride + k0), panel.add(k0 * width + j0));
-                V::turn(from, stride, there, to, width, lanes.min(depth - k0));
-            }
-        }
-    }
-}
-
 /// `f` or `f'` over a tile, the choice decoded once.
 struct OverTile<T> {
     rows: usize,
@@ -256,39 +211,6 @@ impl<V: Vector> Visit for FinishTile<'_, V> {
     }
 }
 
-/// Cache lines of the panel that is packed next, asked for a few at a time while this one is used: its rows lie far
-/// apart, where no hardware looks ahead, and packing would wait for each of them.
-struct Ahead {
-    at: *const u8,
-    /// Bytes from row to row, and lines of a row.
-    stride: usize,
-    lines: usize,
-    /// Lines asked for, and all.
-    done: usize,
-    total: usize,
-    /// Lines to ask for after each tile.
-    each: usize,
-}
-
-impl Ahead {
-    const LINE: usize = 64;
-
-    /// Nothing to fetch.
-    fn nothing() -> Ahead {
-        Ahead { at: std::ptr::null(), stride: 0, lines: 1, done: 0, total: 0, each: 0 }
-    }
-
-    #[inline(always)]
-    fn some<V: Vector>(&mut self) {
-        let end = self.total.min(self.done + self.each);
-        while self.done < end {
-            let (row, line) = (self.done / self.lines, self.done % self.lines);
-            V::prefetch(self.at.wrapping_add(row * self.stride + line * Ahead::LINE));
-            self.done += 1;
-        }
-    }
-}
-
 impl<T: Real> Block<T> {
     /// The lines of the panel from row `k0` and column `j0` of B on; `tiles` is how many tiles come before it.
     #[inline(always)]
@@ -305,51 +227,54 @@ impl<T: Real> Block<T> {
         Ahead { at, stride: self.b_stride * size, lines, done: 0, total, each: total.div_ceil(tiles.max(1)) }
     }
 
-    /// The rows of a panel, tile by tile.
+    /// The height of the next tile where `left` rows are left.
+    ///
+    /// With 6 x 2 registers, tiles of three rows and less leave the units for multiply-adds waiting: seven to nine rows
+    /// at the end are better in two tiles of even height.
+    #[inline(always)]
+    fn height<V: Vector<Elem = T>, const MR: usize>(left: usize) -> usize {
+        match left {
+            9 if V::TILE_VECTORS == 1 => 5,
+            7 | 8 if V::TILE_VECTORS == 1 => 4,
+            _ => left.min(MR),
+        }
+    }
+
+    /// The rows of a panel, tile by tile. With `packed`, A is what [`Block::pack_a`] made of it.
     #[inline(always)]
     unsafe fn rows<V: Vector<Elem = T>, const MR: usize, const NV: usize>(
         &self,
         first: Tile<T>,
+        packed: bool,
         check: bool,
         squares: &mut V,
         mut ahead: Ahead,
     ) {
         let mut t = first;
-        let mut row = 0;
+        let mut left = self.m;
         // SAFETY: rows 0..m of the panel lie within the block.
         unsafe {
-            // With 6 x 2 registers, tiles of three rows and less leave the units for multiply-adds waiting: seven to nine
-            // rows at the end are better in two tiles of even height.
-            let even = V::TILE_VECTORS == 1 && matches!(self.m % MR, 1..=3) && self.m > MR;
-            let full = if even { self.m - self.m % MR - MR } else { self.m - self.m % MR };
-            while row < full {
-                *squares = tile::<V, MR, NV>(&t, check, *squares);
-                ahead.some::<V>();
-                self.step::<MR>(&mut t);
-                row += MR;
-            }
-            if even {
-                if self.m - row == 9 {
-                    *squares = tile::<V, 5, NV>(&t, check, *squares);
-                    self.step::<5>(&mut t);
-                    row += 5;
-                } else {
-                    *squares = tile::<V, 4, NV>(&t, check, *squares);
-                    self.step::<4>(&mut t);
-                    row += 4;
+            while left > 0 {
+                let height = Self::height::<V, MR>(left);
+                if packed {
+                    t.a_strides = (1, height);
                 }
-            }
-            let left = self.m - row;
-            // The rest in one tile of its exact height, so that a short tile's rows keep their vectors busy together.
-            *squares = match left {
-                1 => tile::<V, 1, NV>(&t, check, *squares),
-                2 => tile::<V, 2, NV>(&t, check, *squares),
-                3 => tile::<V, 3, NV>(&t, check, *squares),
-                4 => tile::<V, 4, NV>(&t, check, *squares),
-                5 => tile::<V, 5, NV>(&t, check, *squares),
-                6 if MR > 6 => tile::<V, 6, NV>(&t, check, *squares),
-                7 if MR > 6 => tile::<V, 7, NV>(&t, check, *squares),
-                _ => *squares,
+                // A short tile has its exact height, so that its rows keep their vectors busy together.
+                *squares = match height {
+                    1 => tile::<V, 1, NV>(&t, check, *squares),
+                    2 => tile::<V, 2, NV>(&t, check, *squares),
+                    3 => tile::<V, 3, NV>(&t, check, *squares),
+                    4 => tile::<V, 4, NV>(&t, check, *squares),
+                    5 => tile::<V, 5, NV>(&t, check, *squares),
+                    6 if MR > 6 => tile::<V, 6, NV>(&t, check, *squares),
+                    7 if MR > 6 => tile::<V, 7, NV>(&t, check, *squares),
+                    _ => tile::<V, MR, NV>(&t, check, *squares),
+                };
+                ahead.some::<V>();
+                t.a = t.a.wrapping_add(height * if packed { t.k } else { self.a_strides.0 });
+                t.c = t.c.wrapping_add(height * self.c_stride);
+                t.open = t.open.wrapping_add(height * t.open_stride);
+                left -= height;
             }
         }
     }
@@ -371,16 +296,34 @@ impl<T: Real> Block<T> {
             }
         };
     }
-
-    #[inline(always)]
-    fn step<const MR: usize>(&self, t: &mut Tile<T>) {
-        t.a = t.a.wrapping_add(MR * self.a_strides.0);
-        t.c = t.c.wrapping_add(MR * self.c_stride);
-        t.open = t.open.wrapping_add(MR * t.open_stride);
-    }
 }
 
+/// The height of the tiles for which A is packed.
+const PACKED_HEIGHT: usize = 6;
+
 impl<T: Real> Block<T> {
+    /// Copies `depth` columns of A from `k0` on, tile by tile of [`Block::height`].
+    #[inline(always)]
+    unsafe fn pack_rows_of_a<V: Vector<Elem = T>>(&self, k0: usize, depth: usize, to: *mut T) {
+        let (mut row, stride) = (0, self.a_strides.1);
+        // SAFETY: all rows and columns lie within A, and the room is for `m` rows of `depth`.
+        unsafe {
+            while row < self.m {
+                let height = Self::height::<V, PACKED_HEIGHT>(self.m - row);
+                let (from, panel) = (self.a.add(row + k0 * stride), to.add(row * depth));
+                match height {
+                    1 => pack_across::<T, 1>(from, stride, depth, panel),
+                    2 => pack_across::<T, 2>(from, stride, depth, panel),
+                    3 => pack_across::<T, 3>(from, stride, depth, panel),
+                    4 => pack_across::<T, 4>(from, stride, depth, panel),
+                    5 => pack_across::<T, 5>(from, stride, depth, panel),
+                    _ => pack_across::<T, PACKED_HEIGHT>(from, stride, depth, panel),
+                }
+                row += height;
+            }
+        }
+    }
+
     /// What follows the last product, over the columns `j0..j0 + columns`.
     #[inline(always)]
     unsafe fn finish_panel<V: Vector<Elem = T>>(&self, j0: usize, columns: usize) {
@@ -417,11 +360,16 @@ impl<T: Real> Kernel<T> for Block<T> {
         // B in rows that are read where they are and only once or twice: wider tiles, see `few_rows`.
         let few = self.m <= 2 && matches!(self.b_layout, Layout::Rows) && !self.pack;
         let width = if few { FEW_VECTORS / self.m.max(1) } else { V::TILE_VECTORS };
+        let a_room = if self.pack_a { room::<T>(self.m * KC.min(self.k)) } else { std::ptr::null_mut() };
         // A depth of zero still has to write the start value.
         let mut k0 = 0;
         loop {
             let depth = KC.min(self.k - k0);
             let last = k0 + depth == self.k;
+            if !a_room.is_null() {
+                // SAFETY: the room is for as many numbers; offsets lie within the block, for which the caller vouches.
+                unsafe { self.pack_rows_of_a::<V>(k0, depth, a_room) }
+            }
             for j0 in (0..self.n).step_by(width * lanes) {
                 let vectors = width.min((self.n - j0) / lanes);
                 // SAFETY: all offsets lie within the block, for which the caller vouches.
@@ -458,6 +406,9 @@ impl<T: Real> Kernel<T> for Block<T> {
                         open_stride: if last { open_stride } else { 0 },
                     };
                     let check = check && last;
+                    // Only tiles of that height can read it; the others, in the last columns of a block, read A itself.
+                    let packed = !a_room.is_null() && (V::TILE_VECTORS == 1 || vectors > 2);
+                    let first = if packed { Tile { a: a_room, ..first } } else { first };
                     let next = j0 + vectors * lanes;
                     let packs = self.pack || !matches!(self.b_layout, Layout::Rows);
                     let ahead = match (packs && self.m >= PREFETCH_ROWS, next < self.n) {
@@ -468,11 +419,11 @@ impl<T: Real> Kernel<T> for Block<T> {
                     match vectors {
                         _ if few => self.few_rows(first, check, &mut squares, vectors),
                         // Sets of 16 registers: 6 x 2 accumulators, a vector of B and an element of A.
-                        _ if V::TILE_VECTORS == 1 => self.rows::<V, 6, 1>(first, check, &mut squares, ahead),
-                        1 => self.rows::<V, 8, 1>(first, check, &mut squares, ahead),
-                        2 => self.rows::<V, 8, 2>(first, check, &mut squares, ahead),
-                        3 => self.rows::<V, 6, 3>(first, check, &mut squares, ahead),
-                        _ => self.rows::<V, 6, 4>(first, check, &mut squares, ahead),
+                        _ if V::TILE_VECTORS == 1 => self.rows::<V, 6, 1>(first, packed, check, &mut squares, ahead),
+                        1 => self.rows::<V, 8, 1>(first, packed, check, &mut squares, ahead),
+                        2 => self.rows::<V, 8, 2>(first, packed, check, &mut squares, ahead),
+                        3 => self.rows::<V, 6, 3>(first, packed, check, &mut squares, ahead),
+                        _ => self.rows::<V, 6, 4>(first, packed, check, &mut squares, ahead),
                     }
                     if last && !rectify && open.is_null() {
                         self.finish_panel::<V>(j0, vectors * lanes);

@@ -214,6 +214,17 @@ fn products_have_the_bits_of_their_twins_when_packed_and_shared_out() {
 }
 
 #[test]
+fn weight_gradients_have_the_bits_of_their_twin_at_every_height_of_a_packed_operand() {
+    for n_in in 1..=26 {
+        for rows in [1, 7, 256, 300] {
+            check_shape::<f32>(rows, n_in, 128, 1);
+            check_shape::<f64>(rows, n_in, 129, 1);
+        }
+        check_shape::<f32>(9, 264 + n_in, 145, 2);
+    }
+}
+
+#[test]
 fn a_gradient_whose_squares_are_not_finite_is_told() {
     for isa in Isa::available() {
         for (bad, at) in [(f32::NAN, 0), (f32::INFINITY, 40), (f32::MAX, 41), (1e20, 60)] {

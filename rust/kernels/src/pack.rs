@@ -1,0 +1,130 @@
+//! Operands copied to where a tile reads them one number after the other.
+//!
+//! In: pieces of A and B, `KC` deep, as pointers and strides. Out: panels. A panel of B is as wide as a tile, one of A as
+//! high; the room of B is on the stack, that of A belongs to the thread.
+
+use crate::simd::{MAX_LANES, Vector};
+use crate::tile::KC;
+use crate::{Buffer, Real};
+use std::cell::RefCell;
+use std::mem::MaybeUninit;
+
+/// Vectors side by side in the widest tile of any set.
+const MAX_VECTORS: usize = 4;
+
+/// Room for a packed panel, on the stack: on a cache line, because a vector across two lines costs two loads.
+#[repr(align(64))]
+pub(crate) struct Panel<T>(pub MaybeUninit<[[T; MAX_LANES]; KC * MAX_VECTORS]>);
+
+/// Copies `depth` rows and `NV` vectors of a B in rows into `panel`, one row after the other.
+#[inline(always)]
+pub(crate) unsafe fn pack_rows<V: Vector>(
+    from: *const V::Elem,
+    stride: usize,
+    depth: usize,
+    vectors: usize,
+    panel: *mut V::Elem,
+) {
+    let lanes = V::Elem::LANES;
+    for k in 0..depth {
+        for j in 0..vectors {
+            // SAFETY: the caller vouches for `depth` rows of `vectors` vectors on both sides.
+            unsafe { V::load(from.add(k * stride + j * lanes)).store(panel.add((k * vectors + j) * lanes)) }
+        }
+    }
+}
+
+/// The same from a transposed B: its row j becomes column j of the panel; columns from `columns` on are zero.
+///
+/// A square of lanes x lanes at a time, turned in registers.
+///
+/// # Safety
+/// Rows of B are padded: whole vectors can be read as far as `depth` rounded up.
+#[inline(always)]
+pub(crate) unsafe fn pack_transposed<V: Vector>(
+    from: *const V::Elem,
+    stride: usize,
+    depth: usize,
+    width: usize,
+    columns: usize,
+    panel: *mut V::Elem,
+) {
+    let lanes = V::Elem::LANES;
+    for j0 in (0..width).step_by(lanes) {
+        let there = lanes.min(columns.saturating_sub(j0));
+        for k0 in (0..depth).step_by(lanes) {
+            // SAFETY: rows j0.. of B exist and are padded; the panel has `depth` rows of `width`.
+            unsafe {
+                let (from, to) = (from.add(j0 * stride + k0), panel.add(k0 * width + j0));
+                V::turn(from, stride, there, to, width, lanes.min(depth - k0));
+            }
+        }
+    }
+}
+
+thread_local! {
+    /// Of a thread, for as long as it lives: asking for it anew would cost more than a small product.
+    static ROOM: RefCell<Option<Buffer<f64>>> = const { RefCell::new(None) };
+}
+
+/// Room for `len` numbers that belongs to this thread until it asks again; null where there is no memory for it.
+pub(crate) fn room<T: Real>(len: usize) -> *mut T {
+    let doubles = (len * size_of::<T>()).div_ceil(size_of::<f64>());
+    ROOM.with_borrow_mut(|room| {
+        if room.as_ref().is_none_or(|room| room.len() < doubles) {
+            *room = None;
+            *room = Buffer::zeroed(doubles);
+        }
+        room.as_mut().map_or(std::ptr::null_mut(), |room| room.as_mut_ptr().cast())
+    })
+}
+
+/// Copies `HEIGHT` numbers that lie side by side in each of `depth` rows, `stride` apart.
+///
+/// # Safety
+/// The rows can be read, and `HEIGHT * depth` numbers written.
+#[inline(always)]
+pub(crate) unsafe fn pack_across<T: Real, const HEIGHT: usize>(
+    from: *const T,
+    stride: usize,
+    depth: usize,
+    panel: *mut T,
+) {
+    for k in 0..depth {
+        // SAFETY: the caller's word.
+        unsafe { std::ptr::copy_nonoverlapping(from.add(k * stride), panel.add(k * HEIGHT), HEIGHT) }
+    }
+}
+
+/// Cache lines of the panel that is packed next, asked for a few at a time while this one is used: its rows lie far
+/// apart, where no hardware looks ahead, and packing would wait for each of them.
+pub(crate) struct Ahead {
+    pub at: *const u8,
+    /// Bytes from row to row, and lines of a row.
+    pub stride: usize,
+    pub lines: usize,
+    /// Lines asked for, and all.
+    pub done: usize,
+    pub total: usize,
+    /// Lines to ask for after each tile.
+    pub each: usize,
+}
+
+impl Ahead {
+    pub const LINE: usize = 64;
+
+    /// Nothing to fetch.
+    pub fn nothing() -> Ahead {
+        Ahead { at: std::ptr::null(), stride: 0, lines: 1, done: 0, total: 0, each: 0 }
+    }
+
+    #[inline(always)]
+    pub fn some<V: Vector>(&mut self) {
+        let end = self.total.min(self.done + self.each);
+        while self.done < end {
+            let (row, line) = (self.done / self.lines, self.done % self.lines);
+            V::prefetch(self.at.wrapping_add(row * self.stride + line * Ahead::LINE));
+            self.done += 1;
+        }
+    }
+}
