@@ -57,8 +57,16 @@ def work(pipe: Connection, name: str, threads: int) -> None:
                 peer, losses, _ = trained(peer_class, workload.checked(), threads)
                 peer, _, warm_up = trained(peer_class, workload, threads)
                 answer = peer.compile_seconds, losses, warm_up
+            elif command == "prepare_unchecked":
+                peer = None
+                gc.collect()
+                peer, losses, warm_up = trained(peer_class, *arguments, threads)
+                answer = peer.compile_seconds, losses, warm_up
+            elif command == "forget":
+                peer = predict = None
+                gc.collect()
             elif command == "fit":
-                answer = timed_fits(peer)
+                answer = timed_fits(peer, *arguments)
             elif command == "prepare_prediction":
                 workload, rows = arguments
                 small = replace(workload, rows=workload.batch_size, epochs=1)
@@ -91,11 +99,11 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip() or '(no message)'}".splitlines()[0]
 
 
-def timed_fits(peer: peers.Peer) -> tuple[float, list[float]]:
+def timed_fits(peer: peers.Peer, enough: float = ENOUGH) -> tuple[float, list[float]]:
     """Return the median seconds of as many fits as fill a turn, and the losses of the last."""
     seconds: list[float] = []
     gc.collect()
-    while sum(seconds) < ENOUGH and len(seconds) < 25:
+    while sum(seconds) < enough and len(seconds) < 25:
         peer.reset()
         start = time.perf_counter()
         losses = peer.fit()

@@ -5,10 +5,10 @@ A name or an instance comes in, the canonical name or instance goes out. No form
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from dnn import _checks
+from dnn._dataclass import dataclass
 
 # Names without parameters, as the extension spells them.
 NAMES = (

@@ -6,10 +6,11 @@ and quotients are element by element.
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from typing import ClassVar
 
 from dnn import _checks
+from dnn._dataclass import dataclass
 from dnn._optimizer import Optimizer, Rate
 
 

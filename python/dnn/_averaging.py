@@ -6,10 +6,11 @@ not before.
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from typing import Any, ClassVar
 
 from dnn import _checks
+from dnn._dataclass import dataclass
 
 
 @dataclass(frozen=True)

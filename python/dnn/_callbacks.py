@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Any
 
 from dnn import _checks
+from dnn._dataclass import dataclass
 
 if TYPE_CHECKING:
     from dnn._model import Sequential

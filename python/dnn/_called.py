@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from dnn import _arrays, _checks
+from dnn._dataclass import dataclass
 from dnn._losses import Loss
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import string
 from typing import TYPE_CHECKING, Any
 
 from dnn import _checks
@@ -82,6 +81,8 @@ class ModelCheckpoint(Callback):
     ) -> None:
         if not isinstance(filepath, (str, os.PathLike)):
             raise TypeError(f"filepath must be a string or path, got {_checks.shown(filepath)}")
+        import string  # for few: a millisecond of `import dnn`
+
         self.filepath = os.fsdecode(filepath)
         try:
             self._names = [

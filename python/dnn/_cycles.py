@@ -6,13 +6,14 @@ In the formulas r is the rate given, t the number of the step (or epoch) from 0 
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from dnn import _checks
+from dnn._dataclass import dataclass
 from dnn._schedule import Schedule, Span, State, Timed, hold, hold_steps, needed, power
 
 if TYPE_CHECKING:

@@ -5,12 +5,13 @@ A name, instance or array comes in, the canonical form goes out. Nothing is draw
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from dnn import _arrays, _checks
+from dnn._dataclass import dataclass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

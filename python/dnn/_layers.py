@@ -5,10 +5,11 @@ Numbers, names and initial arrays come in and are checked; no weights and no sta
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from dnn import _activations, _checks, _initializers
+from dnn._dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

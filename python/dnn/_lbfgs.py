@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, field
 from typing import ClassVar
 
 from dnn import _checks
+from dnn._dataclass import dataclass
 from dnn._optimizer import Optimizer, Rate
 
 

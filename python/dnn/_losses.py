@@ -6,10 +6,10 @@ Row weights w: loss = sum of w_r l_r / sum of w_r, with l_r the loss of row r.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from dnn import _checks
+from dnn._dataclass import dataclass
 
 
 @dataclass(frozen=True)

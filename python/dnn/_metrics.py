@@ -6,10 +6,10 @@ for a metric, not before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dnn import _called, _checks
+from dnn._dataclass import dataclass
 
 if TYPE_CHECKING:
     from dnn._called import Measure

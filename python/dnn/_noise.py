@@ -5,10 +5,10 @@ Rates come in and are checked. The noise itself is made where the rows are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from dnn import _checks
+from dnn._dataclass import dataclass
 from dnn._layers import Layer
 
 

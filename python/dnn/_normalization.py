@@ -5,10 +5,11 @@ Constants come in and are checked. What is learned and gathered lives with the n
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from typing import ClassVar
 
 from dnn import _checks
+from dnn._dataclass import dataclass
 from dnn._layers import Layer
 
 

@@ -6,12 +6,13 @@ Rates and limits come in as users write them; they go out checked. What a step i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, fields
 from typing import ClassVar
 
 import numpy as np
 
 from dnn import _checks
+from dnn._dataclass import dataclass
 from dnn._schedule import Schedule, Span, State
 
 Rate = float | Schedule | Callable[[int], float] | Iterable[float]

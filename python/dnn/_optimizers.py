@@ -6,11 +6,12 @@ in `_adam_family.py`. In the formulas p is a parameter, g its gradient, r the ra
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from typing import Any, ClassVar
 
 from dnn import _checks
 from dnn._adam_family import Adam, Adamax, AdamW, Lamb, Nadam, RAdam
+from dnn._dataclass import dataclass
 from dnn._lbfgs import LBFGS
 from dnn._optimizer import Optimizer, Rate
 

@@ -6,12 +6,13 @@ A state, plain numbers, comes in with what was measured, and goes out: the sched
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from dnn import _checks, _cycles, _decays
+from dnn._dataclass import dataclass
 from dnn._schedule import Schedule, Span, State, hold
 
 if TYPE_CHECKING:

@@ -5,13 +5,14 @@ Numbers of steps come in, rates go out. What the formula is, the schedules say.
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from dnn import _checks
+from dnn._dataclass import dataclass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

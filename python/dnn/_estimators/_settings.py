@@ -6,7 +6,7 @@ An estimator comes in, which may hold anything; out goes what training needs. No
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from sklearn.utils._param_validation import InvalidParameterError
@@ -15,6 +15,7 @@ from dnn import _activations, _callbacks, _checks, _optimizers, _threads
 from dnn._activations import Activation
 from dnn._adam_family import Adam
 from dnn._callbacks import Callback
+from dnn._dataclass import dataclass
 from dnn._layers import Dense, Input, Layer
 from dnn._lbfgs import LBFGS
 from dnn._noise import Dropout

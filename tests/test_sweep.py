@@ -1,0 +1,109 @@
+"""`benchmarks/sweep.py`: which cells are measured, what one comes to, and that a run goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import heatmap, sweep
+
+
+def system(name: str, threads: int, *microseconds: float) -> dict[str, Any]:
+    return {
+        "system": name,
+        "threads": threads,
+        "steps": 64,
+        "first_loss": 1.0,
+        "microseconds": [*microseconds],
+    }
+
+
+CELL = sweep.Cell(2, 10, 64, 32)
+MEASURED = {
+    "cell": vars(CELL),
+    "systems": [
+        system("dnn", 1, 30.0, 10.0, 20.0),
+        system("dnn", 2, 25.0, 26.0, 27.0),
+        system("numpy", 1, 90.0, 100.0, 110.0),
+        system("jax", 1),  # too far behind in the warm-up
+        system("jax", 2, 50.0, 40.0, 60.0),
+    ],
+}
+
+
+def test_the_ratio_is_of_medians_with_the_best_threads_of_the_best_peer() -> None:
+    assert sweep.best_times(MEASURED) == {"dnn": (20.0, 1), "numpy": (100.0, 1), "jax": (50.0, 2)}
+    assert sweep.ratio(MEASURED) == (2.5, "jax")
+
+
+def test_a_cell_without_a_peer_has_no_ratio() -> None:
+    assert sweep.ratio({"systems": MEASURED["systems"][:2]}) is None
+
+
+def test_turns_of_a_second_run_are_added() -> None:
+    now = {"cell": vars(CELL), "systems": [system("dnn", 1, 1.0), system("torch", 1, 5.0)]}
+    added = sweep.add_turns(MEASURED, now)
+    assert [s["microseconds"] for s in added["systems"]] == [[30.0, 10.0, 20.0, 1.0], [5.0]]
+
+
+def test_what_is_not_measured_comes_first_then_what_is_below_the_limit() -> None:
+    other = sweep.Cell(2, 10, 64, 1)
+    large = sweep.Cell(8, 10, 4096, 4096)
+    cells = [CELL, other, large]
+    done = {CELL.key: MEASURED}
+    assert sweep.wanted(cells, done, 3.0) == [other]
+    assert sweep.wanted([CELL, large], done, None) == []
+    assert sweep.wanted([CELL, large], done, 3.0) == [CELL]
+    assert sweep.wanted([CELL, large], done, 2.0) == []
+
+
+def test_a_cell_with_too_much_to_do_says_why_it_is_left_out() -> None:
+    assert sweep.Cell(1, 10, 64, 1).left_out() is None
+    assert sweep.Cell(1, 4096, 4096, 4096).left_out() == "too much work"
+    assert sweep.Cell(8, 10, 4096, 1).left_out() == "too many parameters"
+
+
+def test_parameters_and_work_are_those_of_the_network() -> None:
+    cell = sweep.Cell(2, 3, 5, 7)
+    assert cell.parameters == 2 * (5 * 5 + 5) + 5 * 3 + 3
+    assert cell.work == 3 * 7 * cell.parameters
+
+
+@pytest.mark.parametrize("peer", sorted(sweep.OVERHEAD))
+@pytest.mark.parametrize("width", [1, 64, 4096])
+@pytest.mark.parametrize("batch", [1, 4096])
+def test_a_fit_has_whole_batches_and_some_steps(peer: str, width: int, batch: int) -> None:
+    workload = sweep.Cell(1, 10, width, batch).workload(peer)
+    assert workload.rows % batch == 0
+    assert 2 <= workload.steps <= sweep.MOST_STEPS
+    assert workload.rows * width <= max(sweep.MOST_ELEMENTS, 2 * batch * width)
+
+
+def test_the_picture_has_cells_that_were_not_measured_too(tmp_path: Path) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    cells = [((1, 10), 1, 1, (0.5, "jax")), ((1, 10), 1, 32, None), ((2, 10), 64, 1, (12.0, "numpy"))]
+    path = tmp_path / "sweep.png"
+    assert heatmap.draw(str(path), cells, {"cpu": "a machine"}) is None
+    assert matplotlib.image.imread(path).shape[2] == 4
+
+
+def test_a_run_writes_what_it_measured_and_a_second_one_has_nothing_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.json"
+    options = ["--peers", "numpy", "--tables", "1x1", "--widths", "3", "--batches", "1,4", "--turns", "1"]
+    command = [sys.executable, "-m", "benchmarks.sweep", *options, "--threads", "1", "--json", str(path)]
+    root = Path(__file__).parent.parent
+    first = subprocess.run([*command, "--seconds", "0"], capture_output=True, text=True, check=True, cwd=root)
+    assert "1 cells measured, 1 to go" in first.stdout
+    before = json.loads(path.read_text())["cells"]
+    second = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
+    assert "2 cells measured, 0 to go" in second.stdout
+    after = json.loads(path.read_text())["cells"]
+    assert [*before.items()] == [*after.items()][:1]
+    third = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
+    assert json.loads(path.read_text())["cells"] == after
+    assert "warning" not in third.stdout
