@@ -1,7 +1,8 @@
 """`python -m benchmarks.estimators`: fit and predict of the estimators beside scikit-learn's, in one run.
 
-Both train with the same settings on the same rows, in turn; the median of the rounds counts. Prints a table
-for documents, with how many times faster in float64 (what scikit-learn does by default) and in float32.
+Both train with the same settings on the same rows, in turn; the median of the rounds counts. Before each turn
+there is a pause, because the threads of a BLAS go on spinning for a while after their last work. Prints a
+table for documents, with how many times faster in float64 (what scikit-learn does by default) and in float32.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ def table(rows: int, columns: int, classes: int) -> tuple[Any, Any]:
     return x, np.digitize(score, np.quantile(score, np.arange(1, classes) / classes))
 
 
+# Seconds without work before each turn.
+PAUSE = 0.15
+
+
 def seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
@@ -58,8 +63,12 @@ def measured(case: tuple[int, int, tuple[int, ...], int, int], rounds: int) -> d
             table_ = x.astype(dtype)
             for who, make in (("scikit-learn", theirs), ("dnn", ours)):
                 estimator = make(**settings, random_state=round_)
+                time.sleep(PAUSE)
                 fit = seconds(lambda e=estimator, t=table_: e.fit(t, y))
-                predict = min(seconds(lambda e=estimator, t=table_: e.predict(t)) for _ in range(3))
+                time.sleep(PAUSE)
+                predict = statistics.median(
+                    seconds(lambda e=estimator, t=table_: e.predict(t)) for _ in range(5)
+                )
                 if round_:  # the first one warms up
                     found.setdefault(f"{who} fit {dtype}", []).append(fit)
                     found.setdefault(f"{who} predict {dtype}", []).append(predict)

@@ -111,18 +111,19 @@ def readable(
     check: Check | None = None,
     n_threads: int = 1,
     map: Map | None = None,
+    is_checked: bool = False,
 ) -> Rows | Array:
     """`array` (rows, columns) for the extension to read: itself where it is C-contiguous `dtype`, else rows.
 
-    As for `rows`; what has a `map` is copied.
+    As for `rows`; what has a `map` is copied. `is_checked` where its values are known to be finite.
     """
     if map is not None or not isinstance(array, np.ndarray) or not is_plain(array, dtype):
         return rows(array, name, dtype, check, map)
-    report = _core.non_finite(array, n_threads)
+    report = None if is_checked else _core.non_finite(array, n_threads)
     if report is not None:
         _refuse_non_finite(array, name, dtype, report[0], report[1:])
     if check is not None:
-        for start, block in _blocks(array, dtype):
+        for start, block in blocks(array, dtype):
             check(block, start)
     return array
 
@@ -135,7 +136,7 @@ def rows(array: Array, name: str, dtype: str, check: Check | None = None, map: M
     """
     copy = Rows(array.shape[0], array.shape[1], dtype)
     count, first = 0, (0, 0)
-    for start, block in _blocks(array, dtype, map=map):
+    for start, block in blocks(array, dtype, map=map):
         report = copy.fill(start, block)
         if report is None:
             if check is not None:
@@ -149,7 +150,7 @@ def rows(array: Array, name: str, dtype: str, check: Check | None = None, map: M
     return copy
 
 
-def _blocks(
+def blocks(
     array: Array, dtype: str, picked: NDArray[np.int64] | None = None, map: Map | None = None
 ) -> Iterator[tuple[int, Array]]:
     """The rows of `array` as C-contiguous blocks of `dtype`, each with the number of its first row."""
@@ -185,6 +186,11 @@ def is_plain(array: Array, dtype: str) -> bool:
     return array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
 
 
+def is_finite(array: Array, n_threads: int) -> bool:
+    """Whether all values of `array` (rows, columns) are, which `is_plain`; several threads look."""
+    return _core.non_finite(array, n_threads) is None
+
+
 def finite_blocks(
     array: Array,
     name: str,
@@ -197,7 +203,7 @@ def finite_blocks(
     NaN, infinity and overflow are refused, once all of them are counted.
     """
     count, first = 0, (0, 0)
-    for start, block in _blocks(array, dtype, picked, map):
+    for start, block in blocks(array, dtype, picked, map):
         finite = np.isfinite(block)
         if finite.all():
             if not count:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import _safe_indexing, assert_all_finite, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from dnn import _arrays, _spec, _training
@@ -55,6 +55,26 @@ class MLP(CallbackSupportMixin, Networked):
     def _read(self, X: Any, y: Any, dtype: Any, *, incremental: bool, reset: bool) -> tuple[Any, Targets]:
         """X and y, checked as scikit-learn checks them."""
         raise NotImplementedError
+
+    def _validated(self, X: Any, y: Any, dtype: Any, *, reset: bool, **options: Any) -> tuple[Any, Any]:
+        """X and y as `validate_data` returns them; X is looked through once, on all threads."""
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            multi_output=True,
+            dtype=dtype,
+            reset=reset,
+            ensure_all_finite=False,
+            **options,
+        )
+        is_plain = isinstance(X, np.ndarray) and _arrays.is_plain(X, X.dtype.name)
+        if not (is_plain and _arrays.is_finite(X, _settings.threads(self))):
+            assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
+            if is_plain:  # scikit-learn was told to assume it
+                _arrays.refuse_non_finite(X, "X", X.dtype.name)
+        return X, y
 
     def _truth(self, y: Any) -> NDArray[Any]:
         """Y of validation rows, as `_score` compares it."""
@@ -171,9 +191,7 @@ class MLP(CallbackSupportMixin, Networked):
         if weights is not None and training is not None:
             weights = weights[training]
         data = (
-            _arrays.readable(
-                X if training is None else X[training], "X", model.dtype, n_threads=settings.n_threads
-            ),
+            _arrays.readable(X if training is None else X[training], "X", model.dtype, is_checked=True),
             targets.copy(model.dtype, training),
             weights,
         )
@@ -359,7 +377,11 @@ class MLP(CallbackSupportMixin, Networked):
         arrays = model.get_weights()
         bare.set_weights(arrays)
         bare.compile(settings.optimizer, goal.loss)
-        data = _arrays.readable(X, "X", model.dtype), targets.copy(model.dtype, None), weights
+        data = (
+            _arrays.readable(X, "X", model.dtype, is_checked=True),
+            targets.copy(model.dtype, None),
+            weights,
+        )
         loss, gradients = bare._built().loss_and_gradients(*data, settings.n_threads)
         share = settings.alpha / (X.shape[0] if weights is None else weights.sum())
         coefs = [

@@ -11,7 +11,6 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
-from sklearn.utils.validation import validate_data
 
 from dnn import _arrays, _losses
 from dnn._estimators import _scores
@@ -358,7 +357,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         return Goal(output, _losses.resolve(self.loss, OUTPUTS[output]))
 
     def _read(self, X: Any, y: Any, dtype: Any, *, incremental: bool, reset: bool) -> tuple[Any, Targets]:
-        X, y = validate_data(self, X, y, accept_sparse="csr", multi_output=True, dtype=dtype, reset=reset)
+        X, y = self._validated(X, y, dtype, reset=reset)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):

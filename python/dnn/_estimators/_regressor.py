@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
-from sklearn.utils.validation import validate_data
 
 from dnn import _arrays, _losses
 from dnn._estimators import _scores
@@ -283,9 +282,7 @@ class MLPRegressor(RegressorMixin, MLP):
         return Goal(output, loss, n_outputs, n_outputs) if self.loss == "poisson" else Goal(output, loss)
 
     def _read(self, X: Any, y: Any, dtype: Any, *, incremental: bool, reset: bool) -> tuple[Any, Targets]:
-        X, y = validate_data(
-            self, X, y, accept_sparse="csr", multi_output=True, y_numeric=True, dtype=dtype, reset=reset
-        )
+        X, y = self._validated(X, y, dtype, reset=reset, y_numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         table = _arrays.dense(y).reshape(X.shape[0], -1)
