@@ -53,6 +53,7 @@ def keras(values: list[float], said: dnn.EarlyStopping) -> tuple[int, int]:
             best = value
             if said.baseline is None or better(value, said.baseline):
                 wait = 0
+            continue
         if said.patience is not None and wait >= said.patience and epoch > 0:
             values = values[: epoch + 1]
             break
@@ -208,7 +209,11 @@ def test_bad_arguments_are_refused(arguments: Any, error: Any, match: str) -> No
             ValueError,
             "asked for twice",
         ),
-        ({"callbacks": [dnn.EarlyStopping(3)] * 2, "validation_split": 0.2}, ValueError, "2 EarlyStopping"),
+        (
+            {"callbacks": [dnn.EarlyStopping(3), dnn.EarlyStopping(3, monitor="loss")]},
+            ValueError,
+            "watches 'val_loss', but there is no validation",
+        ),
         ({"callbacks": [dnn.EarlyStopping]}, TypeError, r"make one of it: EarlyStopping\(\)"),
     ],
 )
@@ -227,3 +232,97 @@ def test_an_estimator_says_what_it_has_instead() -> None:
     assert sklearn
     with pytest.raises(TypeError, match="early_stopping=True and n_iter_no_change"):
         dnn.MLPRegressor(callbacks=[dnn.EarlyStopping()]).fit([[0.0], [1.0]], [0.0, 1.0])
+
+
+def follow(values: list[float], *stoppers: dnn.EarlyStopping, last: int | None = None) -> dnn.History:
+    """A fit whose metric "told" has these values, epoch by epoch."""
+    left = iter(values)
+
+    def told(y: Any, out: Any) -> float:
+        return next(left)
+
+    options: dict[str, Any] = {"metrics": [told], "callbacks": [*stoppers]}
+    x = np.ones((4, 2))
+    return model_of(dnn.Dense(1)).fit(x, x[:, 0], "full", last or len(values), **options)
+
+
+BY_HAND: list[tuple[dict[str, Any], list[float], int]] = [
+    # Waits 1 after epoch 0, which is never the end; epoch 1 is no better either, and is.
+    ({"patience": 1}, [math.nan, math.nan, 1.0, 1.0], 2),
+    ({"patience": 1}, [math.inf, 2.0, 1.0, 0.5], 4),
+    # Better than nothing, but above the baseline: waits 1, yet an epoch that is better is never the end.
+    ({"patience": 1, "baseline": 0.5}, [2.0, 1.0, 0.9, 0.8], 4),
+    ({"patience": 1, "baseline": 0.5}, [2.0, 1.0, 1.0, 0.8], 3),
+    ({"patience": 3, "baseline": 0.5}, [5.0, 4.0, 3.0, 2.0, 2.0, 1.0], 5),
+    ({"patience": 1, "baseline": 0.5}, [2.0, 0.4, 0.3, 0.3, 0.2], 4),
+    ({"patience": 1, "mode": "max"}, [1.0, 1.0, 2.0], 2),
+    ({"patience": 2, "mode": "max", "baseline": 3.0}, [1.0, 2.0, 2.0, 4.0], 3),
+    ({"patience": 2, "min_delta": 0.5}, [3.0, 2.8, 2.4, 2.2, 2.0, 1.0], 5),
+]
+
+
+@pytest.mark.parametrize(("arguments", "values", "n"), BY_HAND, ids=lambda value: str(value))
+def test_the_end_is_where_keras_s_rule_has_it_by_hand(
+    arguments: dict[str, Any], values: list[float], n: int
+) -> None:
+    said = dnn.EarlyStopping(monitor="told", **arguments)
+    assert len(follow(values, said).epochs) == n
+    # The same where another one, that never stops, is counted by the core.
+    free = dnn.EarlyStopping(None, monitor="loss")
+    history = follow(values, said, free)
+    assert len(history.epochs) == n
+    assert (history.stopped_because == "early_stopping") == (n < len(values))
+    if n < len(values):
+        assert history.message.startswith("told did not improve for")
+        assert history.message == follow(values, said).message
+
+
+def test_of_several_the_first_that_has_waited_long_enough_stops(classes: Table) -> None:
+    rules = [
+        dnn.EarlyStopping(6, monitor="val_accuracy", restore_best_weights=False),
+        dnn.EarlyStopping(3, monitor="loss", min_delta=0.02, restore_best_weights=False),
+        dnn.EarlyStopping(4, monitor="val_loss", restore_best_weights=False),
+    ]
+    alone = [len(fit(network(), classes, True, callbacks=[rule]).epochs) for rule in rules]
+    assert len(set(alone)) > 1
+    for order in (rules, rules[::-1]):
+        history = fit(network(), classes, True, callbacks=order)
+        assert len(history.epochs) == min(alone)
+        assert (history.stopped_because, history.best_epoch) == ("early_stopping", None)
+
+
+def test_of_several_the_last_that_wants_its_best_weights_gets_them(classes: Table) -> None:
+    by_loss = dnn.EarlyStopping(5, monitor="val_loss")
+    by_train = dnn.EarlyStopping(None, monitor="loss")
+    keeps = dnn.EarlyStopping(None, restore_best_weights=False)
+    values = fit(network(), classes, True, callbacks=[by_loss, by_train, keeps]).history
+    best = {name: int(np.argmin(values[name])) for name in ("loss", "val_loss")}
+    assert best["loss"] != best["val_loss"]
+    for stoppers, name in (([by_loss, by_train, keeps], "loss"), ([by_train, keeps, by_loss], "val_loss")):
+        model = network()
+        history = fit(model, classes, True, callbacks=stoppers)
+        assert history.best_epoch == best[name]
+        reached = network()
+        fit(reached, classes, True, best[name] + 1, early_stopping=False)
+        assert (model.flat_parameters == reached.flat_parameters).all()
+
+
+def test_several_go_on_counting_where_training_goes_on(classes: Table, tmp_path: Path) -> None:
+    rules = [
+        dnn.EarlyStopping(3, monitor="loss", min_delta=0.02),
+        dnn.EarlyStopping(9, monitor="val_accuracy", baseline=0.3),
+        dnn.EarlyStopping(7, monitor="val_loss"),
+    ]
+    whole = network()
+    expected = fit(whole, classes, True, callbacks=rules)
+    n = len(expected.epochs)
+    assert 2 < n < 40
+    for stop in {1, n // 2, n - 1}:
+        parts = network()
+        fit(parts, classes, True, stop, callbacks=rules)
+        parts.save(tmp_path / "parts.dnn")
+        model = dnn.load(tmp_path / "parts.dnn")
+        history = fit(model, classes, True, callbacks=rules, optimizer=None, initial_epoch=stop)
+        assert same(model, whole)
+        assert (history.message, history.best_epoch) == (expected.message, expected.best_epoch)
+        assert history.stopped_because == "early_stopping"

@@ -289,6 +289,48 @@ def test_two_jobs_of_a_search_have_no_more_threads_than_there_are_cores() -> Non
         assert 1 <= runs <= may <= max(1, cores // 2)
 
 
+class _Threads:
+    """A callback that writes down, after each epoch, how many threads its process trains with."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, epoch: int, logs: Any) -> None:
+        import os
+
+        # Our workers are called by their numbers; the thread that called `fit` works too.
+        names = [task.joinpath("comm").read_text() for task in Path("/proc/self/task").iterdir()]
+        threads = 1 + sum(name.startswith("dnn-") for name in names)
+        with open(self.folder / str(os.getpid()), "a") as file:
+            file.write(f"{time.monotonic()} {threads}\n")
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_a_search_of_two_jobs_never_trains_with_more_threads_than_there_are_cores(tmp_path: Path) -> None:
+    cores = joblib.cpu_count()
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 100))
+    network = dnn.MLPClassifier((128,), max_iter=8, random_state=1, callbacks=[_Threads(tmp_path)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # The widths are such that batches are shared out where there are threads to share them.
+        search = GridSearchCV(
+            network, {"hidden_layer_sizes": [(128,), (256, 128)]}, cv=3, n_jobs=2, refit=False
+        )
+        search.fit(x, x[:, 0] > 0)
+    told = {
+        file.name: [line.split() for line in file.read_text().splitlines()] for file in tmp_path.iterdir()
+    }
+    assert sum(map(len, told.values())) == 2 * 3 * 8
+    # Threads are kept for the next fit: the most that any process has had.
+    most = [max(int(threads) for _, threads in lines) for lines in told.values()]
+    spans = [(float(lines[0][0]), float(lines[-1][0])) for lines in told.values()]
+    assert len(most) <= 2
+    assert sum(most) <= max(cores, len(most))
+    if len(spans) == 2:
+        assert max(start for start, _ in spans) < min(end for _, end in spans), "the jobs ran one by one"
+
+
 def test_metadata_is_routed() -> None:
     weights = np.random.default_rng(0).uniform(0.5, 2, len(X))
     with sklearn.config_context(enable_metadata_routing=True):

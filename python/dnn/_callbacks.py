@@ -189,7 +189,9 @@ class EarlyStopping:
     For `fit(early_stopping=...)` or among `fit(callbacks=[...])`: the same either way. Arguments and meaning
     are Keras's, except that `patience` comes first, and that the best weights come back unless it is refused.
     An epoch is better if its value beats that of the last better one by more than `min_delta`, so that small
-    gains add up. The weights that come back are those of the best value of all.
+    gains add up. Training never ends with an epoch that is better, nor with epoch 0. The weights that come
+    back are those of the best value of all. Of several among the callbacks each may stop training; the
+    weights that come back are those of the last one in the list that wants its own, as in Keras.
 
     Parameters
     ----------

@@ -167,8 +167,8 @@ class Sequential(Inspectable):
             Stop after an epoch whose training loss is at most this.
         early_stopping : bool, int or EarlyStopping, optional
             Stop when the validation loss gets no better: after 10 epochs (True), after so many, or as
-            `EarlyStopping` says, which may stand among the callbacks instead. With validation the best
-            epoch's weights come back in any case, unless this is False.
+            `EarlyStopping` says, which may stand among the callbacks instead, also several. With validation
+            the best epoch's weights come back in any case, unless this is False.
         max_time : float, optional
             Stop after so many seconds, above 0.
         initial_epoch : int, default 0
@@ -235,6 +235,7 @@ class Sequential(Inspectable):
         listeners, level = _callbacks.checked(callbacks, stoppers), _progress.level(verbose)
         validates = validation_data is not None or bool(validation_split)
         stopping = _training.early_stopping(early_stopping, stoppers, chosen_metrics, validates)
+        waits = _training.waiting(stoppers)
         source = _data.source(x, y, sample_weight, n_inputs=self.n_inputs, task=task)
         if class_weight is not None:
             source = _data.with_class_weight(source, class_weight)
@@ -265,7 +266,7 @@ class Sequential(Inspectable):
 
         hook = _training.Hook(
             self,
-            listeners,
+            [*waits, *listeners],
             chosen_optimizer.learning_rate,
             level,
             options["initial_epoch"],
@@ -299,6 +300,7 @@ class Sequential(Inspectable):
             self._hook = None
             hook.close()
             self._callback_states = hook.states()
+        measured = _training.told(measured, waits)
         self.history = History(
             dict(measured["history"]),
             epochs=list(measured["epochs"]),

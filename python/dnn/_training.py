@@ -64,8 +64,13 @@ def early_stopping(
             "early stopping is asked for twice: with early_stopping and among the callbacks; leave one out"
         )
     if len(stoppers) > 1:
-        raise ValueError(f"callbacks has {len(stoppers)} EarlyStopping; one decides when to stop, give one")
-    given = stoppers[0] if stoppers else given
+        from dnn import _stoppers  # for who asks for several
+
+        for stopper in stoppers:
+            _watched(stopper, metrics, validates)
+        given = _stoppers.for_the_core(stoppers)
+    elif stoppers:
+        given = stoppers[0]
     is_asked = given is not None and given is not False
     said = _early_stopping(given) if is_asked else EarlyStopping(None, restore_best_weights=given is None)
     return {
@@ -112,6 +117,24 @@ def _watched(said: EarlyStopping, metrics: tuple[Any, ...], validates: bool) -> 
     raise ValueError(
         f"early_stopping watches {said.monitor!r}, which is not measured; there are: {', '.join(there)}"
     )
+
+
+def waiting(stoppers: list[EarlyStopping]) -> list[Callback]:
+    """What counts for the `stoppers` that `early_stopping` leaves out: the core counts for one of them."""
+    if len(stoppers) < 2:
+        return []
+    from dnn import _stoppers
+
+    return [*_stoppers.others(stoppers)]
+
+
+def told(measured: dict[str, Any], waits: list[Callback]) -> dict[str, Any]:
+    """What the extension measured, with the reason of the one of them that stopped training."""
+    if not waits:
+        return measured
+    from dnn import _stoppers
+
+    return _stoppers.told(measured, waits)
 
 
 def averaging(given: Any, optimizer: Optimizer) -> Averaging | None:

@@ -161,6 +161,11 @@ class MLP(CallbackSupportMixin, Networked):
                 "partial_fit does not support early_stopping=True without rows to validate on; pass X_val "
                 "and y_val"
             )
+        if settings.averaging is not None and one_epoch:
+            raise ValueError(
+                f"partial_fit does not support averaging={settings.averaging!r}, whose mean would take the "
+                "place of the weights after every epoch; use fit, with warm_start=True to go on"
+            )
         self.n_outputs_ = targets.n_outputs
         goal = self._goal(targets.n_outputs)
         if is_lbfgs:
@@ -431,6 +436,7 @@ class MLP(CallbackSupportMixin, Networked):
                 "patience": None,
                 "min_delta": 0.0,
                 "restore_best": False,
+                "averaging": settings.averaging,
                 "metrics": [],
             },
             settings.optimizer,

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from dnn._activations import Activation
+    from dnn._averaging import Averaging
+    from dnn._called import LossCallable
     from dnn._losses import Loss
     from dnn._optimizer import Optimizer
 
@@ -98,9 +100,11 @@ class MLPClassifier(ClassifierMixin, MLP):
         Epochs that `tol` waits.
     max_fun : int, default 15000
         Calls of the loss at most, for L-BFGS.
-    loss : str or loss, default "log_loss"
+    loss : str, loss or callable, default "log_loss"
         "log_loss", or another loss of this package that goes with classes, by name or as an instance. Hinge
-        losses have no `predict_proba`.
+        losses have no `predict_proba`. A function f(y_true, y_pred) -> (loss, gradient) is a loss of your
+        own, as for `Sequential.compile`; y_true has a 1 in the column of the class and 0 elsewhere, or for
+        two classes one column.
     class_weight : dict, "balanced" or None, default None
         Weight of the rows of each class; "balanced" is rows / (classes * rows of the class).
     dropout : float or list of float, default 0.0
@@ -114,6 +118,9 @@ class MLPClassifier(ClassifierMixin, MLP):
     callbacks : list of Callback or callable, default None
         As for `Sequential.fit`: f(epoch, logs) is called after each epoch, and may return True to stop. With
         scikit-learn 1.9 `set_callbacks` takes scikit-learn's own.
+    averaging : EMA or SWA, optional
+        As for `Sequential.fit`: a mean of the weights over steps or epochs is what is scored, and what `fit`
+        leaves; `loss_curve_` is still that of the weights that train. Not for `partial_fit` and L-BFGS.
     max_time : float, optional
         Stop after so many seconds, at the end of an epoch.
     n_threads : int, optional
@@ -197,13 +204,14 @@ class MLPClassifier(ClassifierMixin, MLP):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
-        loss: str | Loss = "log_loss",
+        loss: str | Loss | LossCallable = "log_loss",
         class_weight: Mapping[Any, float] | str | None = None,
         dropout: float | Sequence[float] = 0.0,
         n_hidden_layers: int | None = None,
         hidden_width: int | None = None,
         scoring: Any = None,
         callbacks: Sequence[Any] | None = None,
+        averaging: Averaging | None = None,
         max_time: float | None = None,
         n_threads: int | None = None,
         precision: str = "highest",
@@ -239,6 +247,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         self.hidden_width = hidden_width
         self.scoring = scoring
         self.callbacks = callbacks
+        self.averaging = averaging
         self.max_time = max_time
         self.n_threads = n_threads
         self.precision = precision
@@ -370,7 +379,7 @@ class MLPClassifier(ClassifierMixin, MLP):
             table = numbers.reshape(len(numbers), -1)
             return X, Targets(2.0 * table - 1.0 if self._is_hinge else table, table.shape[1], numbers)
         n_classes = len(self.classes_)
-        if self._goal(n_classes).loss.name == "cross_entropy":
+        if isinstance(self._goal(n_classes).loss, _losses.CrossEntropy):
             return X, Targets(numbers, n_classes, numbers)
         table = numbers[:, None] == np.arange(n_classes)
         return X, Targets(2.0 * table - 1.0 if self._is_hinge else table, n_classes, numbers)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.preprocessing import LabelBinarizer
 
-from dnn import _activations, _losses, _optimizers, _spec
+from dnn import _activations, _averaging, _losses, _optimizers, _spec
 from dnn._core import Network
 from dnn._model import Sequential
 from dnn._optimizer import Optimizer
@@ -22,6 +22,7 @@ FORMAT = 1
 
 # Families of dataclasses that a parameter may be.
 _FAMILIES: dict[str, tuple[type, dict[str, Any]]] = {
+    "averaging": (_averaging.Averaging, {"ema": _averaging.EMA, "swa": _averaging.SWA}),
     "activation": (_activations.Activation, _activations.WITH_PARAMETERS),
     "loss": (_losses.Loss, _losses.LOSSES),
     "optimizer": (Optimizer, _optimizers.OPTIMIZERS),

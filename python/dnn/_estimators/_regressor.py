@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from dnn._activations import Activation
+    from dnn._averaging import Averaging
+    from dnn._called import LossCallable
     from dnn._losses import Loss
     from dnn._optimizer import Optimizer
 
@@ -35,9 +37,10 @@ class MLPRegressor(RegressorMixin, MLP):
 
     Parameters
     ----------
-    loss : str or loss, default "squared_error"
+    loss : str, loss or callable, default "squared_error"
         "squared_error", "poisson" (its outputs are exponentials), or another loss of this package that goes
-        with numbers, by name or as an instance; `dnn.Quantile([0.1, 0.5, 0.9])` gives an output for each.
+        with numbers, by name or as an instance; `dnn.Quantile([0.1, 0.5, 0.9])` gives an output for each. A
+        function f(y_true, y_pred) -> (loss, gradient) is a loss of your own, as for `Sequential.compile`.
     hidden_layer_sizes : int or list of int, default (100,)
         Units of each hidden layer.
     activation : str, activation or list of them, default "relu"
@@ -97,6 +100,9 @@ class MLPRegressor(RegressorMixin, MLP):
     callbacks : list of Callback or callable, default None
         As for `Sequential.fit`: f(epoch, logs) is called after each epoch, and may return True to stop. With
         scikit-learn 1.9 `set_callbacks` takes scikit-learn's own.
+    averaging : EMA or SWA, optional
+        As for `Sequential.fit`: a mean of the weights over steps or epochs is what is scored, and what `fit`
+        leaves; `loss_curve_` is still that of the weights that train. Not for `partial_fit` and L-BFGS.
     max_time : float, optional
         Stop after so many seconds, at the end of an epoch.
     n_threads : int, optional
@@ -154,7 +160,7 @@ class MLPRegressor(RegressorMixin, MLP):
 
     def __init__(
         self,
-        loss: str | Loss = "squared_error",
+        loss: str | Loss | LossCallable = "squared_error",
         hidden_layer_sizes: int | Sequence[int] = (100,),
         activation: str | Activation | Sequence[str | Activation] = "relu",
         *,
@@ -184,6 +190,7 @@ class MLPRegressor(RegressorMixin, MLP):
         hidden_width: int | None = None,
         scoring: Any = None,
         callbacks: Sequence[Any] | None = None,
+        averaging: Averaging | None = None,
         max_time: float | None = None,
         n_threads: int | None = None,
         precision: str = "highest",
@@ -218,6 +225,7 @@ class MLPRegressor(RegressorMixin, MLP):
         self.hidden_width = hidden_width
         self.scoring = scoring
         self.callbacks = callbacks
+        self.averaging = averaging
         self.max_time = max_time
         self.n_threads = n_threads
         self.precision = precision

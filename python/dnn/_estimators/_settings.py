@@ -11,9 +11,10 @@ from typing import Any
 
 from sklearn.utils._param_validation import InvalidParameterError
 
-from dnn import _activations, _callbacks, _checks, _optimizers, _threads
+from dnn import _activations, _callbacks, _checks, _optimizers, _threads, _training
 from dnn._activations import Activation
 from dnn._adam_family import Adam
+from dnn._averaging import Averaging
 from dnn._callbacks import Callback
 from dnn._dataclass import dataclass
 from dnn._layers import Dense, Input, Layer
@@ -52,6 +53,7 @@ class Settings:
     precision: str
     dtype: str
     callbacks: list[Callback]
+    averaging: Averaging | None
 
     def glorot_factor(self, layer: int) -> float:
         """6, or 2 for sigmoids (Glorot and Bengio 2010); the last layer goes by the one below it."""
@@ -106,11 +108,12 @@ def _settings(given: Any) -> Settings:
         batch_size = _checks.integer(batch_size, "batch_size", 1)
     if not isinstance(given.verbose, bool):
         _checks.integer(int(given.verbose), "verbose", 0)
+    optimizer = _optimizer(given, rate)
     return Settings(
         hidden=hidden,
         activations=_hidden_activations(given.activation, len(hidden)),
         dropout=_dropout(given.dropout, len(hidden)),
-        optimizer=_optimizer(given, rate),
+        optimizer=optimizer,
         schedule=schedule if is_scheduled else "constant",
         alpha=_checks.number(given.alpha, "alpha", at_least=0.0),
         batch_size=None if batch_size == "auto" else batch_size,
@@ -131,6 +134,7 @@ def _settings(given: Any) -> Settings:
         precision=_name(given.precision, "precision", ("highest", "strict")),
         dtype=_name(given.dtype, "dtype", ("auto", "float32", "float64")),
         callbacks=_callbacks.checked(() if given.callbacks is None else given.callbacks),
+        averaging=_training.averaging(given.averaging, optimizer),
     )
 
 

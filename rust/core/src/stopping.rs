@@ -27,16 +27,18 @@ impl Patience {
     }
 
     /// Keras's rule: the best is the last that improved by more than `by`, so that small improvements add up; and only
-    /// those below a baseline end the waiting.
-    fn watch(&mut self, value: f64, by: f64, baseline: Option<f64>) -> usize {
+    /// those below a baseline end the waiting. Training never ends with an epoch that improved, baseline or not: then
+    /// there is nothing to return, else the epochs waited.
+    fn watch(&mut self, value: f64, by: f64, baseline: Option<f64>) -> Option<usize> {
         self.without += 1;
         if value < self.best - by {
             self.best = value;
             if baseline.is_none_or(|baseline| value < baseline - by) {
                 self.without = 0;
             }
+            return None;
         }
-        self.without
+        Some(self.without)
     }
 }
 
@@ -84,9 +86,10 @@ impl Stopping {
         let without = spec.tol.map(|tol| (tol, self.training.see(epoch.loss, tol, spec.tol_inclusive)));
         let higher = spec.watched.as_ref().is_some_and(|watched| watched.higher);
         let baseline = spec.baseline.map(|baseline| if higher { -baseline } else { baseline });
-        let val_without = spec.patience.zip(watched(spec, epoch)).map(|(patience, value)| {
+        let val_without = spec.patience.zip(watched(spec, epoch)).and_then(|(patience, value)| {
             let without = self.validation.watch(value, spec.min_delta, baseline);
-            (patience, without)
+            // Nor with the first epoch of all, whatever it measured.
+            without.filter(|_| epoch.epoch > 0).map(|without| (patience, without))
         });
         let number = epoch.epoch + 1;
         if let Some(level) = spec.stop_at_loss.filter(|&level| epoch.loss <= level) {
