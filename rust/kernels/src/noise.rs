@@ -11,7 +11,7 @@ use crate::each::{check, in_parts};
 use crate::isa::Isa;
 use crate::math;
 use crate::pool::Team;
-use crate::simd::{Kernel, Vector, run};
+use crate::simd::{Kernel, Vector, function, run};
 
 /// What is done to the elements of rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,48 +53,51 @@ const GROUP: usize = 4 * SIDE;
 const MAX_VECTORS: usize = 4;
 const LOW: u64 = 0xffff_ffff;
 
-/// Ten rounds of Philox4x32; each counter is at one place of the four vectors. The upper words of the result mean nothing.
-#[inline(always)]
-fn philox<V: Vector>(mut counter: [V; 4], key: u64) -> [V; 4] {
-    // The multipliers and the steps of the key (golden ratio, sqrt(3) - 1) are those of the paper.
-    let (mut key_0, mut key_1) = (key as u32, (key >> 32) as u32);
-    for _ in 0..10 {
-        let [x0, x1, x2, x3] = counter;
-        let product_0 = x0.mul_words(V::splat_bits(0xd251_1f53));
-        let product_1 = x2.mul_words(V::splat_bits(0xcd9e_8d57));
-        let (k0, k1) = (V::splat_bits(u64::from(key_0)), V::splat_bits(u64::from(key_1)));
-        let first = product_1.upper_words().xor(x1).xor(k0);
-        let third = product_0.upper_words().xor(x3).xor(k1);
-        counter = [first, product_1, third, product_0];
-        key_0 = key_0.wrapping_add(0x9e37_79b9);
-        key_1 = key_1.wrapping_add(0xbb67_ae85);
+function! {
+    /// Ten rounds of Philox4x32; each counter is at one place of the four vectors. The upper words of the result mean nothing.
+    fn philox<V: Vector>(counter: [V; 4], key: u64) -> [V; 4] {
+        // The multipliers and the steps of the key (golden ratio, sqrt(3) - 1) are those of the paper.
+        let (mut key_0, mut key_1) = (key as u32, (key >> 32) as u32);
+        let mut counter = counter;
+        for _ in 0..10 {
+            let [x0, x1, x2, x3] = counter;
+            let product_0 = x0.mul_words(V::splat_bits(0xd251_1f53));
+            let product_1 = x2.mul_words(V::splat_bits(0xcd9e_8d57));
+            let (k0, k1) = (V::splat_bits(u64::from(key_0)), V::splat_bits(u64::from(key_1)));
+            let first = product_1.upper_words().xor(x1).xor(k0);
+            let third = product_0.upper_words().xor(x3).xor(k1);
+            counter = [first, product_1, third, product_0];
+            key_0 = key_0.wrapping_add(0x9e37_79b9);
+            key_1 = key_1.wrapping_add(0xbb67_ae85);
+        }
+        counter
     }
-    counter
 }
 
 /// A draw is 23 bits of a word: with an exponent in front of them they are a float32.
 const BITS: i32 = 23;
 const DRAW: u64 = (1 << BITS) - 1;
 
-/// Numbers k / 2^23 in [0, 1) for columns `32 group ..` of a row, the same in both types: word w of counter i serves
-/// column `16 (w / 2) + 2 i + w % 2` of the group.
-#[inline(always)]
-fn draws<V: Vector>(draw: Draw, row: usize, group: usize) -> [V; MAX_VECTORS] {
-    let places: [u64; SIDE] = [0, 1, 2, 3, 4, 5, 6, 7];
-    // SAFETY: a vector of any type has 64 bytes, and any bits are a number.
-    let places = unsafe { V::load(places.as_ptr().cast()) };
-    let counter = [
-        places.or(V::splat_bits((SIDE * group) as u64 & LOW)),
-        V::splat_bits((draw.first_row + row) as u64 & LOW),
-        V::splat_bits(draw.batch & LOW),
-        V::splat_bits(draw.batch >> 32),
-    ];
-    let [w0, w1, w2, w3] = philox(counter, draw.key);
-    if V::FRACTION_BITS == BITS {
-        [number_of_pair(w0, w1), number_of_pair(w2, w3), V::zero(), V::zero()]
-    } else {
-        let (n0, n1, n2, n3) = (number_of_word(w0), number_of_word(w1), number_of_word(w2), number_of_word(w3));
-        [n0.zip_low(n1), n0.zip_high(n1), n2.zip_low(n3), n2.zip_high(n3)]
+function! {
+    /// Numbers k / 2^23 in [0, 1) for columns `32 group ..` of a row, the same in both types: word w of counter i serves
+    /// column `16 (w / 2) + 2 i + w % 2` of the group.
+    fn draws<V: Vector>(draw: Draw, row: usize, group: usize) -> [V; MAX_VECTORS] {
+        let places: [u64; SIDE] = [0, 1, 2, 3, 4, 5, 6, 7];
+        // SAFETY: a vector of any type has 64 bytes, and any bits are a number.
+        let places = unsafe { V::load(places.as_ptr().cast()) };
+        let counter = [
+            places.or(V::splat_bits((SIDE * group) as u64 & LOW)),
+            V::splat_bits((draw.first_row + row) as u64 & LOW),
+            V::splat_bits(draw.batch & LOW),
+            V::splat_bits(draw.batch >> 32),
+        ];
+        let [w0, w1, w2, w3] = philox(counter, draw.key);
+        if V::FRACTION_BITS == BITS {
+            [number_of_pair(w0, w1), number_of_pair(w2, w3), V::zero(), V::zero()]
+        } else {
+            let (n0, n1, n2, n3) = (number_of_word(w0), number_of_word(w1), number_of_word(w2), number_of_word(w3));
+            [n0.zip_low(n1), n0.zip_high(n1), n2.zip_low(n3), n2.zip_high(n3)]
+        }
     }
 }
 
@@ -112,41 +115,42 @@ fn number_of_word<V: Vector>(word: V) -> V {
     word.and(V::splat_bits(DRAW)).or(big).sub(big).mul(V::num(f64::from(-BITS).exp2()))
 }
 
-/// The standard normal quantile of (1 + x) / 2, to the accuracy of a float32 (Giles: Approximating the erfinv function;
-/// 2010).
-#[inline(always)]
-fn normal<V: Vector>(x: V) -> V {
-    const MIDDLE: [f64; 9] = [
-        2.81022636e-08,
-        3.43273939e-07,
-        -3.5233877e-06,
-        -4.39150654e-06,
-        0.00021858087,
-        -0.00125372503,
-        -0.00417768164,
-        0.246640727,
-        1.50140941,
-    ];
-    const TAIL: [f64; 9] = [
-        -0.000200214257,
-        0.000100950558,
-        0.00134934322,
-        -0.00367342844,
-        0.00573950773,
-        -0.0076224613,
-        0.00943887047,
-        1.00167406,
-        2.83297682,
-    ];
-    let one = V::num(1.0);
-    let w = math::log(one.sub(x).mul(one.add(x))).neg();
-    let (near, far) = (w.sub(V::num(2.5)), w.sqrt().sub(V::num(3.0)));
-    let (mut middle, mut tail) = (V::num(MIDDLE[0]), V::num(TAIL[0]));
-    for k in 1..9 {
-        middle = middle.fma(near, V::num(MIDDLE[k]));
-        tail = tail.fma(far, V::num(TAIL[k]));
+function! {
+    /// The standard normal quantile of (1 + x) / 2, to the accuracy of a float32 (Giles: Approximating the erfinv function;
+    /// 2010).
+    fn normal<V: Vector>(x: V) -> V {
+        const MIDDLE: [f64; 9] = [
+            2.81022636e-08,
+            3.43273939e-07,
+            -3.5233877e-06,
+            -4.39150654e-06,
+            0.00021858087,
+            -0.00125372503,
+            -0.00417768164,
+            0.246640727,
+            1.50140941,
+        ];
+        const TAIL: [f64; 9] = [
+            -0.000200214257,
+            0.000100950558,
+            0.00134934322,
+            -0.00367342844,
+            0.00573950773,
+            -0.0076224613,
+            0.00943887047,
+            1.00167406,
+            2.83297682,
+        ];
+        let one = V::num(1.0);
+        let w = math::log(one.sub(x).mul(one.add(x))).neg();
+        let (near, far) = (w.sub(V::num(2.5)), w.sqrt().sub(V::num(3.0)));
+        let (mut middle, mut tail) = (V::num(MIDDLE[0]), V::num(TAIL[0]));
+        for k in 1..9 {
+            middle = middle.fma(near, V::num(MIDDLE[k]));
+            tail = tail.fma(far, V::num(TAIL[k]));
+        }
+        V::select(w.lt(V::num(5.0)), middle, tail).mul(x).mul(V::num(std::f64::consts::SQRT_2))
     }
-    V::select(w.lt(V::num(5.0)), middle, tail).mul(x).mul(V::num(std::f64::consts::SQRT_2))
 }
 
 /// What a draw decides, with the constants worked out.

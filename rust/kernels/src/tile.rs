@@ -234,6 +234,8 @@ impl<T: Real> Block<T> {
     #[inline(always)]
     fn height<V: Vector<Elem = T>, const MR: usize>(left: usize) -> usize {
         match left {
+            // One tile is enough code for a set that calls its functions.
+            _ if V::CALLS => 1,
             9 if V::TILE_VECTORS == 1 => 5,
             7 | 8 if V::TILE_VECTORS == 1 => 4,
             _ => left.min(MR),
@@ -358,7 +360,7 @@ impl<T: Real> Kernel<T> for Block<T> {
         let minus_infinity = T::from_f64(f64::NEG_INFINITY);
         let mut squares = V::zero();
         // B in rows that are read where they are and only once or twice: wider tiles, see `few_rows`.
-        let few = self.m <= 2 && matches!(self.b_layout, Layout::Rows) && !self.pack;
+        let few = !V::CALLS && self.m <= 2 && matches!(self.b_layout, Layout::Rows) && !self.pack;
         let width = if few { FEW_VECTORS / self.m.max(1) } else { V::TILE_VECTORS };
         let a_room = if self.pack_a { room::<T>(self.m * KC.min(self.k)) } else { std::ptr::null_mut() };
         // A depth of zero still has to write the start value.

@@ -9,7 +9,7 @@ mod slices;
 #[cfg(test)]
 mod tests;
 
-use crate::simd::Vector;
+use crate::simd::{Vector, function};
 use curves::{
     Celu, Elu, Exponential, Gelu, GeluTanh, HardSigmoid, HardSwish, Identity, LeakyRelu, Mish, Relu, Relu6, SELU,
     Sigmoid, Silu, Softplus, Softsign, Tanh,
@@ -74,6 +74,32 @@ pub(crate) trait Curve: Copy + Sync {
     fn slope<V: Vector>(self, a: V, z: V) -> V;
 }
 
+/// A curve that is compiled once for each type, and not again in every loop, on sets that call their functions.
+#[derive(Clone, Copy)]
+struct Once<C>(C);
+
+function! {
+    fn value<V: Vector, C: Curve>(curve: C, z: V) -> V {
+        curve.value(z)
+    }
+}
+function! {
+    fn slope<V: Vector, C: Curve>(curve: C, a: V, z: V) -> V {
+        curve.slope(a, z)
+    }
+}
+
+impl<C: Curve> Curve for Once<C> {
+    #[inline(always)]
+    fn value<V: Vector>(self, z: V) -> V {
+        value(self.0, z)
+    }
+    #[inline(always)]
+    fn slope<V: Vector>(self, a: V, z: V) -> V {
+        slope(self.0, a, z)
+    }
+}
+
 /// What to do with an activation, once it is known which one it is.
 pub(crate) trait Visit {
     type Output;
@@ -91,24 +117,24 @@ impl Activation {
     #[inline(always)]
     pub(crate) fn with<W: Visit>(self, visit: W) -> W::Output {
         match self {
-            Activation::Identity => visit.visit(Identity),
-            Activation::Sigmoid => visit.visit(Sigmoid),
-            Activation::Tanh => visit.visit(Tanh),
-            Activation::Relu => visit.visit(Relu),
-            Activation::Relu6 => visit.visit(Relu6),
-            Activation::LeakyRelu { slope } => visit.visit(LeakyRelu { slope }),
-            Activation::Elu { alpha } => visit.visit(Elu { scale: 1.0, alpha }),
-            Activation::Celu { alpha } => visit.visit(Celu { alpha }),
-            Activation::Selu => visit.visit(SELU),
-            Activation::Gelu => visit.visit(Gelu),
-            Activation::GeluTanh => visit.visit(GeluTanh),
-            Activation::Silu => visit.visit(Silu),
-            Activation::Mish => visit.visit(Mish),
-            Activation::HardSigmoid => visit.visit(HardSigmoid),
-            Activation::HardSwish => visit.visit(HardSwish),
-            Activation::Exponential => visit.visit(Exponential),
-            Activation::Softplus => visit.visit(Softplus),
-            Activation::Softsign => visit.visit(Softsign),
+            Activation::Identity => visit.visit(Once(Identity)),
+            Activation::Sigmoid => visit.visit(Once(Sigmoid)),
+            Activation::Tanh => visit.visit(Once(Tanh)),
+            Activation::Relu => visit.visit(Once(Relu)),
+            Activation::Relu6 => visit.visit(Once(Relu6)),
+            Activation::LeakyRelu { slope } => visit.visit(Once(LeakyRelu { slope })),
+            Activation::Elu { alpha } => visit.visit(Once(Elu { scale: 1.0, alpha })),
+            Activation::Celu { alpha } => visit.visit(Once(Celu { alpha })),
+            Activation::Selu => visit.visit(Once(SELU)),
+            Activation::Gelu => visit.visit(Once(Gelu)),
+            Activation::GeluTanh => visit.visit(Once(GeluTanh)),
+            Activation::Silu => visit.visit(Once(Silu)),
+            Activation::Mish => visit.visit(Once(Mish)),
+            Activation::HardSigmoid => visit.visit(Once(HardSigmoid)),
+            Activation::HardSwish => visit.visit(Once(HardSwish)),
+            Activation::Exponential => visit.visit(Once(Exponential)),
+            Activation::Softplus => visit.visit(Once(Softplus)),
+            Activation::Softsign => visit.visit(Once(Softsign)),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! x = n ln 2 + r with a whole n and |r| <= ln(2)/2; then e^x = 2^n e^r, and e^r is a polynomial.
 
 use super::Coefficients;
-use crate::simd::Vector;
+use crate::simd::{Vector, function};
 
 /// c0 + c1 x + c2 x^2 + ..., in one chain: fewest operations, and the smallest error.
 #[inline(always)]
@@ -68,23 +68,25 @@ fn bounded<V: Vector>(x: V) -> V {
     V::splat(V::Elem::EXP_IS_0).max(x)
 }
 
-/// e^x.
-#[inline(always)]
-pub(crate) fn exp<V: Vector>(x: V) -> V {
-    let (n, r) = reduce(bounded(x));
-    exp_reduced(r).mul_pow2(n)
+function! {
+    /// e^x.
+    pub(crate) fn exp<V: Vector>(x: V) -> V {
+        let (n, r) = reduce(bounded(x));
+        exp_reduced(r).mul_pow2(n)
+    }
 }
 
-/// e^x - 1.
-#[inline(always)]
-pub(crate) fn expm1<V: Vector>(x: V) -> V {
-    // From -50 down the result is -1.
-    let (n, r) = reduce(V::num(-50.0).max(bounded(x)));
-    // Half of 2^n r + (2^n - 1), and of the rest, which is small; 2^(n-1) is finite where 2^n is not.
-    let power = n.sub(V::num(1.0)).pow2();
-    let large = power.fma(r, power.sub(V::num(0.5)));
-    let half = power.fma(exp_rest(r), large);
-    // The half of a subnormal number may lose its last digit; and -0 should stay.
-    let tiny = x.abs().lt(V::num(1e-30));
-    V::select(tiny, x, half.add(half))
+function! {
+    /// e^x - 1.
+    pub(crate) fn expm1<V: Vector>(x: V) -> V {
+        // From -50 down the result is -1.
+        let (n, r) = reduce(V::num(-50.0).max(bounded(x)));
+        // Half of 2^n r + (2^n - 1), and of the rest, which is small; 2^(n-1) is finite where 2^n is not.
+        let power = n.sub(V::num(1.0)).pow2();
+        let large = power.fma(r, power.sub(V::num(0.5)));
+        let half = power.fma(exp_rest(r), large);
+        // The half of a subnormal number may lose its last digit; and -0 should stay.
+        let tiny = x.abs().lt(V::num(1e-30));
+        V::select(tiny, x, half.add(half))
+    }
 }

@@ -5,7 +5,7 @@
 
 use super::Coefficients;
 use super::exp::{exp, polynomial};
-use crate::simd::Vector;
+use crate::simd::{Vector, function};
 
 /// (1 + f, k) with x = 2^k (1 + f), for positive normal numbers.
 #[inline(always)]
@@ -41,39 +41,42 @@ fn with_edges<V: Vector>(x: V, found: V) -> V {
     V::select(x.le(zero), edge, found)
 }
 
-/// The natural logarithm.
-#[inline(always)]
-pub(crate) fn log<V: Vector>(x: V) -> V {
-    let shift = f64::from(V::FRACTION_BITS + 1);
-    let subnormal = x.lt(V::splat(V::Elem::SMALLEST_NORMAL));
-    let (m, k) = split(V::select(subnormal, x.mul(V::num(shift.exp2())), x));
-    let k = k.sub(V::select(subnormal, V::num(shift), V::zero()));
-    with_edges(x, join(k, m.sub(V::num(1.0))))
+function! {
+    /// The natural logarithm.
+    pub(crate) fn log<V: Vector>(x: V) -> V {
+        let shift = f64::from(V::FRACTION_BITS + 1);
+        let subnormal = x.lt(V::splat(V::Elem::SMALLEST_NORMAL));
+        let (m, k) = split(V::select(subnormal, x.mul(V::num(shift.exp2())), x));
+        let k = k.sub(V::select(subnormal, V::num(shift), V::zero()));
+        with_edges(x, join(k, m.sub(V::num(1.0))))
+    }
 }
 
-/// log(1 + x).
-#[inline(always)]
-pub(crate) fn log1p<V: Vector>(x: V) -> V {
-    let one = V::num(1.0);
-    let u = one.add(x);
-    // What rounding took from u; in this order of the operands NaN stays.
-    let lost = one.min(x).sub(u.sub(one.max(x)));
-    let (m, k) = split(u);
-    // The lost part is far below the last digit for large k, whose 2^-k would be no normal number.
-    let f = lost.fma(V::num(100.0).min(k).neg().pow2(), m.sub(one));
-    // The sign of x is the sign of the result; it is put in for the sake of -0.
-    with_edges(u, join(k, f)).or(x.sign_bit())
+function! {
+    /// log(1 + x).
+    pub(crate) fn log1p<V: Vector>(x: V) -> V {
+        let one = V::num(1.0);
+        let u = one.add(x);
+        // What rounding took from u; in this order of the operands NaN stays.
+        let lost = one.min(x).sub(u.sub(one.max(x)));
+        let (m, k) = split(u);
+        // The lost part is far below the last digit for large k, whose 2^-k would be no normal number.
+        let f = lost.fma(V::num(100.0).min(k).neg().pow2(), m.sub(one));
+        // The sign of x is the sign of the result; it is put in for the sake of -0.
+        with_edges(u, join(k, f)).or(x.sign_bit())
+    }
 }
 
-/// log(1 + e^x).
-#[inline(always)]
-pub(crate) fn softplus<V: Vector>(x: V) -> V {
-    let zero = V::zero();
-    // max(x, 0) + log(1 + t), t = e^-|x| in [0, 1]
-    let t = exp(x.or(V::num(-0.0)));
-    let high = V::num(std::f64::consts::SQRT_2 - 1.0).lt(t);
-    let half = V::num(0.5);
-    let f = V::select(high, half.fms(t, half), t);
-    let k = V::select(high, V::num(1.0), zero);
-    zero.max(x).add(join(k, f))
+function! {
+    /// log(1 + e^x).
+    pub(crate) fn softplus<V: Vector>(x: V) -> V {
+        let zero = V::zero();
+        // max(x, 0) + log(1 + t), t = e^-|x| in [0, 1]
+        let t = exp(x.or(V::num(-0.0)));
+        let high = V::num(std::f64::consts::SQRT_2 - 1.0).lt(t);
+        let half = V::num(0.5);
+        let f = V::select(high, half.fms(t, half), t);
+        let k = V::select(high, V::num(1.0), zero);
+        zero.max(x).add(join(k, f))
+    }
 }

@@ -110,6 +110,8 @@ pub trait Vector: Copy + 'static {
     type Mask: Copy;
     /// Vectors side by side in the widest register tile of this set: `tile.rs` says why.
     const TILE_VECTORS: usize;
+    /// Whether functions of vectors are called where they are inlined on other sets: see [`function`].
+    const CALLS: bool = false;
     /// Bits of the fraction: 23 or 52.
     const FRACTION_BITS: i32;
     /// Added to the exponent: 127 or 1023.
@@ -344,19 +346,7 @@ pub trait Vector: Copy + 'static {
     /// The sum of the lanes: halves added to halves, a fixed tree.
     #[inline(always)]
     fn sum_lanes(self) -> f64 {
-        let lanes = self.to_lanes();
-        let mut sums = [0.0f64; MAX_LANES];
-        for i in 0..Self::Elem::LANES {
-            sums[i] = lanes[i].to_f64();
-        }
-        let mut half = Self::Elem::LANES / 2;
-        while half > 0 {
-            for i in 0..half {
-                sums[i] += sums[i + half];
-            }
-            half /= 2;
-        }
-        sums[0]
+        sum_lanes(self)
     }
     /// The sum of the lanes of each vector, in the type itself: halves added to halves, a fixed tree.
     #[inline(always)]
@@ -376,8 +366,57 @@ pub trait Vector: Copy + 'static {
     /// The largest lane; NaN lanes may be lost.
     #[inline(always)]
     fn max_lane(self) -> Self::Elem {
-        let mut lanes = self.to_lanes();
-        let mut half = Self::Elem::LANES / 2;
+        max_lane(self)
+    }
+}
+
+/// Defines a function of vectors that is inlined, as it has to be where a set has instructions of its own, but called on
+/// a set that says so: inlined wherever it is used, the arrays of `scalar` were 60 % of the library.
+macro_rules! function {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident<$($g:ident: $bound:path),+>($($argument:ident: $type:ty),*) -> $result:ty
+     $body:block) => {
+        $(#[$meta])*
+        #[inline(always)]
+        $vis fn $name<$($g: $bound),+>($($argument: $type),*) -> $result {
+            #[inline(always)]
+            fn inlined<$($g: $bound),+>($($argument: $type),*) -> $result $body
+            #[inline(never)]
+            fn called<$($g: $bound),+>($($argument: $type),*) -> $result {
+                inlined::<$($g),+>($($argument),*)
+            }
+            if V::CALLS { called::<$($g),+>($($argument),*) } else { inlined::<$($g),+>($($argument),*) }
+        }
+    };
+}
+pub(crate) use function;
+
+/// Lanes of the longest vector.
+pub(crate) const MAX_LANES: usize = 16;
+
+function! {
+    /// [`Vector::sum_lanes`]
+    fn sum_lanes<V: Vector>(x: V) -> f64 {
+        let lanes = x.to_lanes();
+        let mut sums = [0.0f64; MAX_LANES];
+        for i in 0..V::Elem::LANES {
+            sums[i] = lanes[i].to_f64();
+        }
+        let mut half = V::Elem::LANES / 2;
+        while half > 0 {
+            for i in 0..half {
+                sums[i] += sums[i + half];
+            }
+            half /= 2;
+        }
+        sums[0]
+    }
+}
+
+function! {
+    /// [`Vector::max_lane`]
+    fn max_lane<V: Vector>(x: V) -> V::Elem {
+        let mut lanes = x.to_lanes();
+        let mut half = V::Elem::LANES / 2;
         while half > 0 {
             for i in 0..half {
                 lanes[i] = if lanes[i] > lanes[i + half] { lanes[i] } else { lanes[i + half] };
@@ -387,9 +426,6 @@ pub trait Vector: Copy + 'static {
         lanes[0]
     }
 }
-
-/// Lanes of the longest vector.
-pub(crate) const MAX_LANES: usize = 16;
 
 /// An inner loop: a struct of its arguments, whose `run` is compiled once for every instruction set.
 ///
@@ -415,9 +451,16 @@ pub unsafe fn run<T: Real, K: Kernel<T>>(isa: Isa, kernel: K) -> K::Output {
             Name::Avx512 => with_avx512(kernel),
             #[cfg(target_arch = "x86_64")]
             Name::Avx2 => with_avx2(kernel),
-            Name::Scalar => kernel.run::<T::Scalar>(),
+            Name::Scalar => with_scalar(kernel),
         }
     }
+}
+
+/// A function of its own: callers that are compiled several times would each have another copy.
+#[inline(never)]
+unsafe fn with_scalar<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
+    // SAFETY: the caller's word.
+    unsafe { kernel.run::<T::Scalar>() }
 }
 
 #[cfg(target_arch = "x86_64")]

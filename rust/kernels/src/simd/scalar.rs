@@ -1,7 +1,8 @@
 //! Vectors as arrays, in plain Rust: the twin that the other sets are tested against.
 //!
 //! `mul_add` is exact on every machine; where the processor lacks the instruction it is a slow call.
-//! Most methods are functions of their own: unrolled over the lanes in every kernel, this twin was half of the library.
+//! Its methods are functions of their own, and so is what is made of them (`function!`): unrolled over the lanes in
+//! every kernel, this twin was 60 % of the library.
 
 use super::Vector;
 
@@ -16,7 +17,7 @@ macro_rules! scalar_vector {
             fn map2(self, b: Self, f: impl Fn($elem, $elem) -> $elem) -> Self {
                 $vector(std::array::from_fn(|i| f(self.0[i], b.0[i])))
             }
-            #[inline(never)]
+            #[inline(always)]
             fn map_words(self, b: Self, f: impl Fn(u64, u64) -> u64) -> Self {
                 // SAFETY: all vectors have 64 bytes, and any bits are a number.
                 unsafe {
@@ -37,6 +38,7 @@ macro_rules! scalar_vector {
             const TILE_VECTORS: usize = 1;
             const FRACTION_BITS: i32 = $fraction;
             const EXPONENT_BIAS: f64 = $bias;
+            const CALLS: bool = true;
 
             #[inline(always)]
             fn splat(x: $elem) -> Self {
@@ -52,15 +54,15 @@ macro_rules! scalar_vector {
                 // SAFETY: as in `load`.
                 unsafe { to.cast::<[$elem; $lanes]>().write(self.0) }
             }
-            #[inline(always)]
+            #[inline(never)]
             fn add(self, b: Self) -> Self {
                 self.map2(b, |x, y| x + y)
             }
-            #[inline(always)]
+            #[inline(never)]
             fn sub(self, b: Self) -> Self {
                 self.map2(b, |x, y| x - y)
             }
-            #[inline(always)]
+            #[inline(never)]
             fn mul(self, b: Self) -> Self {
                 self.map2(b, |x, y| x * y)
             }
@@ -138,6 +140,66 @@ macro_rules! scalar_vector {
             }
             #[inline(always)]
             fn prefetch(_at: *const u8) {}
+            #[inline(never)]
+            unsafe fn turn(
+                from: *const $elem,
+                stride: usize,
+                rows: usize,
+                to: *mut $elem,
+                to_stride: usize,
+                columns: usize,
+            ) {
+                for k in 0..columns {
+                    for j in 0..$lanes {
+                        // SAFETY: the caller vouches for the rows of `from`, and for whole vectors at those of `to`.
+                        unsafe {
+                            *to.add(k * to_stride + j) = if j < rows { *from.add(j * stride + k) } else { 0.0 };
+                        }
+                    }
+                }
+            }
+            #[inline(never)]
+            unsafe fn load_first(from: *const $elem, n: usize, fill: $elem) -> Self {
+                let mut lanes = [fill; $lanes];
+                // SAFETY: `n <= LANES`, and the caller vouches for `from`.
+                unsafe { std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), n) };
+                $vector(lanes)
+            }
+            #[inline(never)]
+            unsafe fn store_first(self, to: *mut $elem, n: usize) {
+                // SAFETY: `n <= LANES`, and the caller vouches for `to`.
+                unsafe { std::ptr::copy_nonoverlapping(self.0.as_ptr(), to, n) }
+            }
+            #[inline(always)]
+            unsafe fn load_up_to(from: *const $elem, n: usize) -> Self {
+                // SAFETY: the caller's word.
+                unsafe { Self::load_first(from, n, 0.0) }
+            }
+            #[inline(always)]
+            unsafe fn store_up_to(self, to: *mut $elem, n: usize) {
+                // SAFETY: the caller's word.
+                unsafe { self.store_first(to, n) }
+            }
+            #[inline(never)]
+            fn first_lanes(n: usize) -> Self::Mask {
+                std::array::from_fn(|i| i < n)
+            }
+            #[inline(never)]
+            fn neg(self) -> Self {
+                $vector(self.0.map(|x| -x))
+            }
+            #[inline(never)]
+            fn abs(self) -> Self {
+                $vector(self.0.map(<$elem>::abs))
+            }
+            #[inline(never)]
+            fn fnma(self, b: Self, c: Self) -> Self {
+                $vector(std::array::from_fn(|i| (-self.0[i]).mul_add(b.0[i], c.0[i])))
+            }
+            #[inline(never)]
+            fn fms(self, b: Self, c: Self) -> Self {
+                $vector(std::array::from_fn(|i| self.0[i].mul_add(b.0[i], -c.0[i])))
+            }
             #[inline(never)]
             fn zip_low(self, b: Self) -> Self {
                 $vector(std::array::from_fn(|i| if i % 2 == 0 { self.0[i / 2] } else { b.0[i / 2] }))

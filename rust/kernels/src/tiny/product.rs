@@ -111,6 +111,10 @@ impl<T: Real> Product<T> {
         let mut i = 0;
         // SAFETY: the caller's word.
         unsafe {
+            if V::CALLS {
+                // One tile is enough code.
+                return (0..self.m).for_each(|i| self.tile::<V, 1, NV>(i, r));
+            }
             while i + MR <= self.m {
                 self.tile::<V, MR, NV>(i, r);
                 i += MR;
