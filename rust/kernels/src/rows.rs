@@ -311,26 +311,30 @@ pub fn softmax_cross_entropy<T: Real>(
     unsafe { run(isa, kernel) }
 }
 
-/// The sum of the squares, in `f64`: sixteen sums, one for each place in a group of sixteen, then those in order.
-pub fn sum_of_squares<T: Real>(x: &[T]) -> f64 {
+/// The sum of `of(x)`, in `f64`: sixteen sums, one for each place in a group of sixteen, then those in order.
+fn sum_of<T: Real>(x: &[T], of: impl Fn(f64) -> f64) -> f64 {
     let mut sums = [0.0f64; 16];
-    for group in x.chunks(16) {
-        for (sum, &x) in sums.iter_mut().zip(group) {
-            *sum += x.to_f64() * x.to_f64();
+    // Whole groups apart: the compiler makes vectors of those.
+    let (groups, rest) = x.as_chunks::<16>();
+    for group in groups {
+        for (sum, x) in sums.iter_mut().zip(group) {
+            *sum += of(x.to_f64());
         }
+    }
+    for (sum, x) in sums.iter_mut().zip(rest) {
+        *sum += of(x.to_f64());
     }
     sums.iter().sum()
 }
 
+/// The sum of the squares, in `f64`: sixteen sums, one for each place in a group of sixteen, then those in order.
+pub fn sum_of_squares<T: Real>(x: &[T]) -> f64 {
+    sum_of(x, |x| x * x)
+}
+
 /// The sum of the absolute values, in `f64`, in the order of [`sum_of_squares`].
 pub fn sum_of_magnitudes<T: Real>(x: &[T]) -> f64 {
-    let mut sums = [0.0f64; 16];
-    for group in x.chunks(16) {
-        for (sum, &x) in sums.iter_mut().zip(group) {
-            *sum += x.to_f64().abs();
-        }
-    }
-    sums.iter().sum()
+    sum_of(x, f64::abs)
 }
 
 struct AllFinite<T> {

@@ -14,7 +14,7 @@ use crate::Real;
 use crate::dense::Shared;
 use crate::isa::Isa;
 use crate::pool::Team;
-use crate::simd::{Kernel, Vector, run};
+use crate::simd::{Each, Kernel, Vector, all_of, run};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Stochastic gradient descent; t counts the steps, g is the gradient, p the parameter, v the velocity.
@@ -79,32 +79,36 @@ impl<T: Real> Kernel<T> for SgdStep<T> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(self) {
+        // SAFETY: the caller's word.
+        unsafe { all_of::<V, _>(&self, self.n) }
+    }
+}
+
+impl<T: Real> Each<T> for SgdStep<T> {
+    #[inline(always)]
+    unsafe fn each<V: Vector<Elem = T>>(&self, i: usize, n: usize) {
         let rate = V::num(self.rate);
         let forgotten = V::num(forgotten::<T>());
-        for i in (0..self.n).step_by(T::LANES) {
-            let n = T::LANES.min(self.n - i);
-            // SAFETY: `i + n` is at most `self.n`, for which the caller vouches; v is there where the rule has momentum.
-            unsafe {
-                let (p, g) = (V::load_up_to(self.p.add(i), n), V::load_up_to(self.g.add(i), n));
-                match self.rule {
-                    Sgd::Plain => rate.fnma(g, p).store_up_to(self.p.add(i), n),
-                    Sgd::Momentum(m) => {
-                        let v = V::num(m).fma(V::load_up_to(self.v.add(i), n), rate.mul(g).neg()).flushed(forgotten);
-                        v.store_up_to(self.v.add(i), n);
-                        p.add(v).store_up_to(self.p.add(i), n);
-                    }
-                    Sgd::Nesterov(m) => {
-                        let step = rate.mul(g).neg();
-                        let v = V::num(m).fma(V::load_up_to(self.v.add(i), n), step).flushed(forgotten);
-                        v.store_up_to(self.v.add(i), n);
-                        p.add(V::num(m).fma(v, step)).store_up_to(self.p.add(i), n);
-                    }
-                    Sgd::Dampened(m) => {
-                        let v =
-                            V::num(m).fma(V::load_up_to(self.v.add(i), n), V::num(1.0 - m).mul(g)).flushed(forgotten);
-                        v.store_up_to(self.v.add(i), n);
-                        rate.fnma(v, p).store_up_to(self.p.add(i), n);
-                    }
+        // SAFETY: `i + n` is at most `self.n`, for which the caller vouches; v is there where the rule has momentum.
+        unsafe {
+            let (p, g) = (V::load_up_to(self.p.add(i), n), V::load_up_to(self.g.add(i), n));
+            match self.rule {
+                Sgd::Plain => rate.fnma(g, p).store_up_to(self.p.add(i), n),
+                Sgd::Momentum(m) => {
+                    let v = V::num(m).fma(V::load_up_to(self.v.add(i), n), rate.mul(g).neg()).flushed(forgotten);
+                    v.store_up_to(self.v.add(i), n);
+                    p.add(v).store_up_to(self.p.add(i), n);
+                }
+                Sgd::Nesterov(m) => {
+                    let step = rate.mul(g).neg();
+                    let v = V::num(m).fma(V::load_up_to(self.v.add(i), n), step).flushed(forgotten);
+                    v.store_up_to(self.v.add(i), n);
+                    p.add(V::num(m).fma(v, step)).store_up_to(self.p.add(i), n);
+                }
+                Sgd::Dampened(m) => {
+                    let v = V::num(m).fma(V::load_up_to(self.v.add(i), n), V::num(1.0 - m).mul(g)).flushed(forgotten);
+                    v.store_up_to(self.v.add(i), n);
+                    rate.fnma(v, p).store_up_to(self.p.add(i), n);
                 }
             }
         }
@@ -142,33 +146,38 @@ impl<T: Real> Kernel<T> for AdamStep<T> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(self) {
+        // SAFETY: the caller's word.
+        unsafe { all_of::<V, _>(&self, self.n) }
+    }
+}
+
+impl<T: Real> Each<T> for AdamStep<T> {
+    #[inline(always)]
+    unsafe fn each<V: Vector<Elem = T>>(&self, i: usize, n: usize) {
         let Adam { beta_1, beta_2, size, scale, epsilon } = self.rule;
         let (b1, b2) = (V::num(beta_1), V::num(beta_2));
         let (c1, c2) = (V::num(1.0 - beta_1), V::num(1.0 - beta_2));
         let (size, scale, epsilon) = (V::num(size), V::num(scale), V::num(epsilon));
         let amsgrad = !self.largest.is_null();
         let (forgotten, square_forgotten) = (V::num(forgotten::<T>()), V::num(forgotten::<T>().sqrt()));
-        for i in (0..self.n).step_by(T::LANES) {
-            let n = T::LANES.min(self.n - i);
-            // SAFETY: `i + n` is at most `self.n`, for which the caller vouches.
-            unsafe {
-                let g = V::load_up_to(self.g.add(i), n);
-                let m = b1.fma(V::load_up_to(self.m.add(i), n), c1.mul(g)).flushed(forgotten);
-                // The square of what is not flushed here is a normal number.
-                let g = g.flushed(square_forgotten);
-                let v = b2.fma(V::load_up_to(self.v.add(i), n), c2.mul(g.mul(g)));
-                // A mean of squares has no sign.
-                let mut v = V::select(v.lt(forgotten), V::zero(), v);
-                m.store_up_to(self.m.add(i), n);
-                v.store_up_to(self.v.add(i), n);
-                if amsgrad {
-                    v = v.max(V::load_up_to(self.largest.add(i), n));
-                    v.store_up_to(self.largest.add(i), n);
-                }
-                let root = v.sqrt().fma(scale, epsilon);
-                let p = V::load_up_to(self.p.add(i), n);
-                p.sub(size.mul(m).div(root)).store_up_to(self.p.add(i), n);
+        // SAFETY: `i + n` is at most `self.n`, for which the caller vouches.
+        unsafe {
+            let g = V::load_up_to(self.g.add(i), n);
+            let m = b1.fma(V::load_up_to(self.m.add(i), n), c1.mul(g)).flushed(forgotten);
+            // The square of what is not flushed here is a normal number.
+            let g = g.flushed(square_forgotten);
+            let v = b2.fma(V::load_up_to(self.v.add(i), n), c2.mul(g.mul(g)));
+            // A mean of squares has no sign.
+            let mut v = V::select(v.lt(forgotten), V::zero(), v);
+            m.store_up_to(self.m.add(i), n);
+            v.store_up_to(self.v.add(i), n);
+            if amsgrad {
+                v = v.max(V::load_up_to(self.largest.add(i), n));
+                v.store_up_to(self.largest.add(i), n);
             }
+            let root = v.sqrt().fma(scale, epsilon);
+            let p = V::load_up_to(self.p.add(i), n);
+            p.sub(size.mul(m).div(root)).store_up_to(self.p.add(i), n);
         }
     }
 }
@@ -213,20 +222,34 @@ impl<T: Real> Kernel<T> for AddInOrder<'_, T> {
     type Output = bool;
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(self) -> bool {
+        let whole = self.n / T::LANES * T::LANES;
         let mut squares = V::zero();
-        for i in (0..self.n).step_by(T::LANES) {
-            let n = T::LANES.min(self.n - i);
-            // SAFETY: `i + n` is at most `self.n`; the entry has compared the lengths.
-            unsafe {
-                let mut sum = V::load_up_to(self.sum.add(i), n);
-                for other in self.others {
-                    sum = sum.add(V::load_up_to(other.as_ptr().add(self.start + i), n));
-                }
-                sum.store_up_to(self.sum.add(i), n);
-                squares = sum.fma(sum, squares);
+        // SAFETY: vectors lie within `self.n`; the entry has compared the lengths.
+        unsafe {
+            for i in (0..whole).step_by(T::LANES) {
+                squares = self.add(i, T::LANES, squares);
+            }
+            if whole < self.n {
+                squares = self.add(whole, self.n - whole, squares);
             }
         }
         squares.sum_lanes().is_finite()
+    }
+}
+
+impl<T: Real> AddInOrder<'_, T> {
+    /// Elements `i..i + n`, whose squares join the others.
+    #[inline(always)]
+    unsafe fn add<V: Vector<Elem = T>>(&self, i: usize, n: usize, squares: V) -> V {
+        // SAFETY: the caller's word.
+        unsafe {
+            let mut sum = V::load_up_to(self.sum.add(i), n);
+            for other in self.others {
+                sum = sum.add(V::load_up_to(other.as_ptr().add(self.start + i), n));
+            }
+            sum.store_up_to(self.sum.add(i), n);
+            sum.fma(sum, squares)
+        }
     }
 }
 
@@ -262,17 +285,22 @@ impl<T: Real> Kernel<T> for Penalty<T> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(self) {
+        // SAFETY: the caller's word.
+        unsafe { all_of::<V, _>(&self, self.n) }
+    }
+}
+
+impl<T: Real> Each<T> for Penalty<T> {
+    #[inline(always)]
+    unsafe fn each<V: Vector<Elem = T>>(&self, i: usize, n: usize) {
         let (l1, two_l2) = (V::num(self.l1), V::num(2.0 * self.l2));
-        for i in (0..self.n).step_by(T::LANES) {
-            let n = T::LANES.min(self.n - i);
-            // SAFETY: `i + n` is at most `self.n`, for which the caller vouches.
-            unsafe {
-                let p = V::load_up_to(self.p.add(i), n);
-                let g = V::load_up_to(self.g.add(i), n);
-                // |p|' is the sign of p, and 0 at 0.
-                let sign = V::select(p.abs().le(V::zero()), V::zero(), l1.with_sign_of(p));
-                two_l2.fma(p, g.add(sign)).store_up_to(self.g.add(i), n);
-            }
+        // SAFETY: `i + n` is at most `self.n`, for which the caller vouches.
+        unsafe {
+            let p = V::load_up_to(self.p.add(i), n);
+            let g = V::load_up_to(self.g.add(i), n);
+            // |p|' is the sign of p, and 0 at 0.
+            let sign = V::select(p.abs().le(V::zero()), V::zero(), l1.with_sign_of(p));
+            two_l2.fma(p, g.add(sign)).store_up_to(self.g.add(i), n);
         }
     }
 }

@@ -438,6 +438,35 @@ pub trait Kernel<T: Real> {
     unsafe fn run<V: Vector<Elem = T>>(self) -> Self::Output;
 }
 
+/// A kernel that treats all vectors of some slices alike.
+pub(crate) trait Each<T: Real> {
+    /// Elements `i..i + n`, a whole vector or the tail.
+    ///
+    /// # Safety
+    /// As for the kernel; `n` is at most the lanes.
+    unsafe fn each<V: Vector<Elem = T>>(&self, i: usize, n: usize);
+}
+
+/// All `len` elements. The tail is apart from the loop: with the question inside, vectors went through memory, and Adam
+/// took 0.84 instead of 0.55 ns a parameter.
+///
+/// # Safety
+/// As for the kernel.
+#[inline(always)]
+pub(crate) unsafe fn all_of<V: Vector, K: Each<V::Elem>>(kernel: &K, len: usize) {
+    let lanes = V::Elem::LANES;
+    let whole = len / lanes * lanes;
+    // SAFETY: the caller's word; vectors lie within `len`.
+    unsafe {
+        for i in (0..whole).step_by(lanes) {
+            kernel.each::<V>(i, lanes);
+        }
+        if whole < len {
+            kernel.each::<V>(whole, len - whole);
+        }
+    }
+}
+
 /// Runs a kernel with the instructions of `isa`.
 ///
 /// # Safety

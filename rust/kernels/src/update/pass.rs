@@ -7,7 +7,7 @@ use super::rules::{Rule, Step};
 use crate::dense::{Shared, ViewMut};
 use crate::isa::Isa;
 use crate::pool::Team;
-use crate::simd::{Kernel, Vector, run};
+use crate::simd::{Each, Kernel, Vector, all_of, run};
 use crate::{Real, padded};
 
 struct Pass<T, S> {
@@ -23,22 +23,27 @@ impl<T: Real, S: Step> Kernel<T> for Pass<T, S> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(self) {
-        for i in (0..self.n).step_by(T::LANES) {
-            let n = T::LANES.min(self.n - i);
-            // SAFETY: `i + n` is at most `self.n`, for which the caller vouches; a memory that is not null is as long.
-            unsafe {
-                let (p, g) = (V::load_up_to(self.p.add(i), n), V::load_up_to(self.g.add(i), n));
-                let mut memory = [V::zero(); 3];
-                for (memory, from) in memory.iter_mut().zip(self.memories) {
-                    if !from.is_null() {
-                        *memory = V::load_up_to(from.add(i), n);
-                    }
+        // SAFETY: the caller's word.
+        unsafe { all_of::<V, _>(&self, self.n) }
+    }
+}
+
+impl<T: Real, S: Step> Each<T> for Pass<T, S> {
+    #[inline(always)]
+    unsafe fn each<V: Vector<Elem = T>>(&self, i: usize, n: usize) {
+        // SAFETY: `i + n` is at most `self.n`, for which the caller vouches; a memory that is not null is as long.
+        unsafe {
+            let (p, g) = (V::load_up_to(self.p.add(i), n), V::load_up_to(self.g.add(i), n));
+            let mut memory = [V::zero(); 3];
+            for (memory, from) in memory.iter_mut().zip(self.memories) {
+                if !from.is_null() {
+                    *memory = V::load_up_to(from.add(i), n);
                 }
-                self.step.step(p, g, &mut memory).store_up_to(self.p.add(i), n);
-                for (memory, to) in memory.into_iter().zip(self.memories) {
-                    if !to.is_null() {
-                        memory.store_up_to(to.add(i), n);
-                    }
+            }
+            self.step.step(p, g, &mut memory).store_up_to(self.p.add(i), n);
+            for (memory, to) in memory.into_iter().zip(self.memories) {
+                if !to.is_null() {
+                    memory.store_up_to(to.add(i), n);
                 }
             }
         }
@@ -112,21 +117,26 @@ impl<T: Real> Kernel<T> for Change<T> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(self) {
-        for i in (0..self.n).step_by(T::LANES) {
-            let n = T::LANES.min(self.n - i);
-            // SAFETY: `i + n` is at most `self.n`, for which the caller vouches; x is there where the change reads it.
-            unsafe {
-                let y = V::load_up_to(self.y.add(i), n);
-                let x = || V::load_up_to(self.x.add(i), n);
-                let changed = match self.how {
-                    How::Scale(a) => V::num(a).mul(y),
-                    // The limits stand first, so that NaN stays.
-                    How::Clamp(a) => V::num(a).min(V::num(-a).max(y)),
-                    How::Towards(a) => V::num(a).fma(x().sub(y), y),
-                    How::Blend(a, b) => V::num(a).fma(x(), V::num(b).mul(y)),
-                };
-                changed.store_up_to(self.y.add(i), n);
-            }
+        // SAFETY: the caller's word.
+        unsafe { all_of::<V, _>(&self, self.n) }
+    }
+}
+
+impl<T: Real> Each<T> for Change<T> {
+    #[inline(always)]
+    unsafe fn each<V: Vector<Elem = T>>(&self, i: usize, n: usize) {
+        // SAFETY: `i + n` is at most `self.n`, for which the caller vouches; x is there where the change reads it.
+        unsafe {
+            let y = V::load_up_to(self.y.add(i), n);
+            let x = || V::load_up_to(self.x.add(i), n);
+            let changed = match self.how {
+                How::Scale(a) => V::num(a).mul(y),
+                // The limits stand first, so that NaN stays.
+                How::Clamp(a) => V::num(a).min(V::num(-a).max(y)),
+                How::Towards(a) => V::num(a).fma(x().sub(y), y),
+                How::Blend(a, b) => V::num(a).fma(x(), V::num(b).mul(y)),
+            };
+            changed.store_up_to(self.y.add(i), n);
         }
     }
 }
