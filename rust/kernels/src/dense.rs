@@ -120,7 +120,7 @@ fn block_size<T: Real>(m: usize, n: usize, k: usize, threads: usize) -> (usize, 
         0 | 1 => whole,
         blocks => whole.div_ceil(blocks).next_multiple_of(unit),
     };
-    let mut rows = share(m, MAX_BLOCK_ROWS, 24);
+    let mut rows = share(m, MAX_BLOCK_ROWS, 12);
     let mut columns = share(n, MAX_BLOCK_BYTES / size_of::<T>(), panel);
     let count = |rows: usize, columns: usize| m.div_ceil(rows) * n.div_ceil(columns);
     // Halve what is longer until every thread has two blocks, as long as a block stays worth its hand-over.
@@ -128,7 +128,7 @@ fn block_size<T: Real>(m: usize, n: usize, k: usize, threads: usize) -> (usize, 
         if columns > panel && (columns >= rows || rows <= 24) {
             columns = (columns / 2).next_multiple_of(panel);
         } else if rows > 24 {
-            rows = (rows / 2).next_multiple_of(24);
+            rows = rows.div_ceil(2).next_multiple_of(12);
         } else {
             break;
         }
