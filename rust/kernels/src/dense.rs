@@ -5,6 +5,7 @@
 
 use crate::activation::Activation;
 use crate::isa::Isa;
+use crate::narrow::{NARROW, Narrow};
 use crate::pool::Team;
 use crate::simd::{Kernel, Vector, run};
 use crate::tile::{Block, Finish, Layout, Start};
@@ -360,6 +361,22 @@ pub fn weight_gradient<T: Real>(
     delta.check(n);
     dw.check(n);
     assert_eq!((x.columns, x.rows, delta.columns), (dw.rows, delta.rows, dw.columns), "shapes of x, delta and dw");
+    if delta.columns <= NARROW && x.columns >= T::LANES {
+        let narrow = Narrow {
+            rows: x.rows,
+            n_in: x.columns,
+            n_out: delta.columns,
+            x: x.data.as_ptr(),
+            x_stride: x.stride,
+            delta: delta.data.as_ptr(),
+            delta_stride: delta.stride,
+            dw: dw.data.as_mut_ptr(),
+            dw_stride: dw.stride,
+            accumulate,
+        };
+        // SAFETY: shapes and lengths were checked above.
+        return unsafe { narrow.shared_out(isa, team) };
+    }
     let product = Product {
         m: x.columns,
         n,

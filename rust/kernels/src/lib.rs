@@ -11,6 +11,7 @@ mod isa;
 mod lent;
 mod losses;
 mod math;
+mod narrow;
 mod noise;
 mod norms;
 mod pack;

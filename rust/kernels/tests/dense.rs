@@ -225,6 +225,20 @@ fn weight_gradients_have_the_bits_of_their_twin_at_every_height_of_a_packed_oper
 }
 
 #[test]
+fn products_of_few_outputs_have_the_bits_of_their_twins() {
+    for n_out in 1..=5 {
+        for n_in in (1..=70).step_by(3) {
+            for rows in [1, 2, 7, 257, 520] {
+                check_shape::<f32>(rows, n_in, n_out, 1);
+                check_shape::<f64>(rows, n_in, n_out, 1);
+            }
+        }
+        check_shape::<f32>(520, 1030, n_out, 2);
+        check_shape::<f64>(513, 1100, n_out, 3);
+    }
+}
+
+#[test]
 fn a_gradient_whose_squares_are_not_finite_is_told() {
     for isa in Isa::available() {
         for (bad, at) in [(f32::NAN, 0), (f32::INFINITY, 40), (f32::MAX, 41), (1e20, 60)] {
