@@ -60,9 +60,9 @@ def draw(
         layers = "layer" if table[0] == 1 else "layers"
         outputs = "output" if table[1] == 1 else "outputs"
         axis.set_title(f"{table[0]} hidden {layers}, {table[1]} {outputs}", fontsize=9)
-    letters = "N NumPy, T PyTorch, J JAX, S scikit-learn, B PyTorch bf16"
+    letters = "N NumPy, T PyTorch, J JAX,\nS scikit-learn, B PyTorch bf16"
     figure.suptitle(
-        f"Time of a training step of the best peer / of dnn (above 1: dnn is faster). Who: {letters}\n"
+        f"Training step of the best peer / of dnn\n(above 1: dnn is faster). Best peer: {letters}\n"
         f"{about.get('cpu', '')}, {about.get('cpus of this process', '?')} CPUs",
         fontsize=9,
     )
