@@ -21,8 +21,8 @@ pub fn padded<T: Real>(n: usize) -> usize {
 
 /// From one padded row to the next: [`padded`], and one vector more where rows would lie a multiple of 2 KiB apart.
 ///
-/// Rows at such distances compete for the same few lines of the first-level cache (the draft of the tile fell from
-/// 160 to 25 GF/s at 1024 columns).
+/// Rows at such distances compete for the same few lines of the first-level cache (a tile of 1024 columns fell from
+/// 160 to 25 GF/s).
 pub fn row_stride<T: Real>(n: usize) -> usize {
     let n = padded::<T>(n);
     if n > 0 && (n * size_of::<T>()).is_multiple_of(2048) { n + T::LANES } else { n }

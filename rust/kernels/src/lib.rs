@@ -51,4 +51,4 @@ pub use update::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, LambDirection, Lion, Nadam, RAdam, RmsProp, Rprop, Rule, Sgd, adam,
     add_in_order, add_penalty_gradient, blend, clamp, limit_column_norms, move_towards, scale, sgd, step,
 };
-pub use vectors::{add_multiple, dot};
+pub use vectors::{add_multiple, dot, largest};

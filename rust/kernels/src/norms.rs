@@ -52,6 +52,9 @@ impl<T: Real> Kernel<T> for ColumnMoments<T> {
 
 impl<T: Real> ColumnMoments<T> {
     /// The sums over the rows of share (x - from) and of share (x - from)^2, from column j on.
+    ///
+    /// # Safety
+    /// As for `run`; the vectors from j on have columns of ours.
     #[inline(always)]
     unsafe fn sums<V: Vector<Elem = T>>(&self, j: usize, vectors: usize, from: [V; BESIDE]) -> [[V; BESIDE]; 2] {
         let zero = [[V::zero(); BESIDE]; 2];
@@ -402,6 +405,9 @@ impl<T: Real> Kernel<T> for ThroughRows<T> {
 
 impl<T: Real> ThroughRows<T> {
     /// From column j of a row on: dL/dnormal = delta gamma, which is 0 outside, the normal, and how many columns there are.
+    ///
+    /// # Safety
+    /// `delta` and `x` are rows of ours, and j one of their columns.
     #[inline(always)]
     unsafe fn at<V: Vector<Elem = T>>(
         &self,

@@ -31,7 +31,7 @@ const MOST_ALONE: u32 = 1 << 14;
 /// Tiles of one job at most: the counter is 16 bits.
 const MAX_TILES: usize = u16::MAX as usize;
 
-/// A function of a tile index with its argument, both erased.
+/// A function of a tile index with its argument, both erased: `call` may be given `context`, and nothing else.
 #[derive(Clone, Copy)]
 struct Job {
     call: unsafe fn(*const (), usize),
@@ -157,6 +157,8 @@ static POOL: Mutex<Option<Pool>> = Mutex::new(None);
 
 impl Pool {
     fn new() -> Pool {
+        /// # Safety
+        /// None is needed: it looks at nothing.
         unsafe fn nothing(_: *const (), _: usize) {}
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
@@ -246,8 +248,10 @@ impl Team {
             shared.alone.store(left, Ordering::Relaxed);
             return (0..tiles).for_each(tile);
         }
+        /// # Safety
+        /// `context` is a `&F` that lives until the call is over.
         unsafe fn call<F: Fn(usize)>(context: *const (), tile: usize) {
-            // SAFETY: `context` is the `&F` below, which lives until all tiles are done.
+            // SAFETY: the caller's word.
             unsafe { (*context.cast::<F>())(tile) }
         }
         // SAFETY: the team is held by this thread alone, and the last job has ended, so nobody reads `job`.
@@ -308,11 +312,22 @@ impl Team {
 mod tests {
     use super::*;
 
+    /// A team of so many threads: there is one pool, which another test may have just now.
+    fn team_of(threads: usize) -> Team {
+        loop {
+            let team = Team::of(threads);
+            if team.threads() == threads {
+                return team;
+            }
+            std::thread::sleep(std::time::Duration::from_micros(100));
+        }
+    }
+
     #[test]
     fn every_tile_runs_once_for_any_number_of_threads() {
         for threads in 1..=4 {
             for tiles in [0, 1, 2, 7, 64, 1000] {
-                let team = Team::of(threads);
+                let team = team_of(threads);
                 for _ in 0..20 {
                     let count: Vec<AtomicUsize> = (0..tiles).map(|_| AtomicUsize::new(0)).collect();
                     team.run(tiles, u64::MAX, |tile| {
@@ -327,13 +342,13 @@ mod tests {
     #[test]
     fn every_item_is_lent_once() {
         let mut items = vec![0usize; 100];
-        Team::of(3).run_each(&mut items, u64::MAX, |i, item| *item += i + 1);
+        team_of(3).run_each(&mut items, u64::MAX, |i, item| *item += i + 1);
         assert!(items.iter().enumerate().all(|(i, &item)| item == i + 1));
     }
 
     #[test]
     fn a_panic_in_a_tile_reaches_the_caller_and_the_pool_lives_on() {
-        let team = Team::of(3);
+        let team = team_of(3);
         let ran = catch_unwind(AssertUnwindSafe(|| {
             team.run(50, u64::MAX, |tile| assert!(tile != 17, "tile seventeen"));
         }));
@@ -347,8 +362,39 @@ mod tests {
 
     #[test]
     fn who_asks_while_another_has_the_pool_works_alone() {
-        let first = Team::of(2);
+        let first = team_of(2);
         let second = std::thread::spawn(|| Team::of(2).threads()).join().expect("no panic");
-        assert!(first.threads() == 1 || second == 1);
+        assert_eq!((first.threads(), second), (2, 1));
+    }
+
+    #[test]
+    fn a_worker_beyond_the_team_claims_nothing() {
+        let pool = Pool::new();
+        pool.shared.state.store((7 << 32) | 5, Ordering::SeqCst);
+        pool.shared.allowed.store(1, Ordering::SeqCst);
+        assert_eq!([2, 1].map(|number| pool.shared.claim(Some(number))), [None, None]);
+        assert_eq!(pool.shared.claim(Some(0)), Some(4), "from the end");
+        assert_eq!(pool.shared.claim(None), Some(0), "from the front");
+        pool.shared.allowed.store(2, Ordering::SeqCst);
+        assert_eq!(pool.shared.claim(Some(1)), Some(3));
+        assert_eq!([pool.shared.claim(None), pool.shared.claim(None)], [Some(1), Some(2)]);
+        assert_eq!([pool.shared.claim(None), pool.shared.claim(Some(0))], [None, None], "none is left");
+    }
+
+    #[test]
+    fn who_comes_late_from_a_larger_team_takes_no_part_of_a_smaller_one() {
+        // Workers of four threads are still looking for work when the job of two begins.
+        let strangers = AtomicUsize::new(0);
+        for _ in 0..2000 {
+            team_of(4).run(16, u64::MAX, |_| std::hint::spin_loop());
+            let (team, caller) = (team_of(2), std::thread::current().id());
+            team.run(64, u64::MAX, |_| {
+                let thread = std::thread::current();
+                if thread.id() != caller && thread.name() != Some("dnn-0") {
+                    strangers.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        assert_eq!(strangers.into_inner(), 0);
     }
 }

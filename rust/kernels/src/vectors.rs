@@ -1,10 +1,11 @@
-//! Long vectors: their dot product, and a multiple of one added to another.
+//! Long vectors: their dot product, their largest element, and a multiple of one added to another.
 //!
 //! In: slices of one length. Out: a number, or one of the slices. Products are added up in `f64`, in sixteen sums, one
 //! for each place in a group of sixteen, then those in order; so the bits are the same on every instruction set.
 
 use crate::Real;
 use crate::isa::Isa;
+use crate::rows::all_finite;
 use crate::simd::{Kernel, Vector, run};
 
 /// Places of a group: as many sums wait for no other, and fill the widest vector twice.
@@ -43,6 +44,34 @@ pub fn dot<T: Real>(isa: Isa, a: &[T], b: &[T]) -> f64 {
     assert_eq!(a.len(), b.len(), "two vectors");
     // SAFETY: the kernel reads slices.
     unsafe { run(isa, Dot { a, b }) }
+}
+
+struct Largest<'a, T> {
+    x: &'a [T],
+}
+
+impl<T: Real> Kernel<T> for Largest<'_, T> {
+    type Output = f64;
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) -> f64 {
+        let mut most = [0.0f64; PLACES];
+        for group in self.x.chunks(PLACES) {
+            for (most, x) in most.iter_mut().zip(group) {
+                let x = x.to_f64().abs();
+                *most = if x > *most { x } else { *most };
+            }
+        }
+        most.into_iter().fold(0.0, f64::max)
+    }
+}
+
+/// The largest |x|, 0 of nothing; infinite where anything is infinite or NaN.
+pub fn largest<T: Real>(isa: Isa, x: &[T]) -> f64 {
+    if !all_finite(isa, x) {
+        return f64::INFINITY;
+    }
+    // SAFETY: the kernel reads a slice.
+    unsafe { run(isa, Largest { x }) }
 }
 
 struct AddMultiple<'a, T> {

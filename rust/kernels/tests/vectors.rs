@@ -1,6 +1,6 @@
 //! Long vectors against plain arithmetic: the same bits, at every tail, on every set.
 
-use dnn_kernels::{Isa, Real, add_multiple, dot};
+use dnn_kernels::{Isa, Real, add_multiple, dot, largest};
 
 /// Numbers of both signs and several sizes, the same in every run.
 fn numbers<T: Real>(n: usize, seed: u64) -> Vec<T> {
@@ -45,6 +45,26 @@ fn agrees<T: Real>() {
 fn a_dot_product_and_an_added_multiple_have_the_bits_of_plain_loops() {
     agrees::<f32>();
     agrees::<f64>();
+}
+
+#[test]
+fn the_largest_element_is_found_wherever_it_stands_and_what_is_no_number_is_infinite() {
+    for isa in Isa::available() {
+        assert_eq!(largest::<f32>(isa, &[]), 0.0);
+        for n in 1..70 {
+            let x = numbers::<f32>(n, 11);
+            for at in 0..n {
+                for (value, most) in
+                    [(-1e30f32, f64::from(1e30f32)), (f32::NAN, f64::INFINITY), (f32::NEG_INFINITY, f64::INFINITY)]
+                {
+                    let mut x = x.clone();
+                    x[at] = value;
+                    assert_eq!(largest(isa, &x), most, "{isa:?} {n} at {at}");
+                }
+            }
+        }
+        assert_eq!(largest(isa, &[-f64::MAX, 1.0]), f64::MAX);
+    }
 }
 
 #[test]

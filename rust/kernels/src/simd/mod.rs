@@ -28,6 +28,8 @@ pub trait Real:
     const LANES: usize;
     /// `"float32"` or `"float64"`.
     const NAME: &'static str;
+    /// The largest number of this type.
+    const LARGEST: f64;
 
     /// The nearest value of this type.
     fn from_f64(x: f64) -> Self;
@@ -66,6 +68,7 @@ macro_rules! real {
             const ONE: Self = 1.0;
             const LANES: usize = $lanes;
             const NAME: &'static str = $name;
+            const LARGEST: f64 = <$elem>::MAX as f64;
             #[inline(always)]
             fn from_f64(x: f64) -> Self {
                 x as $elem
@@ -486,12 +489,17 @@ pub unsafe fn run<T: Real, K: Kernel<T>>(isa: Isa, kernel: K) -> K::Output {
 }
 
 /// A function of its own: callers that are compiled several times would each have another copy.
+///
+/// # Safety
+/// As the kernel's `run` says.
 #[inline(never)]
 unsafe fn with_scalar<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
     // SAFETY: the caller's word.
     unsafe { kernel.run::<T::Scalar>() }
 }
 
+/// # Safety
+/// As the kernel's `run` says, and the processor has these instructions.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 unsafe fn with_avx512<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
@@ -499,6 +507,8 @@ unsafe fn with_avx512<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
     unsafe { kernel.run::<T::Avx512>() }
 }
 
+/// # Safety
+/// As the kernel's `run` says, and the processor has these instructions.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn with_avx2<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {

@@ -203,12 +203,60 @@ impl<T: Real> Kernel<T> for LimitColumns<T> {
             }
             let norm = squares.sqrt();
             let factor = V::select(limit.lt(norm), limit.div(norm), V::num(1.0));
+            let mut lost = V::select(norm.lt(V::num(f64::INFINITY)), V::zero(), V::num(1.0));
+            if self.limit < tiny_norm::<T>() {
+                lost = V::select(norm.lt(V::num(tiny_norm::<T>())), V::num(1.0), lost);
+            }
+            let factor = V::select(V::zero().lt(lost), V::num(1.0), factor);
             for i in 0..self.rows {
                 // SAFETY: as above.
                 unsafe {
                     let w = self.w.add(i * self.stride + j);
                     V::load(w).mul(factor).store(w);
                 }
+            }
+            if lost.max_lane() > T::ZERO {
+                // SAFETY: these are columns of ours.
+                unsafe { self.by_the_largest(j, lost) }
+            }
+        }
+    }
+}
+
+/// Below this the squares of a column may have lost what counts of them.
+fn tiny_norm<T: Real>() -> f64 {
+    if T::NAME == "float32" { 1e-15 } else { 1e-140 }
+}
+
+impl<T: Real> LimitColumns<T> {
+    /// The columns from j on where `lost` is not 0, because their squares overflow or vanish: as multiples of their
+    /// largest element, whose squares do neither.
+    ///
+    /// # Safety
+    /// As for `run`; j is one of its columns.
+    #[inline(always)]
+    unsafe fn by_the_largest<V: Vector<Elem = T>>(&self, j: usize, lost: V) {
+        // SAFETY: row i is padded, and the caller vouches for the rows.
+        let at = |i: usize| unsafe { self.w.add(i * self.stride + j) };
+        let (mut largest, mut squares) = (V::zero(), V::zero());
+        for i in 0..self.rows {
+            // SAFETY: as above.
+            largest = largest.max(unsafe { V::load(at(i)) }.abs());
+        }
+        for i in 0..self.rows {
+            // SAFETY: as above.
+            let share = unsafe { V::load(at(i)) }.div(largest);
+            squares = share.fma(share, squares);
+        }
+        // The norm is largest root, a product that may overflow itself.
+        let (limit, root) = (V::num(self.limit), squares.sqrt());
+        let is_longer = V::select(limit.div(largest).lt(root), lost, V::zero());
+        for i in 0..self.rows {
+            // SAFETY: as above.
+            unsafe {
+                let w = V::load(at(i));
+                let shorter = w.div(largest).mul(limit.div(root));
+                V::select(V::zero().lt(is_longer), shorter, w).store(at(i));
             }
         }
     }

@@ -4,6 +4,7 @@
 //! owner, which `python/dnn/_optimizers.py` and `_adam_family.py` name; the same vectors run on every set, so the bits are the same.
 
 use super::{Adam, forgotten};
+use crate::Real;
 use crate::simd::Vector;
 
 /// One step of an optimizer, with its constants. The memories are named in the order in which [`super::step`] has them.
@@ -197,7 +198,8 @@ impl Step for Adagrad {
     #[inline(always)]
     fn step<V: Vector>(self, p: V, g: V, [v, ..]: &mut [V; 3]) -> V {
         let x = g.flushed(V::num(forgotten::<V::Elem>().sqrt()));
-        *v = x.fma(x, *v);
+        // A sum of squares that are numbers may be none: it stays at the largest, which keeps what it divides small.
+        *v = x.fma(x, *v).min(V::num(<V::Elem as Real>::LARGEST));
         p.sub(V::num(self.rate).mul(g).div(v.sqrt().add(V::num(self.epsilon))))
     }
 }

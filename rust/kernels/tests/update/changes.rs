@@ -109,6 +109,64 @@ fn columns_longer_than_the_limit_get_its_length_and_the_others_keep_their_bits()
     }
 }
 
+/// A column whose squares overflow or vanish, beside one of ordinary size: both as the same columns times a power of two,
+/// which changes no digit. `power` is that of the largest weight.
+fn check_size<T: Real>(isa: Isa, power: i32, rows: usize) {
+    let (stride, limit, size) = (padded::<T>(2), 0.5, 2f64.powi(power));
+    let mut ordinary = vec![T::ZERO; rows * stride];
+    for i in 0..rows {
+        let x = ((i * 7 + 3) % 11) as f64 / 11.0 - 0.4;
+        ordinary[i * stride] = T::from_f64(x);
+        ordinary[i * stride + 1] = T::from_f64(x * 1e-3);
+    }
+    let mut scaled: Vec<T> = ordinary.iter().map(|x| T::from_f64(x.to_f64() * size)).collect();
+    let before = scaled.clone();
+    limit_column_norms(isa, limit, ViewMut::new(&mut ordinary, rows, 2, stride));
+    limit_column_norms(isa, limit * size, ViewMut::new(&mut scaled, rows, 2, stride));
+    for i in 0..rows {
+        let (got, want) = (scaled[i * stride].to_f64() / size, ordinary[i * stride].to_f64());
+        // Three roundings and the sum of the squares, in another order of operations.
+        let tolerance = if T::NAME == "float32" { 1e-6 } else { 1e-14 };
+        assert!((got - want).abs() <= tolerance * want.abs(), "{} 2^{power} {isa:?}: {got} {want}", T::NAME);
+        assert_eq!(scaled[i * stride + 1].to_f64(), before[i * stride + 1].to_f64(), "what is short enough stays");
+    }
+}
+
+#[test]
+fn columns_are_shortened_whatever_size_their_weights_have() {
+    for isa in Isa::available() {
+        for rows in [7, 40] {
+            for power in [0, 60, 64, 100, 127] {
+                check_size::<f32>(isa, power, rows);
+            }
+            // Down to where numbers lose digits themselves.
+            for power in [-60, -80, -100] {
+                check_size::<f32>(isa, power, rows);
+            }
+            for power in [500, 520, 900, 1023, -500, -700, -900] {
+                check_size::<f64>(isa, power, rows);
+            }
+        }
+        // Zeros stay zeros below any limit.
+        let mut w = [0.0f32; 32];
+        w[0] = 1e-30;
+        limit_column_norms(isa, 1e-20, ViewMut::new(&mut w, 2, 2, 16));
+        assert!(w[0] == 1e-30 && w[1..].iter().all(|&x| x == 0.0), "{w:?} {isa:?}");
+    }
+}
+
+#[test]
+fn a_column_whose_squares_overflow_has_the_same_bits_on_every_instruction_set() {
+    let limited = |isa| {
+        let mut w: Vec<f32> = (0..160).map(|i| ((i * 37 % 101) as f32 - 50.0) * 3e18).collect();
+        limit_column_norms(isa, 3.0, ViewMut::new(&mut w, 10, 16, 16));
+        w.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+    };
+    for isa in Isa::available() {
+        assert_eq!(limited(isa), limited(Isa::SCALAR), "{isa:?}");
+    }
+}
+
 #[test]
 fn lengths_that_differ_panic() {
     let (isa, team) = (Isa::available()[0], Team::solo());
