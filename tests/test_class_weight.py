@@ -103,6 +103,28 @@ def test_what_is_no_class_weight_is_refused(given: Any, error: type[Exception], 
     assert model.n_inputs is None
 
 
+@pytest.mark.parametrize(
+    ("output", "units", "row", "shown"),
+    [
+        ("softmax", 3, [0.2, 0.8, 0.0], r"\[0\.2, 0\.8, 0\] at row 4.*label_smoothing"),
+        ("softmax", 3, [0.0, 0.9995, 0.0], r"\[0, 0\.9995, 0\] at row 4"),
+        ("sigmoid", 1, [0.7], r"\[0\.7\] at row 4.*sample_weight"),
+    ],
+)
+def test_rows_that_are_several_classes_at_once_have_no_class_weight(
+    output: str, units: int, row: list[float], shown: str
+) -> None:
+    y = np.zeros((90, units))
+    y[:, 0] = 1.0
+    y[4] = row
+    model = dnn.Sequential([dnn.Dense(units, output)])
+    with pytest.raises(ValueError, match=f"class_weight needs one class for each row, but y has {shown}"):
+        model.fit(X, y, class_weight="balanced", verbose=0)
+    assert model.n_inputs is None
+    # Without class weights such targets are what the loss takes.
+    model.fit(X, y, verbose=0)
+
+
 @pytest.mark.parametrize(("output", "units"), [("identity", 1), ("sigmoid", 2)])
 def test_rows_that_are_of_no_one_class_have_no_class_weight(output: str, units: int) -> None:
     model = dnn.Sequential([dnn.Dense(units, output)])

@@ -104,6 +104,7 @@ def class_weights(targets: Targets, class_weight: Any, name: str) -> NDArray[np.
             f"class_weight needs one class for each row, but {name} has other targets for loss "
             f"{targets.task.loss.name!r} with {targets.task.n_outputs} outputs; use sample_weight"
         )
+    _refuse_soft(targets, name)
     n_classes = targets.task.n_outputs if targets.task.takes_labels else 2
     labels = [-1, 1] if targets.task.targets == "signs" else list(range(n_classes))
     if isinstance(class_weight, str):
@@ -134,6 +135,21 @@ def class_weights(targets: Targets, class_weight: Any, name: str) -> NDArray[np.
     if not rows.any():
         raise ValueError("class_weight is zero for all classes that are there; give one of them a weight")
     return rows
+
+
+def _refuse_soft(targets: Targets, name: str) -> None:
+    """ValueError for rows that are several classes at once: those have no weight of one of them."""
+    values = targets.values
+    if targets.are_labels or targets.task.targets == "signs":
+        return
+    soft = np.flatnonzero(((values != 0) & (values != 1)).any(axis=1))
+    if len(soft):
+        row = values[soft[0]]
+        raise ValueError(
+            f"class_weight needs one class for each row, but {name} has {_row(row)} at row {soft[0]}, which "
+            "is a share of several; weigh the rows with sample_weight, or round them to labels"
+            + (", and smooth these with CrossEntropy(label_smoothing=0.1)" if len(row) > 1 else "")
+        )
 
 
 def _has_strings(value: Any) -> bool:
