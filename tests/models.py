@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import dnn
@@ -18,5 +19,14 @@ def model_of(*layers: Any, **arguments: Any) -> dnn.Sequential:
 
 def same(a: dnn.Sequential, b: dnn.Sequential) -> bool:
     """Whether two models have the same bits."""
-    pairs = zip(a.get_weights(), b.get_weights(), strict=True)
-    return all(np.array_equal(one, other) for one, other in pairs)
+    return same_bits(a.get_weights(), b.get_weights())
+
+
+def same_bits(ones: Iterable[Any], others: Iterable[Any]) -> bool:
+    """Whether arrays have the same bits: -0 is not 0, and NaN is itself."""
+
+    def bits(array: Any) -> tuple[str, tuple[int, ...], bytes]:
+        array = np.asarray(array)
+        return array.dtype.str, array.shape, array.tobytes()
+
+    return [bits(one) for one in ones] == [bits(other) for other in others]

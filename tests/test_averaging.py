@@ -12,7 +12,7 @@ import dnn
 import numpy as np
 import pytest
 from dnn._optimizers import OPTIMIZERS
-from models import Table, model_of, same
+from models import Table, model_of, same, same_bits
 from numpy.typing import NDArray
 
 RULES = [dnn.EMA(0.9), dnn.SWA(2), dnn.SWA(1, every=2)]
@@ -183,11 +183,10 @@ def test_the_mean_is_what_is_validated_seen_saved_and_found_best(
     assert losses == history.history["val_loss"]
     best = int(np.argmin(losses))
     assert history.best_epoch == best
-    for ours, there in zip(model.get_weights(), seen[best], strict=True):
-        assert np.array_equal(ours, there)
+    assert same_bits(model.get_weights(), seen[best])
     for epoch, weights in enumerate(seen):
         saved = dnn.load(tmp_path / f"{epoch + 1}.dnn").get_weights()
-        assert all(np.array_equal(a, b) for a, b in zip(saved, weights, strict=True))
+        assert same_bits(saved, weights)
 
 
 def test_before_the_first_epoch_that_counts_all_is_as_without_a_mean(regression: Table) -> None:

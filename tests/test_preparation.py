@@ -10,7 +10,7 @@ import dnn
 import numpy as np
 import pytest
 from dnn import _data
-from models import model_of, same
+from models import model_of, same, same_bits
 from numpy.typing import NDArray
 
 preprocessing = pytest.importorskip("sklearn.preprocessing", reason="its scalers are the oracle")
@@ -176,7 +176,7 @@ def test_the_file_and_the_pickle_scale_with_the_same_bits(tmp_path: Path) -> Non
         dnn.load(tmp_path / "small.dnn"),
         pickle.loads(pickle.dumps(model)),
     ):
-        np.testing.assert_array_equal(copy.predict(x), expected)
+        assert same_bits([copy.predict(x)], [expected])
     loaded = dnn.load(tmp_path / "model.dnn")
     for each in (model, loaded):
         each.fit(x, y, epochs=4, initial_epoch=2)
@@ -190,8 +190,8 @@ def test_a_row_is_predicted_alone_as_in_company_and_into_out() -> None:
     out = np.empty((500, 2), np.float32)
     assert model.predict(x, out=out) is out
     for row in (0, 17, 499):
-        np.testing.assert_array_equal(model.predict(x[row : row + 1])[0], out[row])
-    np.testing.assert_array_equal(model.predict(np.asfortranarray(x)), out)
+        assert same_bits([model.predict(x[row : row + 1])[0]], [out[row]])
+    assert same_bits([model.predict(np.asfortranarray(x))], [out])
 
 
 def test_several_outputs_for_each_target_are_scaled_back_together() -> None:
