@@ -274,3 +274,32 @@ def test_a_state_that_can_not_be_saved_is_told(regression: Table, tmp_path: Path
 @pytest.mark.parametrize("name", ["validation_score", "val_score", "val_accuracy"])
 def test_scores_are_better_when_they_are_higher(name: str) -> None:
     assert Monitor(name, "auto", 0.0).higher
+
+
+def test_a_state_that_looks_like_a_number_of_ours_comes_back_as_it_was(
+    regression: Table, tmp_path: Path
+) -> None:
+    states: list[dict[str, Any]] = [
+        {"float": 3},
+        {"float": "inf"},
+        {"float": {"float": float("-inf")}},
+        {"best": float("inf"), "float": 1.5},
+        {"list": [{"float": None}, float("nan")]},
+    ]
+
+    class Keeps(dnn.Callback):
+        def __init__(self, state: dict[str, Any] | None = None) -> None:
+            self.state = state
+
+        def get_state(self) -> dict[str, Any] | None:
+            return self.state
+
+        def set_state(self, state: dict[str, Any]) -> None:
+            self.state = state
+
+    model = small()
+    model.fit(*regression, epochs=1, callbacks=[Keeps(state) for state in states])
+    model.save(tmp_path / "model.dnn")
+    callbacks = [Keeps() for _ in states]
+    dnn.load(tmp_path / "model.dnn").fit(*regression, epochs=2, initial_epoch=1, callbacks=callbacks)
+    assert repr([callback.state for callback in callbacks]) == repr(states)

@@ -20,6 +20,7 @@ pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 import joblib
 import scipy.sparse
 import sklearn
+from models import same_bits
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris
@@ -45,8 +46,7 @@ def regressor(**settings: Any) -> dnn.MLPRegressor:
 
 
 def assert_same_weights(a: Any, b: Any) -> None:
-    for mine, other in zip(a.coefs_ + a.intercepts_, b.coefs_ + b.intercepts_, strict=True):
-        np.testing.assert_array_equal(mine, other)
+    assert same_bits(a.coefs_ + a.intercepts_, b.coefs_ + b.intercepts_)
 
 
 # ---- more to choose from -----------------------------------------------------------------------------------
@@ -415,3 +415,56 @@ print(dnn.MLPClassifier(learning_rate_init=0.01, tol=0.01, random_state=1).fit(x
 def test_parameters_are_refused_with_what_is_needed(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         classifier(**settings).fit(X, Y)
+
+
+# ---- what callbacks and files are told ---------------------------------------------------------------------
+
+
+def test_callbacks_are_told_how_many_epochs_there_will_be() -> None:
+    class Told(dnn.Callback):
+        def on_train_begin(self, logs: dict[str, float]) -> None:
+            seen.append(dict(self.params))
+
+    seen: list[dict[str, int]] = []
+    classifier(max_iter=7, callbacks=[Told()]).fit(X, Y)
+    classifier(max_iter=7, callbacks=[Told()]).partial_fit(X, Y, classes=[0, 1, 2])
+    assert seen == [{"initial_epoch": 0, "epochs": 7}, {"initial_epoch": 0, "epochs": 1}]
+
+
+@pytest.mark.parametrize("unit", ["D", "ns"])
+def test_classes_that_are_dates_come_back_from_a_file(tmp_path: Path, unit: str) -> None:
+    dates = np.array(["2019-10-18", "2024-02-29", "1969-07-20"], f"datetime64[{unit}]")
+    model = classifier().fit(X, dates[Y])
+    model.save(tmp_path / "dates.dnn")
+    loaded = dnn.MLPClassifier.load(tmp_path / "dates.dnn")
+    assert loaded.classes_.dtype == model.classes_.dtype
+    np.testing.assert_array_equal(loaded.classes_, np.sort(dates))
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+
+
+def test_classes_that_no_file_holds_are_told(tmp_path: Path) -> None:
+    from fractions import Fraction
+
+    fractions = np.array([Fraction(1, 3), Fraction(2, 3)], dtype=object)
+    model = classifier().fit(X[:100], Y[:100])
+    model.classes_ = fractions
+    with pytest.raises(TypeError, match=r"classes_ of the estimator has what a file can't hold \(Fraction"):
+        model.save(tmp_path / "fractions.dnn")
+    assert not (tmp_path / "fractions.dnn").exists()
+
+
+def test_an_interrupt_that_reaches_a_callback_ends_training_like_any_other() -> None:
+    def interrupt(epoch: int, logs: dict[str, float]) -> None:
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        model = classifier(callbacks=[interrupt]).fit(X, Y)
+    assert model.n_iter_ == 4
+
+
+def test_a_file_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "model.dnn"
+    with pytest.raises(FileNotFoundError) as raised:
+        classifier().fit(X, Y).save(path)
+    assert raised.value.filename == str(path)

@@ -191,10 +191,11 @@ def test_inside_core_what_was_asked_knows_nobody_and_nobody_knows_training() -> 
     uses = {path.stem: uses_in_core(path) for path in of_crate("core") if path.stem != "lib"}
     assert uses["spec"] == set()
     assert uses["error"] == set()
+    assert uses["memory"] == {"error"}
     assert uses["layer"] <= {"spec"}
     assert uses["plan"] <= {"spec", "error", "loss", "layer", "rng"}
     assert not any("train" in others for others in uses.values())
-    below = {"plan", "params", "running", "pairs", "workspace", "spec", "error", "batches"}
+    below = {"plan", "params", "running", "pairs", "workspace", "spec", "error", "batches", "memory"}
     for name in ("forward", "backward", "loss", "optimizer"):
         assert uses[name] <= below | ({"forward"} if name == "backward" else set()), name
 

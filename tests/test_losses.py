@@ -68,7 +68,7 @@ def test_hinges_by_hand() -> None:
     "loss", [*(loss() for loss in _losses.LOSSES.values()), dnn.Quantile([0.1, 0.9])], ids=repr
 )
 def test_float32_has_the_loss_of_float64(loss: _losses.Loss) -> None:
-    output = "softmax" if isinstance(loss, _losses._Softmax) else (loss.fits or ("identity",))[0]
+    output = "softmax" if isinstance(loss, _losses.OfSoftmax) else (loss.fits or ("identity",))[0]
     rng = np.random.default_rng(2)
     n = 2 * loss.heads
     z = rng.normal(0, 2, (40, n)).astype(np.float32).astype(float)

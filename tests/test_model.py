@@ -260,6 +260,18 @@ def test_saving_leaves_nothing_beside_the_file(
     assert [path.name for path in tmp_path.iterdir()] == ["model.dnn"]
 
 
+def test_a_file_that_can_not_be_written_or_read_is_named(regressor: dnn.Sequential, tmp_path: Path) -> None:
+    regressor.set_weights([np.zeros((3, 8)), np.zeros(8), np.zeros((8, 1)), np.zeros(1)])
+    nowhere = tmp_path / "nowhere" / "model.dnn"
+    for path, error in ((nowhere, FileNotFoundError), (tmp_path, IsADirectoryError)):
+        for call in (regressor.save, dnn.load):
+            with pytest.raises(error) as raised:
+                call(path)
+            assert raised.value.filename == str(path)
+            assert raised.value.strerror in ("No such file or directory", "Is a directory")
+    assert not any(tmp_path.iterdir())
+
+
 # Compile
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import dnn
 import numpy as np
 import pytest
+from models import same_bits
 
 
 def network(dtype: str = "float32") -> dnn.Sequential:
@@ -42,7 +46,7 @@ def test_both_ways_and_both_kinds_of_out_have_the_same_bits(rows: int, dtype: st
     assert model.predict(turned, out=longer) is longer
     shared = model.predict(x, n_threads=3)
     for other in (into, longer, shared, model.predict(turned), model.predict(x.tolist())):
-        assert np.array_equal(straight, other)
+        assert same_bits([straight], [other])
 
 
 def test_x_that_is_read_only_or_a_view_or_a_memory_map_is_read_as_it_is(tmp_path: Any) -> None:
@@ -51,11 +55,11 @@ def test_x_that_is_read_only_or_a_view_or_a_memory_map_is_read_as_it_is(tmp_path
     expected = model.predict(x)
     locked = x.copy()
     locked.flags.writeable = False
-    assert np.array_equal(model.predict(locked), expected)
-    assert np.array_equal(model.predict(x[5:200]), expected[5:200])
-    assert np.array_equal(model.predict(x[::3]), expected[::3])
+    assert same_bits([model.predict(locked)], [expected])
+    assert same_bits([model.predict(x[5:200])], [expected[5:200]])
+    assert same_bits([model.predict(x[::3])], [expected[::3]])
     np.save(tmp_path / "x.npy", x)
-    assert np.array_equal(model.predict(np.load(tmp_path / "x.npy", mmap_mode="r")), expected)
+    assert same_bits([model.predict(np.load(tmp_path / "x.npy", mmap_mode="r"))], [expected])
 
 
 @pytest.mark.parametrize("rows", SIZES)
@@ -93,7 +97,7 @@ def test_an_array_of_another_class_takes_the_longer_way() -> None:
         model.predict(masked)
     other = x.view(type("Other", (np.ndarray,), {}))
     assert type(model.predict(other)) is np.ndarray
-    assert np.array_equal(model.predict(other), model.predict(x))
+    assert same_bits([model.predict(other)], [model.predict(x)])
 
 
 @pytest.mark.parametrize("n_threads", [0, -1, 1025, 2.0, "two", True])
@@ -110,7 +114,7 @@ def test_threads_predict_at_once_on_one_model(rows: int) -> None:
 
     def ask(i: int) -> bool:
         out = np.empty((rows, 3), np.float32)
-        return all(np.array_equal(model.predict(tables[i], out=out), expected[i]) for _ in range(200))
+        return all(same_bits([model.predict(tables[i], out=out)], [expected[i]]) for _ in range(200))
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(ask, range(8)))
@@ -147,3 +151,24 @@ def test_the_weights_that_a_prediction_sees_are_those_of_now() -> None:
         assert model.predict(x, out=out)[0, 0] == weight
     model.compile("sgd", loss="mae")
     assert model.predict(x)[0, 0] == 3.0
+
+
+def test_a_number_of_threads_that_is_none_is_told_by_the_smallest_prediction_too() -> None:
+    code = (
+        "import dnn, numpy as np\n"
+        "model = dnn.Sequential([dnn.Input(1), dnn.Dense(1)])\n"
+        "x = np.zeros((1, 1), np.float32)\n"
+        "model.predict(x, n_threads=1)\n"
+        "model.predict(x)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "DNN_NUM_THREADS": "many"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "line 5" in done.stderr, done.stderr
+    assert "ValueError: the environment variable DNN_NUM_THREADS is 'many'" in done.stderr

@@ -10,6 +10,14 @@ from dnn._activations import CELU, ELU, LeakyReLU, PReLU
 from dnn._adam_family import Adam, Adamax, AdamW, Lamb, Nadam, RAdam
 from dnn._callbacks import Callback, EarlyStopping, LambdaCallback
 from dnn._checkpoint import ModelCheckpoint
+from dnn._class_losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Focal,
+    Hinge,
+    KLDivergence,
+    SquaredHinge,
+)
 from dnn._core import version as __version__
 from dnn._cycles import CosineDecay, CosineRestarts, CosLog4, OneCycle, WarmUp
 from dnn._decays import (
@@ -32,19 +40,13 @@ from dnn._losses import (
     MSE,
     MSLE,
     SSE,
-    BinaryCrossEntropy,
-    CrossEntropy,
-    Focal,
     Gamma,
     GaussianNLL,
     HalfMSE,
-    Hinge,
     Huber,
-    KLDivergence,
     LogCosh,
     Poisson,
     Quantile,
-    SquaredHinge,
     Tweedie,
 )
 from dnn._model import Sequential, load

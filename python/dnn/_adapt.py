@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dnn import _arrays, _data
-from dnn._base import Model
+from dnn._compiling import Compilable
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
-class Adaptable(Model):
+class Adaptable(Compilable):
     """A model that may scale its data."""
 
     @property

@@ -16,7 +16,6 @@ import numpy as np
 from dnn import (
     _checks,
     _core,
-    _data,
     _layers,
     _losses,
     _optimizers,
@@ -35,11 +34,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from dnn._called import LossCallable, MetricCallable
-    from dnn._data import Data
+    from dnn._called import MetricCallable
     from dnn._history import History
     from dnn._layers import Input, Layer
-    from dnn._losses import Loss
+    from dnn._loss import Loss
     from dnn._metrics import Metric
     from dnn._optimizer import Optimizer, Rate
     from dnn._schedule import State
@@ -219,78 +217,6 @@ class Model:
         inputs = "?" if self.n_inputs is None else self.n_inputs
         return f"<{type(self).__name__} {inputs}-{widths}, {self._dtype}, seed {self._seed}>"
 
-    # Loss and optimizer
-
-    def compile(
-        self,
-        optimizer: str | Optimizer = "adam",
-        loss: str | Loss | LossCallable | None = None,
-        metrics: Sequence[str | Metric | MetricCallable] = (),
-    ) -> None:
-        """Choose optimizer, loss and metrics. Weights stay; momentum and its like start anew.
-
-        Optional: `fit` takes the same arguments, and there are defaults.
-
-        Parameters
-        ----------
-        optimizer : str or an optimizer such as SGD(0.1), default "adam"
-            sgd, adam, adamw, rmsprop, adagrad, adadelta, adamax, nadam, lion, lamb, radam, rprop, muon or
-            lbfgs have the default settings of `SGD`, `Adam` and so on.
-        loss : str, a loss such as Huber(delta=1.0), or callable, optional
-            A name in docs/losses.md, such as mse, huber, cross_entropy, binary_cross_entropy or poisson. None
-            is cross_entropy for a softmax output, binary_cross_entropy for sigmoid and mse otherwise. A
-            function f(y_true, y_pred) -> (loss, gradient) is a loss of your own, and slower.
-        metrics : list of str, metrics such as TopK(3), or callables, default ()
-            What else is measured: names in docs/metrics.md, such as accuracy, f1, auc, mae or r2, or
-            functions f(y_true, y_pred) -> float of all rows of an epoch, which may take `sample_weight` as
-            well.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a name is unknown, or the loss does not fit the activation of the last layer.
-
-        Examples
-        --------
-        >>> import dnn
-        >>> model = dnn.Sequential([dnn.Dense(16, "relu"), dnn.Dense(3, "softmax")])
-        >>> model.compile(dnn.SGD(0.1, momentum=0.9), metrics=["accuracy"])
-        >>> model.loss
-        CrossEntropy(label_smoothing=0.0)
-        """
-        task = _losses.task(loss, self._output, self.n_outputs)
-        resolved = (task.loss, _optimizers.resolve(optimizer), _training.metrics(metrics, task))
-        if self._network is not None:
-            # The same choice again still starts momentum anew; one that is refused changes nothing.
-            compiled, self._compiled = self._compiled, None
-            try:
-                self._compile_network(self._network, *resolved[:2])
-            except BaseException:
-                self._compiled = compiled
-                raise
-            self._rate_state = None
-        self._loss, self._optimizer, self._metrics = resolved
-
-    def _compile_network(self, network: Network, loss: Loss, optimizer: Optimizer) -> None:
-        """Compile `network`, unless it already is with these: its optimizer's state would be lost."""
-        wire = (_spec.loss(loss), _spec.optimizer(optimizer))
-        function = loss.called()
-        is_other = function is not None and loss != self._lent
-        if network is not self._network or wire != self._compiled or (is_other and self._lent is not None):
-            network.compile(*wire, function)
-            self._compiled = wire
-        elif is_other:
-            network.lend(function)  # a file has none
-        self._lent = loss if function is not None else None
-
-    def _measurable(self, x: Any, y: Any, sample_weight: Any) -> tuple[Network, Data]:
-        """The network, compiled, and the data of a call that needs a loss but doesn't train."""
-        network = self._built()
-        source = _data.source(x, y, sample_weight, n_inputs=network.n_inputs, task=self._task())
-        data = self._preparation.named(x).of(source).ready(self._dtype)
-        self._compile_network(network, self.loss, self._optimizer)
-        return network, data
-
     # Weights
 
     def _new_network(self, n_inputs: int) -> Network:
@@ -302,12 +228,6 @@ class Model:
         if _weights.has_arrays(self._layers):
             network.set_weights(_weights.initial(self._layers, n_inputs, network.weights(), self._dtype))
         return network
-
-    def _scale(self, x: _data.Table, n_threads: int) -> None:
-        """Before the first training: scale the weights of the layers that want to see data for it."""
-        if self._awaits_data:
-            self._built().unit_variance(x, n_threads)
-            self._awaits_data = False
 
     def _built(self) -> Network:
         """The network. RuntimeError if there is none yet."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from dnn import _arrays, _checks
 from dnn._dataclass import dataclass
-from dnn._losses import Loss
+from dnn._loss import Loss
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

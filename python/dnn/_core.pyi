@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "Compiled",
     "Network",
     "Rows",
     "available_isas",
@@ -48,6 +49,10 @@ _Table = Rows | _Float | tuple[Rows | _Float, NDArray[np.uint32]]
 _Targets = _Table | NDArray[np.int64]
 
 @final
+class Compiled:
+    """What a network had been compiled with before."""
+
+@final
 class Network:
     """Parameters, optimizer state and everything that is computed with them."""
 
@@ -68,7 +73,8 @@ class Network:
     def steps(self) -> int: ...
     @property
     def next_epoch(self) -> int: ...
-    def compile(self, loss: str, optimizer: str, function: _Loss | None = None) -> None: ...
+    def compile(self, loss: str, optimizer: str, function: _Loss | None = None) -> Compiled: ...
+    def undo(self, compiled: Compiled) -> None: ...
     def lend(self, function: _Loss) -> None: ...
     def weights(self) -> list[_Float]: ...
     def set_weights(self, weights: Sequence[_Float]) -> None: ...

@@ -9,6 +9,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matplotlib.axes import Axes
 
 
@@ -146,3 +148,14 @@ def _sparkline(values: list[float], width: int = 120, height: int = 20) -> str:
     )
     line = f'<polyline points="{points}" fill="none" stroke="currentColor"/>'
     return f'<svg width="{width}" height="{height}">{line}</svg>'
+
+
+def history_of(measured: Mapping[str, Any]) -> History:
+    """The history that the extension measured."""
+    return History(
+        dict(measured["history"]),
+        epochs=list(measured["epochs"]),
+        stopped_because=measured["stopped_because"],
+        message=measured["message"],
+        best_epoch=measured["best_epoch"],
+    )

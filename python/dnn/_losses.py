@@ -1,4 +1,4 @@
-"""Losses: the distance of output y and target t that training makes small, as frozen dataclasses.
+"""Losses of numbers, and all losses by name; those of classes are in `_class_losses.py`.
 
 Names, aliases and instances come in, instances go out; says which output fits. Computes nothing.
 Row weights w: loss = sum of w_r l_r / sum of w_r, with l_r the loss of row r.
@@ -6,38 +6,20 @@ Row weights w: loss = sum of w_r l_r / sum of w_r, with l_r the loss of row r.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from dnn import _checks
+from dnn._class_losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Focal,
+    Hinge,
+    KLDivergence,
+    OfSoftmax,
+    SquaredHinge,
+)
 from dnn._dataclass import dataclass
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Base of all losses."""
-
-    __slots__ = ()
-    name: ClassVar[str]
-    # What targets are; `_targets` checks it: any, distribution, unit, signs, not_negative, positive,
-    # not_zero.
-    targets: ClassVar[str] = "any"
-    # The output activations it fits, or () for all but those in `unfit`; what it needs of them in words; and
-    # which to suggest.
-    fits: ClassVar[tuple[str, ...]] = ()
-    unfit: ClassVar[tuple[str, ...]] = ()
-    needs: ClassVar[str] = ""
-    suggested: ClassVar[str] = ""
-    # Whether it is a function of the user.
-    is_function: ClassVar[bool] = False
-
-    @property
-    def heads(self) -> int:
-        """Outputs for each target."""
-        return 1
-
-    def called(self) -> Any:
-        """The function that the extension calls, where it is one of the user."""
-        return None
+from dnn._loss import Loss
 
 
 # Losses without parameters inherit all that makes a frozen dataclass, and without a place for attributes they
@@ -47,6 +29,15 @@ class MSE(Loss):
 
     Its gradient is 2 (y - t) / (rows * outputs). PyTorch's MSELoss, Keras's and scikit-learn's mean squared
     error. Fits every output.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> model = dnn.Sequential([dnn.Dense(1)])
+    >>> model.set_weights([[[1.0]], [0.0]])
+    >>> model.compile(loss=dnn.MSE())
+    >>> model.evaluate([[1.0], [2.0]], [3.0, 2.0])
+    {'loss': 2.0}
     """
 
     __slots__ = ()
@@ -57,6 +48,15 @@ class HalfMSE(Loss):
     """Half of the mean squared error: mean over all elements of (y - t)^2 / 2. Fits every output.
 
     scikit-learn's HalfSquaredError.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> model = dnn.Sequential([dnn.Dense(1)])
+    >>> model.set_weights([[[1.0]], [0.0]])
+    >>> model.compile(loss=dnn.HalfMSE())
+    >>> model.evaluate([[1.0], [2.0]], [3.0, 2.0])
+    {'loss': 1.0}
     """
 
     __slots__ = ()
@@ -64,7 +64,17 @@ class HalfMSE(Loss):
 
 
 class SSE(Loss):
-    """Sum of squared errors: the sum over outputs of (y - t)^2, mean over rows. Fits every output."""
+    """Sum of squared errors: the sum over outputs of (y - t)^2, mean over rows. Fits every output.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> model = dnn.Sequential([dnn.Dense(1)])
+    >>> model.set_weights([[[1.0]], [0.0]])
+    >>> model.compile(loss=dnn.SSE())
+    >>> model.evaluate([[1.0], [2.0]], [3.0, 2.0])
+    {'loss': 2.0}
+    """
 
     __slots__ = ()
     name: ClassVar[str] = "sse"
@@ -74,6 +84,15 @@ class MAE(Loss):
     """Mean absolute error: mean over all elements of abs(y - t), with slope 0 at 0. Fits every output.
 
     PyTorch's L1Loss, Keras's and scikit-learn's mean absolute error.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> model = dnn.Sequential([dnn.Dense(1)])
+    >>> model.set_weights([[[1.0]], [0.0]])
+    >>> model.compile(loss=dnn.MAE())
+    >>> model.evaluate([[1.0], [2.0]], [3.0, 2.0])
+    {'loss': 1.0}
     """
 
     __slots__ = ()
@@ -115,6 +134,15 @@ class LogCosh(Loss):
     """Like the squared error near the target, like the absolute one far from it, and smooth everywhere.
 
     Mean over all elements of ln cosh(y - t), whose slope is tanh(y - t). Keras's LogCosh. Fits every output.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> model = dnn.Sequential([dnn.Dense(1)])
+    >>> model.set_weights([[[1.0]], [0.0]])
+    >>> model.compile(loss=dnn.LogCosh())
+    >>> round(model.evaluate([[1.0], [2.0]], [3.0, 2.0])["loss"], 4)
+    0.6625
     """
 
     __slots__ = ()
@@ -185,6 +213,15 @@ class Poisson(_Positive):
     y - t ln y, mean over all elements; targets 0 or more. With an exponential output, which it is fused with,
     e^z - t z: PyTorch's PoissonNLLLoss() and half of scikit-learn's Poisson deviance up to a constant. With a
     softplus output y - t ln(y + 1e-8): PyTorch's PoissonNLLLoss(log_input=False).
+
+    Examples
+    --------
+    >>> import dnn
+    >>> model = dnn.Sequential([dnn.Dense(1, "exponential")])
+    >>> model.set_weights([[[1.0]], [0.0]])
+    >>> model.compile(loss=dnn.Poisson())
+    >>> round(model.evaluate([[0.0], [1.0]], [1.0, 2.0])["loss"], 4)
+    0.8591
     """
 
     __slots__ = ()
@@ -197,6 +234,15 @@ class Gamma(_Positive):
 
     ln y + t / y, mean over all elements; targets above 0. scikit-learn's HalfGammaLoss, half of its gamma
     deviance up to a constant. Fused with an exponential output; softplus fits as well.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> model = dnn.Sequential([dnn.Dense(1, "exponential")])
+    >>> model.set_weights([[[1.0]], [0.0]])
+    >>> model.compile(loss=dnn.Gamma())
+    >>> round(model.evaluate([[0.0], [1.0]], [1.0, 2.0])["loss"], 4)
+    1.3679
     """
 
     __slots__ = ()
@@ -246,6 +292,15 @@ class MSLE(Loss):
 
     scikit-learn's mean_squared_log_error and Keras's mean_squared_logarithmic_error. Targets and outputs
     are 0 or more.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> model = dnn.Sequential([dnn.Dense(1, "relu")])
+    >>> model.set_weights([[[1.0]], [0.0]])
+    >>> model.compile(loss=dnn.MSLE())
+    >>> round(model.evaluate([[1.0], [2.0]], [3.0, 2.0])["loss"], 4)
+    0.2402
     """
 
     __slots__ = ()
@@ -268,144 +323,20 @@ class MAPE(Loss):
     """Mean absolute percentage error: 100 times the mean over all elements of abs(y - t) / abs(t).
 
     Keras's mean_absolute_percentage_error, 100 times scikit-learn's. Targets are not 0. Fits every output.
+
+    Examples
+    --------
+    >>> import dnn
+    >>> model = dnn.Sequential([dnn.Dense(1)])
+    >>> model.set_weights([[[1.0]], [0.0]])
+    >>> model.compile(loss=dnn.MAPE())
+    >>> model.evaluate([[1.0], [2.0]], [4.0, 2.0])
+    {'loss': 37.5}
     """
 
     __slots__ = ()
     name: ClassVar[str] = "mape"
     targets: ClassVar[str] = "not_zero"
-
-
-class _Softmax(Loss):
-    """Base of the losses over the classes of a softmax."""
-
-    __slots__ = ()
-    targets: ClassVar[str] = "distribution"
-    fits: ClassVar[tuple[str, ...]] = ("softmax",)
-    needs: ClassVar[str] = "a softmax output"
-    suggested: ClassVar[str] = "'softmax'"
-
-
-@dataclass(frozen=True)
-class CrossEntropy(_Softmax):
-    """Cross entropy: minus the sum over classes of t ln y, mean over rows.
-
-    For a softmax output, which it is fused with. Targets are labels 0, 1, ... as integers, or probabilities
-    of shape (rows, classes). PyTorch's CrossEntropyLoss, Keras's (sparse) categorical crossentropy.
-
-    Parameters
-    ----------
-    label_smoothing : float, default 0.0
-        This share of every target is spread evenly over the classes: t (1 - s) + s / classes, so that a
-        network is never asked for certainty (Szegedy et al. 2016); at least 0, below 1. PyTorch's and
-        Keras's.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `label_smoothing` is no such number.
-
-    Examples
-    --------
-    >>> import dnn
-    >>> dnn.CrossEntropy(label_smoothing=0.1)
-    CrossEntropy(label_smoothing=0.1)
-    """
-
-    name: ClassVar[str] = "cross_entropy"
-    label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        _checks.number(self.label_smoothing, "label_smoothing", at_least=0.0, below=1.0)
-
-
-class BinaryCrossEntropy(Loss):
-    """Cross entropy of yes and no: -(t ln y + (1 - t) ln(1 - y)), mean over outputs and rows.
-
-    For sigmoid outputs, which it is fused with, with targets from 0 to 1. Several outputs are several
-    independent questions. PyTorch's BCEWithLogitsLoss, Keras's binary crossentropy.
-    """
-
-    __slots__ = ()
-    name: ClassVar[str] = "binary_cross_entropy"
-    targets: ClassVar[str] = "unit"
-    fits: ClassVar[tuple[str, ...]] = ("sigmoid",)
-    needs: ClassVar[str] = "a sigmoid output"
-    suggested: ClassVar[str] = "'sigmoid'"
-
-
-@dataclass(frozen=True)
-class Focal(Loss):
-    """Cross entropy that cares less for rows that are already right: for rare classes.
-
-    After softmax minus the sum over classes of t (1 - y)^gamma ln y, mean over rows, with labels or
-    probabilities. After sigmoid u^gamma (-t ln y - (1 - t) ln(1 - y)) with u = t (1 - y) + (1 - t) y, mean
-    over outputs and rows, with targets from 0 to 1. Lin et al. 2017; Keras's
-    CategoricalFocalCrossentropy(alpha=1) and BinaryFocalCrossentropy, torchvision's
-    sigmoid_focal_loss(alpha=-1). For the paper's alpha use `class_weight`.
-
-    Parameters
-    ----------
-    gamma : float, default 2.0
-        From 0, which is the cross entropy, to 100.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `gamma` is no such number.
-
-    Examples
-    --------
-    >>> import dnn
-    >>> model = dnn.Sequential([dnn.Dense(8, "relu"), dnn.Dense(3, "softmax")])
-    >>> model.compile(loss=dnn.Focal(gamma=1.5))
-    >>> model.loss
-    Focal(gamma=1.5)
-    """
-
-    name: ClassVar[str] = "focal"
-    targets: ClassVar[str] = "unit"
-    fits: ClassVar[tuple[str, ...]] = ("softmax", "sigmoid")
-    needs: ClassVar[str] = "probabilities"
-    suggested: ClassVar[str] = "'softmax' or 'sigmoid'"
-    gamma: float = 2.0
-
-    def __post_init__(self) -> None:
-        _checks.number(self.gamma, "gamma", at_least=0.0, at_most=100.0)
-
-
-class KLDivergence(_Softmax):
-    """Divergence of Kullback and Leibler: the sum over classes of t ln(t / y), mean over rows.
-
-    For a softmax output, which it is fused with; 0 where y is t. Its gradient is that of the cross entropy.
-    PyTorch's KLDivLoss(reduction="batchmean"), Keras's KLDivergence.
-    """
-
-    __slots__ = ()
-    name: ClassVar[str] = "kl_divergence"
-
-
-class Hinge(Loss):
-    """Margin loss: max(0, 1 - t y), mean over all elements. Targets are -1 and +1.
-
-    Keras's Hinge and scikit-learn's hinge_loss; fits every output but softmax and sigmoid.
-    """
-
-    __slots__ = ()
-    name: ClassVar[str] = "hinge"
-    targets: ClassVar[str] = "signs"
-    unfit: ClassVar[tuple[str, ...]] = ("softmax", "sigmoid")
-    needs: ClassVar[str] = "outputs on both sides of 0"
-    suggested: ClassVar[str] = "'identity' or 'tanh'"
-
-
-class SquaredHinge(Hinge):
-    """Squared margin loss: max(0, 1 - t y)^2, mean over all elements. Targets are -1 and +1.
-
-    Keras's SquaredHinge; fits every output but softmax and sigmoid.
-    """
-
-    __slots__ = ()
-    name: ClassVar[str] = "squared_hinge"
 
 
 @dataclass(frozen=True)
@@ -488,7 +419,7 @@ class Task(NamedTuple):
     def takes_labels(self) -> bool:
         """Whether a row is of one class, which a number may name."""
         return self.output == "softmax" and (
-            self.loss.is_function or isinstance(self.loss, (_Softmax, Focal))
+            self.loss.is_function or isinstance(self.loss, (OfSoftmax, Focal))
         )
 
     @property

@@ -22,7 +22,7 @@ from dnn import (
     _threads,
     _training,
 )
-from dnn._history import DivergenceWarning, History
+from dnn._history import DivergenceWarning, History, history_of
 from dnn._inspection import Inspectable
 from dnn._schedule import Span
 
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from dnn._averaging import Averaging
     from dnn._callbacks import Callback, EarlyStopping
     from dnn._called import LossCallable, MetricCallable
-    from dnn._losses import Loss
+    from dnn._core import Network
+    from dnn._loss import Loss
     from dnn._metrics import Metric
     from dnn._optimizer import Optimizer
 
@@ -119,7 +120,8 @@ class Sequential(Inspectable):
         """Train on rows x and their targets y.
 
         A second fit goes on where the first one ended, with the state of its optimizer. Ctrl-C stops after
-        the step at hand and raises KeyboardInterrupt; weights and `history` are there, and a fit can go on.
+        the step at hand, or while validating, and raises KeyboardInterrupt; weights and `history` are there,
+        and a fit can go on. So they are after an exception of a callback.
 
         Parameters
         ----------
@@ -142,8 +144,9 @@ class Sequential(Inspectable):
         sample_weight : array (rows,), optional
             Weight of each row in loss and metrics, 0 or more. A weight of 2 is as good as the row twice.
         class_weight : dict, "balanced" or array (classes,), optional
-            Weight of each class, 0 or more, for targets that are of one class each. A dict has weights by
-            label (-1 and 1 for hinge losses; 1 for labels it leaves out), "balanced" weighs the class c by
+            Weight of each class, 0 or more, for targets that are of one class each: labels, or rows of zeros
+            and a one. (Keras takes the most probable class of other rows; here they are refused.) A dict has
+            weights by label (-1 and 1 for hinge losses; 1 for labels it leaves out), "balanced" weighs c by
             rows / (classes * rows of c) as scikit-learn does. The same, to the bit, as these weights for
             each row, multiplied with `sample_weight`: they also weigh the metrics, and the rows that
             `validation_split` keeps; `validation_data` has weights of its own.
@@ -170,7 +173,8 @@ class Sequential(Inspectable):
             `EarlyStopping` says, which may stand among the callbacks instead, also several. With validation
             the best epoch's weights come back in any case, unless this is False.
         max_time : float, optional
-            Stop after so many seconds, above 0.
+            Stop after the epoch at whose end so many seconds are over, above 0: an epoch that has begun is
+            finished.
         initial_epoch : int, default 0
             Number of the first epoch, to go on with a training. If it is `model.next_epoch`, also what was
             counted by `tol`, early stopping and callbacks goes on, so that the result has the bits of a
@@ -257,63 +261,64 @@ class Sequential(Inspectable):
             preparation.named(validation_data[0])
         _training.check_batches(self._layers, options["batch_size"])
         network = self._network or self._new_network(source.n_inputs)
-        self._compile_network(network, chosen_loss, chosen_optimizer)
-        # All that was given is checked: from here on the model may change.
-        self._network = network
-        self._loss, self._optimizer, self._metrics = chosen_loss, chosen_optimizer, chosen_metrics
-        self._preparation = preparation
-        self._scale(training.x, options["n_threads"])
-
-        hook = _training.Hook(
-            self,
-            [*waits, *listeners],
-            chosen_optimizer.learning_rate,
-            level,
-            options["initial_epoch"],
-            options["epochs"],
-            _data.count(training) if rows_in_order is None else rows_in_order.length,
-            rows_in_order,
-        )
-        wire = _spec.options(
-            {
-                **options,
-                **hook.options,
-                "averaging": average,
-                **stopping,
-                "metrics": list(chosen_metrics),
-            },
-            chosen_optimizer,
-        )
-        self.stop_training = False
-        try:
-            goes_on = options["initial_epoch"] > 0 and options["initial_epoch"] == network.next_epoch
-            self._hook = hook
-            if hook.train_begin(self._callback_states if goes_on else None):
-                measured = _NOT_BEGUN
-            else:
-                functions = _training.functions(chosen_metrics)
-                measured = network.fit(
-                    *training, validation, wire, hook if hook.is_needed else None, functions
-                )
-        finally:
-            # Callbacks may raise when asked for their state: the hook is gone by then.
-            self._hook = None
-            hook.close()
-            self._callback_states = hook.states()
+        with self._ready_to_train(network, chosen_loss, chosen_optimizer, training.x, options["n_threads"]):
+            self._loss, self._optimizer, self._metrics = chosen_loss, chosen_optimizer, chosen_metrics
+            self._preparation = preparation
+            self.stop_training = False
+            hook = _training.Hook(
+                self,
+                [*waits, *listeners],
+                chosen_optimizer.learning_rate,
+                level,
+                options["initial_epoch"],
+                options["epochs"],
+                _data.count(training) if rows_in_order is None else rows_in_order.length,
+                rows_in_order,
+            )
+            wire = _spec.options(
+                {
+                    **options,
+                    **hook.options,
+                    "averaging": average,
+                    **stopping,
+                    "metrics": list(chosen_metrics),
+                },
+                chosen_optimizer,
+            )
+            measured = self._run(network, hook, training, validation, wire)
         measured = _training.told(measured, waits)
-        self.history = History(
-            dict(measured["history"]),
-            epochs=list(measured["epochs"]),
-            stopped_because=measured["stopped_because"],
-            message=measured["message"],
-            best_epoch=measured["best_epoch"],
-        )
+        self.history = history_of(measured)
+        # Callbacks may raise when asked for it: what was trained is in its place by then.
+        self._callback_states = hook.states()
+        if measured["raised"] is not None:
+            raise measured["raised"]
         if self.history.stopped_because == "interrupted":
             raise KeyboardInterrupt(self.history.message)
         if self.history.stopped_because == "diverged":
             warnings.warn(self.history.message, DivergenceWarning, stacklevel=2)
         hook.train_end({name: values[-1] for name, values in self.history.history.items() if values})
         return self.history
+
+    def _run(
+        self,
+        network: Network,
+        hook: _training.Hook,
+        training: _data.Data,
+        validation: _data.Data | None,
+        wire: str,
+    ) -> dict[str, Any]:
+        """Train, while callbacks look on through `hook`; what the extension measured."""
+        first = hook.first_epoch
+        goes_on = first > 0 and first == network.next_epoch
+        self._hook = hook
+        try:
+            if hook.train_begin(self._callback_states if goes_on else None):
+                return _training.NOT_BEGUN
+            functions = _training.functions(self._metrics)
+            return network.fit(*training, validation, wire, hook if hook.is_needed else None, functions)
+        finally:
+            self._hook = None
+            hook.close()
 
     def train_on_batch(
         self,
@@ -355,15 +360,13 @@ class Sequential(Inspectable):
         source = _data.source(x, y, sample_weight, n_inputs=self.n_inputs, task=self._task())
         data = self._preparation.named(x).of(source).ready(self._dtype)
         network = self._network or self._new_network(source.n_inputs)
-        self._compile_network(network, self.loss, self._optimizer)
-        self._network = network
-        self._scale(data.x, threads)
-        rate = self._optimizer.learning_rate
-        if not isinstance(rate, float):
-            (rate,) = _optimizer.rates_of(rate, Span(network.steps, 1), self._state_of_rate())
-        step = _spec.step(rate, self._optimizer)
-        functions = _training.functions(self._metrics)
-        return network.train_on_batch(*data, step, _spec.metrics(self._metrics), threads, functions)
+        with self._ready_to_train(network, self.loss, self._optimizer, data.x, threads):
+            rate = self._optimizer.learning_rate
+            if not isinstance(rate, float):
+                (rate,) = _optimizer.rates_of(rate, Span(network.steps, 1), self._state_of_rate())
+            step = _spec.step(rate, self._optimizer)
+            functions = _training.functions(self._metrics)
+            return network.train_on_batch(*data, step, _spec.metrics(self._metrics), threads, functions)
 
     def evaluate(
         self,
@@ -441,6 +444,8 @@ class Sequential(Inspectable):
                [4.5]], dtype=float32)
         """
         network = self._network
+        if n_threads is None and not _threads.environment_is_checked:
+            _threads.default()
         # Arrays that are as they should be take microseconds: not the place for many questions.
         if (
             network is not None
@@ -513,15 +518,6 @@ class Sequential(Inspectable):
         return np.asarray(outputs[:, 0] > 0.5, dtype=np.int64)
 
 
-_NOT_BEGUN: dict[str, Any] = {
-    "history": {},
-    "epochs": [],
-    "stopped_because": "callback",
-    "message": "stopped by a callback before the first epoch",
-    "best_epoch": None,
-}
-
-
 def load(path: str | os.PathLike[str]) -> Sequential:
     """Read a model that `Sequential.save` wrote; the same as `Sequential.load`.
 
@@ -540,5 +536,15 @@ def load(path: str | os.PathLike[str]) -> Sequential:
         If the file can't be read.
     ValueError
         If it is not a model file, or damaged.
+
+    Examples
+    --------
+    >>> import dnn, os, tempfile
+    >>> model = dnn.Sequential([dnn.Input(2), dnn.Dense(1)], seed=1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "model.dnn")
+    ...     model.save(path)
+    ...     dnn.load(path)
+    <Sequential 2-1, float32, seed 1>
     """
     return Sequential.load(path)

@@ -17,7 +17,7 @@ import numpy as np
 from dnn import _activations, _initializers, _losses, _optimizers, _preparation
 from dnn._initializers import Array
 from dnn._layers import Activation, Dense, Layer, Residual
-from dnn._losses import Loss
+from dnn._loss import Loss
 from dnn._noise import AlphaDropout, Dropout, GaussianNoise
 from dnn._normalization import BatchNormalization, LayerNormalization
 from dnn._optimizer import PER_FIT, Optimizer, rates_of
@@ -360,11 +360,15 @@ def _read_preparation(wire: Mapping[str, Any]) -> Preparation:
 
 
 def _plain(value: Any) -> Any:
-    """What callbacks counted, for JSON: infinities, which a first best value is, as {"float": "inf"}."""
+    """What callbacks counted, for JSON: infinities, which a first best value is, as {"float": "inf"}.
+
+    A dict that has nothing but a "float" of its own is one within another: {"float": {"float": 3}}.
+    """
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": repr(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        plain = {str(key): _plain(item) for key, item in value.items()}
+        return {"float": plain} if set(plain) == {"float"} else plain
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -376,11 +380,11 @@ def _plain(value: Any) -> Any:
 
 def _unplain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return (
-            float(value["float"])
-            if set(value) == {"float"}
-            else {key: _unplain(v) for key, v in value.items()}
-        )
+        if set(value) == {"float"} and isinstance(value["float"], str):
+            return float(value["float"])
+        if set(value) == {"float"} and isinstance(value["float"], Mapping):
+            value = value["float"]
+        return {key: _unplain(item) for key, item in value.items()}
     return [_unplain(item) for item in value] if isinstance(value, list) else value
 
 

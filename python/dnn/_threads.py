@@ -14,6 +14,9 @@ from dnn import _checks
 MOST = 1024
 
 _chosen: int | None = None
+# Whether somebody has asked for the default, and been told of a variable that is no number: small
+# predictions, which need one thread, ask no more than once.
+environment_is_checked = False
 
 
 def set_num_threads(n: int | None) -> None:
@@ -64,12 +67,16 @@ def get_num_threads() -> int:
 
 def default() -> tuple[int, str]:
     """The number of threads of calls that don't say it, and where it comes from."""
+    global environment_is_checked
     if _chosen is not None:
         return _chosen, "dnn.set_num_threads"
     for variable in ("DNN_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(variable, "").strip()
         if text:
-            return _from_environment(variable, text), variable
+            found = _from_environment(variable, text)
+            environment_is_checked = True
+            return found, variable
+    environment_is_checked = True
     if hasattr(os, "sched_getaffinity"):
         return min(MOST, len(os.sched_getaffinity(0))), "CPUs this process may use"
     return min(MOST, os.cpu_count() or 1), "CPUs of this machine"

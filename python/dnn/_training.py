@@ -34,6 +34,17 @@ if TYPE_CHECKING:
         def __call__(self, epoch: int, /) -> NDArray[np.uint32]: ...
 
 
+# What a fit has measured whose callbacks wanted none.
+NOT_BEGUN: dict[str, Any] = {
+    "history": {},
+    "epochs": [],
+    "stopped_because": "callback",
+    "message": "stopped by a callback before the first epoch",
+    "best_epoch": None,
+    "raised": None,
+}
+
+
 def metrics(given: Any, task: Task) -> tuple[Any, ...]:
     """`given`, a list of names, metrics and functions that go with `task`."""
     if isinstance(given, (list, tuple)) and not given:
@@ -243,6 +254,11 @@ class Hook:
             "epoch_begin_hook": bool(self._at_epoch_begin),
             "batch_hook": bool(self._at_batch_begin or self._at_batch_end),
         }
+
+    @property
+    def first_epoch(self) -> int:
+        """The number of the epoch that training begins with."""
+        return self._params["initial_epoch"]
 
     @property
     def is_needed(self) -> bool:

@@ -303,7 +303,17 @@ class MLP(CallbackSupportMixin, Networked):
             or settings.schedule != "constant"
             or (not first and not incremental and not is_lbfgs)
         )
-        hook = Hook(self, model, settings, rules, order, contexts, every_epoch=every_epoch, rows=n_rows)
+        hook = Hook(
+            self,
+            model,
+            settings,
+            rules,
+            order,
+            contexts,
+            every_epoch=every_epoch,
+            rows=n_rows,
+            epochs=1 if incremental else settings.max_iter,
+        )
         measured = self._run(network, settings, goal, data, hook, batch_size, incremental=incremental)
         if measured is None:
             return
@@ -443,7 +453,11 @@ class MLP(CallbackSupportMixin, Networked):
         )
         if hook.train_begin(None):
             return None
-        return network.fit(*data, None, wire, hook if hook.is_needed else None)
+        measured = network.fit(*data, None, wire, hook if hook.is_needed else None)
+        # Ctrl-C ends training in its own way, also where it reaches a callback.
+        if measured["raised"] is not None and not isinstance(measured["raised"], KeyboardInterrupt):
+            raise measured["raised"]
+        return measured
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -12,7 +12,7 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from dnn import _arrays, _losses
+from dnn import _arrays, _class_losses, _losses
 from dnn._estimators import _scores
 from dnn._estimators._base import MLP, is_stochastic
 from dnn._estimators._data import Goal, Targets
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dnn._activations import Activation
     from dnn._averaging import Averaging
     from dnn._called import LossCallable
-    from dnn._losses import Loss
+    from dnn._loss import Loss
     from dnn._optimizer import Optimizer
 
 _HINGES = ("hinge", "squared_hinge")
@@ -360,9 +360,9 @@ class MLPClassifier(ClassifierMixin, MLP):
         output = "identity" if self._is_hinge else "softmax" if is_single else "logistic"
         if isinstance(self.loss, str) and self.loss == "log_loss":
             if is_single:
-                return Goal(output, _losses.CrossEntropy())
+                return Goal(output, _class_losses.CrossEntropy())
             # The sum over the labels, where ours is the mean.
-            return Goal(output, _losses.BinaryCrossEntropy(), n_outputs, n_outputs)
+            return Goal(output, _class_losses.BinaryCrossEntropy(), n_outputs, n_outputs)
         return Goal(output, _losses.resolve(self.loss, OUTPUTS[output]))
 
     def _read(self, X: Any, y: Any, dtype: Any, *, incremental: bool, reset: bool) -> tuple[Any, Targets]:
@@ -379,7 +379,7 @@ class MLPClassifier(ClassifierMixin, MLP):
             table = numbers.reshape(len(numbers), -1)
             return X, Targets(2.0 * table - 1.0 if self._is_hinge else table, table.shape[1], numbers)
         n_classes = len(self.classes_)
-        if isinstance(self._goal(n_classes).loss, _losses.CrossEntropy):
+        if isinstance(self._goal(n_classes).loss, _class_losses.CrossEntropy):
             return X, Targets(numbers, n_classes, numbers)
         table = numbers[:, None] == np.arange(n_classes)
         return X, Targets(2.0 * table - 1.0 if self._is_hinge else table, n_classes, numbers)

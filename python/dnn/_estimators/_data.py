@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from dnn._core import Rows
     from dnn._estimators._settings import Settings
-    from dnn._losses import Loss
+    from dnn._loss import Loss
 
 
 class Goal(NamedTuple):

@@ -178,11 +178,12 @@ class Hook(_training.Hook):
         *,
         every_epoch: bool,
         rows: int,
+        epochs: int,
     ) -> None:
         self._estimator, self._contexts = estimator, contexts
         self._is_scheduled = settings.schedule != "constant"
         rate = settings.optimizer.learning_rate
-        super().__init__(model, settings.callbacks, rate, 0, 0, settings.max_iter, rows, order)
+        super().__init__(model, settings.callbacks, rate, 0, 0, epochs, rows, order)
         every_epoch = every_epoch or bool(settings.callbacks) or contexts.are_heard or self._reacts
         # Without a look at every epoch the core counts, and the rules go over its losses at the end.
         self._rules = rules if every_epoch else None

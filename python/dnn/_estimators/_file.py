@@ -15,6 +15,7 @@ from sklearn.preprocessing import LabelBinarizer
 
 from dnn import _activations, _averaging, _losses, _optimizers, _spec
 from dnn._core import Network
+from dnn._loss import Loss
 from dnn._model import Sequential
 from dnn._optimizer import Optimizer
 
@@ -24,7 +25,7 @@ FORMAT = 1
 _FAMILIES: dict[str, tuple[type, dict[str, Any]]] = {
     "averaging": (_averaging.Averaging, {"ema": _averaging.EMA, "swa": _averaging.SWA}),
     "activation": (_activations.Activation, _activations.WITH_PARAMETERS),
-    "loss": (_losses.Loss, _losses.LOSSES),
+    "loss": (Loss, _losses.LOSSES),
     "optimizer": (Optimizer, _optimizers.OPTIMIZERS),
 }
 
@@ -62,7 +63,7 @@ def save(estimator: Any, model: Sequential, path: str | os.PathLike[str]) -> Non
                 stacklevel=3,
             )
             parameters[name] = None
-    attributes = {name: _plain(getattr(estimator, name)) for name in _ATTRIBUTES if hasattr(estimator, name)}
+    attributes = {name: _attribute(estimator, name) for name in _ATTRIBUTES if hasattr(estimator, name)}
     binarizer = getattr(estimator, "_label_binarizer", None)
     said = {
         "estimator": type(estimator).__name__,
@@ -73,6 +74,17 @@ def save(estimator: Any, model: Sequential, path: str | os.PathLike[str]) -> Non
         "network": model._description(),
     }
     model._built().save(os.fsdecode(path), _spec.plain_to_text(said), True)
+
+
+def _attribute(estimator: Any, name: str) -> Any:
+    value = getattr(estimator, name)
+    try:
+        return _plain(value)
+    except TypeError as error:
+        raise TypeError(
+            f"{name} of the estimator has what a file can't hold ({error}): {value!r}; pickle can, or fit it "
+            "with other labels"
+        ) from error
 
 
 def load(made: Any, path: str | os.PathLike[str]) -> Any:
@@ -112,6 +124,9 @@ def _plain(value: Any) -> Any:
     """`value` in types that JSON has; TypeError if it can't be."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
+    if isinstance(value, np.ndarray) and value.dtype.kind in "mM":
+        # Dates and durations are whole numbers of a unit, which their type names.
+        return {"is": "array", "dtype": value.dtype.str, "values": value.astype(np.int64).tolist()}
     if isinstance(value, np.ndarray):
         return {"is": "array", "dtype": value.dtype.str, "values": [_plain(item) for item in value.tolist()]}
     if isinstance(value, np.generic):
@@ -135,6 +150,8 @@ def _read(said: Any) -> Any:
     if not isinstance(said, dict):
         return said
     kind = said["is"]
+    if kind == "array" and np.dtype(said["dtype"]).kind in "mM":
+        return np.asarray(said["values"], dtype=np.int64).astype(said["dtype"])
     if kind == "array":
         return np.asarray([_read(value) for value in said["values"]], dtype=said["dtype"])
     if kind == "float":

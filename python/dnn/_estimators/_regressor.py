@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dnn._activations import Activation
     from dnn._averaging import Averaging
     from dnn._called import LossCallable
-    from dnn._losses import Loss
+    from dnn._loss import Loss
     from dnn._optimizer import Optimizer
 
 

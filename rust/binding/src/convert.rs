@@ -3,7 +3,7 @@
 use dnn_core::{Error, Given, IsaError, NonFinite, Real};
 use ndarray::ArrayD;
 use numpy::{IntoPyArray, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
-use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use serde::de::DeserializeOwned;
@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::function;
 use crate::rows::{Rows, Table, Typed};
+use crate::signals::Signals;
 
 /// Our errors as Python's.
 pub fn error(error: Error) -> PyErr {
@@ -18,8 +19,18 @@ pub fn error(error: Error) -> PyErr {
         Error::Raised => function::raised().unwrap_or_else(|| PyRuntimeError::new_err("a function failed")),
         Error::Invalid(message) => PyValueError::new_err(message),
         Error::Memory(message) => PyMemoryError::new_err(message),
-        Error::File(error) => error.into(),
+        // With these three Python chooses the class, such as FileNotFoundError.
+        Error::File(path, error) => match error.raw_os_error() {
+            Some(number) => PyOSError::new_err((number, without_number(&error), path.into_os_string())),
+            None => PyOSError::new_err(format!("{}: {error}", path.display())),
+        },
     }
+}
+
+/// What the system says about an error; Rust adds its number behind.
+fn without_number(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
 /// An instruction set that is not there.
@@ -77,14 +88,15 @@ pub struct Held<'a> {
     picked: Option<&'a [u32]>,
 }
 
-/// Where the numbers of a table lie, with the columns of what has no shape of its own.
+/// Where the numbers of a table lie. To those of the user there is no reference, which would promise that they stay the
+/// same: another thread may write to them.
 pub enum Place<'a> {
     /// Ours.
     Own(Table),
     /// The user's.
-    F32(&'a [f32], usize),
+    F32(dnn_core::Table<'a, f32>),
     /// The user's.
-    F64(&'a [f64], usize),
+    F64(dnn_core::Table<'a, f64>),
 }
 
 impl<'py> Source<'py> {
@@ -96,9 +108,10 @@ impl<'py> Source<'py> {
         };
         let from = match whole {
             Whole::Own(rows) => Place::Own(rows.get().table()),
-            Whole::Lent32(array) => Place::F32(tight(array)?, array.shape()[1]),
-            Whole::Lent64(array) => Place::F64(tight(array)?, array.shape()[1]),
+            Whole::Lent32(array) => Place::F32(lent(array)?),
+            Whole::Lent64(array) => Place::F64(lent(array)?),
         };
+        // These are an array of ours, to which nobody writes.
         let picked = picked.map(PyReadonlyArray1::as_slice).transpose();
         let picked = picked.map_err(|_| PyValueError::new_err("the numbers of rows must be contiguous"))?;
         Ok(Held { from, picked })
@@ -106,20 +119,23 @@ impl<'py> Source<'py> {
 
     /// Values that are NaN or infinite: how many, and the row and column of the first.
     pub fn non_finite(&self, py: Python<'_>, threads: usize) -> PyResult<Option<NonFinite>> {
-        let held = self.held()?;
-        let found = detached(py, || match &held.from {
-            Place::F32(..) => held.with(|table: dnn_core::Table<'_, f32>| Ok(table.non_finite(threads))),
-            Place::F64(..) => held.with(|table: dnn_core::Table<'_, f64>| Ok(table.non_finite(threads))),
-            Place::Own(_) => Ok(None),
+        let (held, signals) = (self.held()?, Signals::new());
+        let found = detached(py, || {
+            signals.watching(threads, |run| match &held.from {
+                Place::F32(table) => table.non_finite(run),
+                Place::F64(table) => table.non_finite(run),
+                Place::Own(_) => Ok(None),
+            })
         })?;
         found.map_err(error)
     }
 }
 
-/// The numbers of an array in C order.
-fn tight<'a, T: numpy::Element>(array: &'a PyReadonlyArray2<'_, T>) -> PyResult<&'a [T]> {
+/// An array in C order as a table, which keeps no reference to the numbers.
+fn lent<'a, T: Typed>(array: &'a PyReadonlyArray2<'_, T>) -> PyResult<dnn_core::Table<'a, T>> {
     let slice = array.as_slice().ok().filter(|_| array.is_c_contiguous());
-    slice.ok_or_else(|| PyValueError::new_err("a table to be read in place must be C-contiguous and aligned"))
+    let refused = || PyValueError::new_err("a table to be read in place must be C-contiguous and aligned");
+    dnn_core::Table::new(slice.ok_or_else(refused)?, array.shape()[1]).map_err(error)
 }
 
 impl Held<'_> {
@@ -127,7 +143,7 @@ impl Held<'_> {
     pub fn with<T: Typed, R>(&self, work: impl FnOnce(dnn_core::Table<'_, T>) -> Result<R, Error>) -> Result<R, Error> {
         let pick = |table| self.picked.map_or(Ok(table), |picked| dnn_core::Table::picked(table, picked));
         match (&self.from, T::lent(&self.from)) {
-            (_, Some((numbers, columns))) => work(pick(dnn_core::Table::new(numbers, columns)?)?),
+            (_, Some(table)) => work(pick(table)?),
             (Place::Own(table), _) => {
                 let rows = T::lock(table)?;
                 work(pick((&*rows).into())?)
@@ -135,6 +151,12 @@ impl Held<'_> {
             _ => Err(Error::Invalid(format!("the table does not hold {}", T::NAME))),
         }
     }
+}
+
+/// The numbers of an array, in memory of ours.
+fn copy<A: numpy::Element + Copy>(array: &PyReadonlyArray1<'_, A>, what: &str) -> PyResult<Vec<A>> {
+    let numbers = array.as_array();
+    dnn_core::collected(numbers.iter().copied(), numbers.len(), what).map_err(error)
 }
 
 /// Targets as Python gives them.
@@ -167,10 +189,10 @@ impl<'a> HeldData<'a> {
         y: &'a Targets<'_>,
         weights: Option<&PyReadonlyArray1<'_, f64>>,
     ) -> PyResult<HeldData<'a>> {
-        let weights = weights.map(|weights| weights.as_array().to_vec());
+        let weights = weights.map(|weights| copy(weights, "sample_weight")).transpose()?;
         let y = match y {
             Targets::Table(table) => HeldTargets::Table(table.held()?),
-            Targets::Labels(labels) => HeldTargets::Labels(labels.as_array().to_vec()),
+            Targets::Labels(labels) => HeldTargets::Labels(copy(labels, "the labels")?),
         };
         Ok(HeldData { x: x.held()?, y, weights })
     }

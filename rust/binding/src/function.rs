@@ -6,6 +6,7 @@
 use dnn_core::{Called, Function, LossSpec, Measure, Metric, Truth};
 use ndarray::{Array1, Array2};
 use numpy::{IntoPyArray, PyReadonlyArray1, PyReadonlyArray2};
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -19,6 +20,11 @@ pub fn raised() -> Option<PyErr> {
     RAISED.take()
 }
 
+/// Keeps what was raised on this thread until the call of the core is over.
+pub fn raise(error: PyErr) {
+    RAISED.set(Some(error));
+}
+
 /// Whether a function has raised something on this thread.
 pub fn has_raised() -> bool {
     RAISED.with_borrow(Option::is_some)
@@ -30,7 +36,7 @@ struct OfUser(Py<PyAny>);
 impl OfUser {
     fn call<R>(&self, call: impl FnOnce(&Bound<'_, PyAny>) -> PyResult<R>) -> Option<R> {
         let called = Python::attach(|py| call(self.0.bind(py)));
-        called.map_err(|error| RAISED.set(Some(error))).ok()
+        called.map_err(raise).ok()
     }
 }
 
@@ -57,6 +63,10 @@ impl Called for OfUser {
             let weights = weights.map(|weights| weights.into_pyarray(py));
             function.call1((to_python(py, y_true), y_pred.into_pyarray(py), weights))?.extract()
         })
+    }
+
+    fn refused(&self) {
+        raise(PyMemoryError::new_err("there is no memory for the arrays that a function is called with"));
     }
 }
 

@@ -8,6 +8,8 @@ mod network;
 mod observer;
 mod prediction;
 mod rows;
+mod shared;
+mod signals;
 
 use dnn_core::{Isa, Purpose};
 use numpy::{IntoPyArray, PyArray1};
@@ -39,11 +41,14 @@ fn non_finite(py: Python<'_>, array: convert::Source<'_>, n_threads: usize) -> P
 
 /// A permutation of `range(n)` that depends on the seed alone.
 #[pyfunction]
-fn shuffled(py: Python<'_>, n: u32, seed: u64) -> Bound<'_, PyArray1<i64>> {
-    let mut order: Vec<u32> = (0..n).collect();
-    dnn_core::shuffle(&mut order, &mut dnn_core::stream(seed, Purpose::Split, 0));
-    let order: Vec<i64> = order.into_iter().map(i64::from).collect();
-    order.into_pyarray(py)
+fn shuffled(py: Python<'_>, n: u32, seed: u64) -> PyResult<Bound<'_, PyArray1<i64>>> {
+    let order = convert::detached(py, || {
+        let count = n as usize;
+        let mut order = dnn_core::collected(0..n, count, "the order of the rows")?;
+        dnn_core::shuffle(&mut order, &mut dnn_core::stream(seed, Purpose::Split, 0));
+        dnn_core::collected(order.into_iter().map(i64::from), count, "the order of the rows")
+    })?;
+    Ok(order.map_err(convert::error)?.into_pyarray(py))
 }
 
 #[pymodule]
@@ -51,6 +56,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("version", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<rows::Rows>()?;
     module.add_class::<network::Network>()?;
+    module.add_class::<network::Compiled>()?;
     module.add_function(wrap_pyfunction!(available_isas, module)?)?;
     module.add_function(wrap_pyfunction!(default_isa, module)?)?;
     module.add_function(wrap_pyfunction!(cpu_features, module)?)?;

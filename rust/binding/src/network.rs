@@ -1,156 +1,30 @@
 //! `Network`: a model of either type behind a lock.
 //!
-//! Readers (predict, evaluate, weights) share it. `fit` works on a copy, which it puts into the place of the model while
-//! a hook runs and at its end; so a network can be used while it learns, and stays whole whatever happens.
+//! In: what Python gives. Out: arrays and dicts. The model itself, and who may change it when, is in `shared.rs`.
 
 use crate::convert::{self, HeldData, Source, Targets, detached};
 use crate::function;
 use crate::observer::{Wanted, Watch};
 use crate::prediction;
 use crate::rows::{Rows, Typed};
-use dnn_core::{Dtype, Error, FitSpec, History, Idle, LossSpec, Metric, Model, OptimizerSpec, Spec, State, StepSpec};
+use crate::shared::{Shared, Training};
+use crate::signals::{self, Signals};
+use dnn_core::{Dtype, Error, FitSpec, History, LossSpec, Metric, Model, OptimizerSpec, Spec, StepSpec, Stopped};
 use numpy::{IntoPyArray, PyReadonlyArray1, PyReadonlyArrayDyn};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
 
-/// A model that several threads may use.
-pub struct Shared<T: Typed> {
-    model: RwLock<Model<T>>,
-    /// What a network has for ever.
-    pub n_inputs: usize,
-    pub n_outputs: usize,
-    /// What predictions write on the way.
-    pub idle: Idle<T>,
-    training: AtomicBool,
-    /// While a hook runs, training waits and the weights may be changed.
-    in_hook: AtomicBool,
-}
+/// What a network had been compiled with before it was compiled anew, to put it back.
+#[pyclass(frozen, module = "dnn._core")]
+pub struct Compiled(Mutex<Option<Before>>);
 
-impl<T: Typed> Shared<T> {
-    fn new(model: Model<T>) -> Shared<T> {
-        let (training, in_hook) = (AtomicBool::new(false), AtomicBool::new(false));
-        let (n_inputs, n_outputs) = (model.plan.n_inputs, model.plan.n_outputs());
-        Shared { model: RwLock::new(model), n_inputs, n_outputs, idle: Idle::new(), training, in_hook }
-    }
-
-    /// The model to read, unless somebody is changing it.
-    pub fn try_read(&self) -> Option<RwLockReadGuard<'_, Model<T>>> {
-        match self.model.try_read() {
-            Ok(model) => Some(model),
-            Err(TryLockError::Poisoned(broken)) => Some(broken.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
-    }
-
-    // A panic under the lock can't leave a model half-changed: it is changed by moves and copies alone.
-    pub fn read(&self) -> RwLockReadGuard<'_, Model<T>> {
-        self.model.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Model<T>> {
-        self.model.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Puts what training works on into the place of the model, or takes it back: the same exchange.
-    pub fn exchange(&self, state: &mut State<'_, T>, in_hook: bool) {
-        let mut shared = self.write();
-        std::mem::swap(&mut shared.params, state.params);
-        if let Some(optimizer) = &mut shared.optimizer {
-            std::mem::swap(optimizer, state.optimizer);
-        }
-        std::mem::swap(&mut shared.running, state.running);
-        std::mem::swap(&mut shared.progress, state.progress);
-        shared.epochs = state.epochs;
-        self.in_hook.store(in_hook, Ordering::SeqCst);
-    }
-
-    /// The right to change the model, unless it is training.
-    fn write_unless_training(&self, what: &str) -> PyResult<RwLockWriteGuard<'_, Model<T>>> {
-        // Asked with the lock in hand: a `fit` that begins in between would put its weights over what is written.
-        let model = self.write();
-        if self.training.load(Ordering::SeqCst) && !self.in_hook.load(Ordering::SeqCst) {
-            return Err(PyRuntimeError::new_err(format!("{what}: the model is training in another thread")));
-        }
-        Ok(model)
-    }
-
-    /// What `work` finds of the model on data; `calls` says that it calls functions of the user. Those may ask for
-    /// anything, so they run on a copy, and the model is not locked.
-    fn measure<R>(
-        &self,
-        data: &HeldData<'_>,
-        calls: bool,
-        work: impl FnOnce(&Model<T>, &dnn_core::Data<'_, T>) -> Result<R, Error>,
-    ) -> Result<R, Error> {
-        let model = self.read();
-        if !calls && !function::is_called(model.spec.loss.as_ref()) {
-            return data.with(&model.plan, |data| work(&model, data));
-        }
-        let copy = model.duplicate()?;
-        drop(model);
-        data.with(&copy.plan, |data| work(&copy, data))
-    }
-
-    /// One step; on a copy where it calls functions of the user.
-    fn train_on_batch(
-        &self,
-        data: &HeldData<'_>,
-        how: StepSpec,
-        metrics: &[Metric],
-        threads: usize,
-    ) -> PyResult<(f64, Vec<f64>)> {
-        let step = |model: &mut Model<T>| {
-            let plan = model.plan.clone();
-            let done = data.with(&plan, |data| dnn_core::train_on_batch(model, data, how, metrics, threads));
-            done.map_err(convert::error)
-        };
-        let mut model = self.write_unless_training("train_on_batch")?;
-        if !function::any_called(metrics) && !function::is_called(model.spec.loss.as_ref()) {
-            return step(&mut model);
-        }
-        let mut copy = model.duplicate().map_err(convert::error)?;
-        drop(model);
-        if self.training.swap(true, Ordering::SeqCst) {
-            return Err(PyRuntimeError::new_err("train_on_batch: the model is training"));
-        }
-        let _until_the_end = Training(&self.training);
-        let done = step(&mut copy)?;
-        *self.write() = copy;
-        Ok(done)
-    }
-
-    /// Trains a copy and puts it in the place of the model. A panic leaves the model as it was.
-    fn fit(
-        &self,
-        data: &HeldData<'_>,
-        validation: Option<&HeldData<'_>>,
-        spec: &FitSpec,
-        watch: &mut Watch<'_, T>,
-    ) -> Result<History, Error> {
-        let mut model = self.read().duplicate()?;
-        let plan = model.plan.clone();
-        let history = data.with(&plan, |data| match validation {
-            None => dnn_core::fit(&mut model, data, None, spec, watch),
-            Some(validation) => {
-                validation.with(&plan, |validation| dnn_core::fit(&mut model, data, Some(validation), spec, watch))
-            }
-        })?;
-        *self.write() = model;
-        Ok(history)
-    }
-}
-
-/// Clears the flag when `fit` ends, however it ends.
-struct Training<'a>(&'a AtomicBool);
-
-impl Drop for Training<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::SeqCst);
-    }
+enum Before {
+    F32(dnn_core::Compiled<f32>),
+    F64(dnn_core::Compiled<f64>),
 }
 
 enum Kind {
@@ -223,11 +97,6 @@ fn options(text: &str) -> PyResult<(FitSpec, Wanted)> {
     Ok((spec, Wanted { epoch, epoch_begin, batch, rates }))
 }
 
-fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
-    let threading = py.import("threading")?;
-    Ok(threading.call_method0("current_thread")?.is(&threading.call_method0("main_thread")?))
-}
-
 #[pymethods]
 impl Network {
     #[new]
@@ -296,17 +165,41 @@ impl Network {
 
     /// `function` is the loss, where that is a function.
     #[pyo3(signature = (loss, optimizer, function=None))]
-    fn compile(&self, py: Python<'_>, loss: &str, optimizer: &str, function: Option<Py<PyAny>>) -> PyResult<()> {
+    fn compile(&self, py: Python<'_>, loss: &str, optimizer: &str, function: Option<Py<PyAny>>) -> PyResult<Compiled> {
         let (mut loss, optimizer): (LossSpec, OptimizerSpec) = (convert::json(loss)?, convert::json(optimizer)?);
         if let LossSpec::Called { function: place } = &mut loss {
             *place = function::function(function);
         }
-        with!(self, shared => {
+        fn compile<T: Typed>(
+            py: Python<'_>,
+            shared: &Shared<T>,
+            loss: LossSpec,
+            optimizer: OptimizerSpec,
+        ) -> PyResult<dnn_core::Compiled<T>> {
             if shared.training.load(Ordering::SeqCst) {
                 return Err(PyRuntimeError::new_err("compile: the model is training"));
             }
             detached(py, || shared.write().compile(loss, optimizer))?.map_err(convert::error)
-        })
+        }
+        let before = match &self.0 {
+            Kind::F32(shared) => Before::F32(compile(py, shared, loss, optimizer)?),
+            Kind::F64(shared) => Before::F64(compile(py, shared, loss, optimizer)?),
+        };
+        Ok(Compiled(Mutex::new(Some(before))))
+    }
+
+    /// Puts back, once, what `compile` has replaced.
+    fn undo(&self, py: Python<'_>, compiled: &Bound<'_, Compiled>) -> PyResult<()> {
+        let before = compiled.get().0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (&self.0, before) {
+            (Kind::F32(shared), Some(Before::F32(mut before))) => {
+                detached(py, || shared.write_unless_training("undo").map(|mut model| model.exchange(&mut before)))?
+            }
+            (Kind::F64(shared), Some(Before::F64(mut before))) => {
+                detached(py, || shared.write_unless_training("undo").map(|mut model| model.exchange(&mut before)))?
+            }
+            _ => Err(PyValueError::new_err("there is nothing to put back")),
+        }
     }
 
     /// Puts the function that is the loss in its place again; the optimizer keeps its state.
@@ -321,7 +214,7 @@ impl Network {
     fn weights<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         with!(self, shared => {
             let weights = detached(py, || { let model = shared.read(); model.params.to_arrays(&model.plan) })?;
-            convert::arrays(py, weights)
+            convert::arrays(py, weights.map_err(convert::error)?)
         })
     }
 
@@ -367,7 +260,7 @@ impl Network {
         let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
         let validation =
             validation.as_ref().map(|(x, y, weights)| HeldData::new(x, y, weights.as_ref())).transpose()?;
-        let is_main = is_main_thread(py)?;
+        let is_main = signals::is_main_thread(py)?;
         with!(self, shared => {
             if shared.training.swap(true, Ordering::SeqCst) {
                 return Err(PyRuntimeError::new_err("fit: the model is already training"));
@@ -375,10 +268,20 @@ impl Network {
             let _until_the_end = Training(&shared.training);
             let mut watch = Watch::new(shared, hook, wanted, spec.metrics.clone(), is_main);
             let fitted = detached(py, || shared.fit(&data, validation.as_ref(), &spec, &mut watch))?;
-            match watch.raised.or_else(function::raised) {
-                Some(raised) => Err(raised),
-                None => history_dict(py, &fitted.map_err(convert::error)?),
+            let raised = watch.raised.or_else(function::raised);
+            // Where there is a history, something was learnt, whatever was raised on the way.
+            let mut history = match fitted {
+                Ok(history) => history,
+                Err(error) => return Err(raised.unwrap_or_else(|| convert::error(error))),
+            };
+            if raised.as_ref().is_some_and(|error| error.is_instance_of::<PyKeyboardInterrupt>(py)) {
+                let epochs = history.epochs.len();
+                (history.stopped, history.message) =
+                    (Stopped::Interrupted, format!("interrupted in a function of yours, after {epochs} epochs"));
             }
+            let dict = history_dict(py, &history)?;
+            dict.set_item("raised", raised.map(|error| error.into_value(py)))?;
+            Ok(dict)
         })
     }
 
@@ -397,8 +300,11 @@ impl Network {
         let (how, mut metrics): (StepSpec, Vec<Metric>) = (convert::json(step)?, convert::json(metrics)?);
         function::fill(&mut metrics, functions);
         let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
+        let signals = Signals::new();
         with!(self, shared => {
-            let done = detached(py, || shared.train_on_batch(&data, how, &metrics, n_threads))??;
+            let done = detached(py, || {
+                signals.watching(n_threads, |run| shared.train_on_batch(&data, how, &metrics, run))
+            })??;
             metrics_dict(py, &metrics, done)
         })
     }
@@ -418,8 +324,11 @@ impl Network {
         function::fill(&mut metrics, functions);
         let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
         with!(self, shared => {
+            let (calls, signals) = (function::any_called(&metrics), Signals::new());
             let done = detached(py, || {
-                shared.measure(&data, function::any_called(&metrics), |model, data| dnn_core::evaluate(model, data, &metrics, n_threads))
+                signals.watching(n_threads, |run| {
+                    shared.measure(&data, calls, |model, data| dnn_core::evaluate(model, data, &metrics, run))
+                })
             })?;
             metrics_dict(py, &metrics, done.map_err(convert::error)?)
         })
@@ -435,10 +344,7 @@ impl Network {
     ) -> PyResult<(f64, Bound<'py, PyList>)> {
         let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
         with!(self, shared => {
-            let found = detached(py, || {
-                shared.measure(&data, false, |model, data| dnn_core::gradients(model, data, false, n_threads))
-            })?;
-            let found = found.map_err(convert::error)?;
+            let found = shared.gradients(py, &data, false, n_threads)?;
             Ok((found.loss, convert::arrays(py, found.gradients)?))
         })
     }
@@ -453,8 +359,11 @@ impl Network {
     ) -> PyResult<Bound<'py, PyList>> {
         let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
         with!(self, shared => {
+            let signals = Signals::new();
             let found = detached(py, || {
-                shared.measure(&data, false, |model, data| dnn_core::numeric_gradients(model, data, step))
+                signals.watching(1, |run| {
+                    shared.measure(&data, false, |model, data| dnn_core::numeric_gradients(model, data, step, run))
+                })
             })?;
             convert::arrays(py, found.map_err(convert::error)?)
         })
@@ -470,11 +379,8 @@ impl Network {
     ) -> PyResult<Bound<'py, PyList>> {
         let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
         with!(self, shared => {
-            let found = detached(py, || {
-                shared.measure(&data, false, |model, data| dnn_core::gradients(model, data, false, n_threads))
-            })?;
-            let deltas = found.map_err(convert::error)?.deltas;
-            convert::arrays(py, deltas.into_iter().map(|delta| delta.into_dyn()).collect())
+            let found = shared.gradients(py, &data, false, n_threads)?;
+            convert::arrays(py, found.deltas.into_iter().map(|delta| delta.into_dyn()).collect())
         })
     }
 
@@ -488,10 +394,8 @@ impl Network {
     ) -> PyResult<Bound<'py, PyAny>> {
         let data = HeldData::new(&x, &y, sample_weight.as_ref())?;
         with!(self, shared => {
-            let found = detached(py, || {
-                shared.measure(&data, false, |model, data| dnn_core::gradients(model, data, true, n_threads))
-            })?;
-            Ok(found.map_err(convert::error)?.dx.into_pyarray(py).into_any())
+            let found = shared.gradients(py, &data, true, n_threads)?;
+            Ok(found.dx.into_pyarray(py).into_any())
         })
     }
 
@@ -503,7 +407,10 @@ impl Network {
             table: &crate::rows::Table,
             n_threads: usize,
         ) -> PyResult<Bound<'py, PyList>> {
-            let layers = detached(py, || dnn_core::trace(&shared.read(), &*T::lock(table)?, n_threads))?;
+            let signals = Signals::new();
+            let layers = detached(py, || {
+                signals.watching(n_threads, |run| dnn_core::trace(&shared.read(), &*T::lock(table)?, run))
+            })?;
             let layers = layers.map_err(convert::error)?;
             PyList::new(py, layers.into_iter().map(|layer| (layer.z.into_pyarray(py), layer.a.into_pyarray(py))))
         }
@@ -527,7 +434,11 @@ impl Network {
 
     fn to_bytes<'py>(&self, py: Python<'py>, extra: &str) -> PyResult<Bound<'py, PyBytes>> {
         let bytes = with!(self, shared => detached(py, || dnn_core::to_bytes(&shared.read(), extra)))?;
-        Ok(PyBytes::new(py, &bytes.map_err(convert::error)?))
+        let bytes = bytes.map_err(convert::error)?;
+        PyBytes::new_with(py, bytes.len(), |to| {
+            to.copy_from_slice(&bytes);
+            Ok(())
+        })
     }
 
     fn save(&self, py: Python<'_>, path: PathBuf, extra: &str, training: bool) -> PyResult<()> {

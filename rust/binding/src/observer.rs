@@ -1,17 +1,15 @@
 //! The observer of a `fit`: the clock, Ctrl-C, and the hook that Python gave.
 
 use crate::function;
-use crate::network::Shared;
 use crate::rows::Typed;
+use crate::shared::Shared;
+use crate::signals::LOOK;
 use dnn_core::{Epoch, Flow, Metric, Observer, State};
 use numpy::PyReadonlyArray1;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use std::time::{Duration, Instant};
-
-/// Between two looks for Ctrl-C, which need the interpreter.
-const LOOK: Duration = Duration::from_millis(10);
+use std::time::Instant;
 
 /// Which hooks Python wants.
 pub struct Wanted {
@@ -122,15 +120,13 @@ impl<T: Typed> Observer<T> for Watch<'_, T> {
         if !self.wanted.rates {
             return Flow::Go;
         }
-        let mut given = Vec::new();
-        let flow = self.call(None, |hook| {
-            given = hook.call_method1("rates", (first_step, rates.len()))?.extract()?;
+        self.call(None, |hook| {
+            let given = hook.call_method1("rates", (first_step, rates.len()))?;
+            for (rate, given) in rates.iter_mut().zip(given.try_iter()?) {
+                *rate = given?.extract()?;
+            }
             Ok(hook.py().None().into_bound(hook.py()))
-        });
-        for (rate, given) in rates.iter_mut().zip(given) {
-            *rate = given;
-        }
-        flow
+        })
     }
 
     fn order(&mut self, epoch: usize, order: &mut [u32]) -> Flow {

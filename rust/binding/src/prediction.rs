@@ -4,12 +4,16 @@
 //! what is wrong with an array: `python/dnn/_arrays.py` does.
 
 use crate::convert::{self, caught, detached};
-use crate::network::Shared;
 use crate::rows::Typed;
-use dnn_core::{Error, Look, Model};
+use crate::shared::Shared;
+use crate::signals::Signals;
+use dnn_core::{Error, Look, Model, Run};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use numpy::{PyArray2, PyArrayMethods, PyReadonlyArray2, PyReadwriteArray2, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
+
+/// Numbers of an array for which the memory is surely there.
+const MOST_NEW: usize = 1 << 16;
 
 /// The predictions of x, in `out` or a new array; `None` where Python has to look closer: x or out is not an ordinary
 /// array of the model's type in C order, or something about them is wrong, which then is untouched.
@@ -28,6 +32,7 @@ pub fn ready<'py, T: Typed>(
     let shape = [x.shape()[0], shared.n_outputs];
     let look = if out.is_some() { Look::First } else { Look::AsItGoes };
     let out = match out {
+        None if shape[0].saturating_mul(shape[1]) > MOST_NEW => large(py, shape)?,
         None => PyArray2::<T>::zeros(py, shape, false),
         Some(out) => match ordinary::<T>(out).filter(|out| out.shape() == shape && !overlap(x, out)) {
             Some(out) => out.clone(),
@@ -41,9 +46,12 @@ pub fn ready<'py, T: Typed>(
     // lock, and more work than that, is done without the interpreter.
     let brief = shared.try_read().filter(|model| dnn_core::is_brief(&model.plan, shape[0]));
     let finite = match brief {
-        Some(model) => caught(|| predict(shared, &model, x, to, 1, look))?,
+        Some(model) => caught(|| predict(shared, &model, x, to, 1.into(), look))?,
         None if n_threads == 0 => return Ok(None),
-        None => detached(py, || predict(shared, &shared.read(), x, to, n_threads, look))?,
+        None => {
+            let signals = Signals::new();
+            detached(py, || signals.watching(n_threads, |run| predict(shared, &shared.read(), x, to, run, look)))?
+        }
     };
     Ok(finite.map_err(convert::error)?.then(|| out.into_any()))
 }
@@ -58,10 +66,18 @@ pub fn checked<T: Typed>(
 ) -> PyResult<()> {
     let x: PyReadonlyArray2<'_, T> = x.extract()?;
     let mut out: PyReadwriteArray2<'_, T> = out.extract()?;
-    let (x, out) = (x.as_array(), out.as_array_mut());
-    let finite = detached(py, || predict(shared, &shared.read(), x, out, n_threads, Look::AsItGoes))?;
+    let (x, out, signals) = (x.as_array(), out.as_array_mut(), Signals::new());
+    let finite = detached(py, || {
+        signals.watching(n_threads, |run| predict(shared, &shared.read(), x, out, run, Look::AsItGoes))
+    })?;
     let changed = || Error::invalid("x was changed while it was read: it has NaN or infinity now");
     finite.and_then(|finite| finite.then_some(()).ok_or_else(changed)).map_err(convert::error)
+}
+
+/// A new array, or a MemoryError that says how large it would be.
+fn large<'py, T: Typed>(py: Python<'py>, shape: [usize; 2]) -> PyResult<Bound<'py, PyArray2<T>>> {
+    let made = py.import("numpy")?.call_method1("empty", (shape, T::NAME))?;
+    Ok(made.cast_into::<PyArray2<T>>()?)
 }
 
 fn predict<T: Typed>(
@@ -69,10 +85,10 @@ fn predict<T: Typed>(
     model: &Model<T>,
     x: ArrayView2<'_, T>,
     out: ArrayViewMut2<'_, T>,
-    threads: usize,
+    run: Run<'_>,
     look: Look,
 ) -> Result<bool, Error> {
-    dnn_core::predict(&model.plan, &model.params, &shared.idle, x, out, threads, look)
+    dnn_core::predict(&model.plan, &model.params, &shared.idle, x, out, run, look)
 }
 
 /// The array itself, if it is NumPy's own class (another may mean something else by its numbers), of the type of the

@@ -19,8 +19,8 @@ pub trait Typed: Real + numpy::Element {
     /// The table, if it holds this type.
     fn of(table: &Table) -> Option<&Arc<RwLock<dnn_core::Rows<Self>>>>;
 
-    /// The user's numbers and their columns, if they are of this type.
-    fn lent<'a>(place: &Place<'a>) -> Option<(&'a [Self], usize)>;
+    /// The user's table, if it is of this type.
+    fn lent<'a>(place: &Place<'a>) -> Option<dnn_core::Table<'a, Self>>;
 
     /// The table, locked for reading.
     fn lock(table: &Table) -> Result<RwLockReadGuard<'_, dnn_core::Rows<Self>>, Error> {
@@ -33,8 +33,8 @@ impl Typed for f32 {
     fn of(table: &Table) -> Option<&Arc<RwLock<dnn_core::Rows<f32>>>> {
         if let Table::F32(rows) = table { Some(rows) } else { None }
     }
-    fn lent<'a>(place: &Place<'a>) -> Option<(&'a [f32], usize)> {
-        if let Place::F32(numbers, columns) = place { Some((numbers, *columns)) } else { None }
+    fn lent<'a>(place: &Place<'a>) -> Option<dnn_core::Table<'a, f32>> {
+        if let Place::F32(table) = place { Some(*table) } else { None }
     }
 }
 
@@ -42,8 +42,8 @@ impl Typed for f64 {
     fn of(table: &Table) -> Option<&Arc<RwLock<dnn_core::Rows<f64>>>> {
         if let Table::F64(rows) = table { Some(rows) } else { None }
     }
-    fn lent<'a>(place: &Place<'a>) -> Option<(&'a [f64], usize)> {
-        if let Place::F64(numbers, columns) = place { Some((numbers, *columns)) } else { None }
+    fn lent<'a>(place: &Place<'a>) -> Option<dnn_core::Table<'a, f64>> {
+        if let Place::F64(table) = place { Some(*table) } else { None }
     }
 }
 

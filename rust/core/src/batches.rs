@@ -5,6 +5,7 @@
 
 use crate::data::{Data, Targets};
 use crate::error::Error;
+use crate::memory::{collected, filled};
 use crate::rng::{Purpose, shuffle, stream};
 use dnn_kernels::{Buffer, Real, Target, View, row_stride};
 use std::ops::Range;
@@ -54,11 +55,11 @@ impl<T: Real> Batch<T> {
             x_stride,
             dense: room(n_out)?,
             n_out,
-            labels: vec![0; if is_dense { 0 } else { capacity }],
+            labels: filled(0, if is_dense { 0 } else { capacity }, format_args!("a batch of {capacity} rows"))?,
             is_dense,
-            weights: vec![1.0; capacity],
+            weights: filled(1.0, capacity, format_args!("a batch of {capacity} rows"))?,
             total_weight: 1.0,
-            scale: vec![T::ZERO; capacity],
+            scale: filled(T::ZERO, capacity, format_args!("a batch of {capacity} rows"))?,
             rows: 0,
         })
     }
@@ -144,11 +145,9 @@ impl Batches {
     /// Batches of `batch_size` of `rows` rows, in the order of the data.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for more than 2^32 rows.
+    /// [`Error::Invalid`] for more than 2^32 rows; [`Error::Memory`].
     pub fn new(rows: usize, batch_size: usize) -> Result<Batches, Error> {
-        let rows =
-            u32::try_from(rows).map_err(|_| Error::Invalid(format!("x has {rows} rows; 2^32 - 1 are the limit")))?;
-        Ok(Batches { order: (0..rows).collect(), batch_size })
+        Ok(Batches { order: all_rows(rows)?, batch_size })
     }
 
     /// The order of an epoch. One batch of all rows needs none: its gradient is a sum over all of them.
@@ -178,6 +177,15 @@ impl Batches {
         let start = i * self.batch_size;
         &self.order[start..self.order.len().min(start + self.batch_size)]
     }
+}
+
+/// The numbers of `rows` rows, in the order of the data.
+///
+/// # Errors
+/// [`Error::Invalid`] for more than 2^32 rows; [`Error::Memory`].
+pub fn all_rows(rows: usize) -> Result<Vec<u32>, Error> {
+    let last = u32::try_from(rows).map_err(|_| Error::Invalid(format!("x has {rows} rows; 2^32 - 1 are the limit")))?;
+    collected(0..last, rows, "the order of the rows")
 }
 
 /// The blocks of `rows` rows, `size` at a time.

@@ -5,7 +5,9 @@
 
 use crate::error::Error;
 use crate::loss::{Loss, Range};
+use crate::memory::{collected, filled};
 use crate::plan::Plan;
+use crate::run::Run;
 use dnn_kernels::{Buffer, Isa, Lent, Real, Team, all_finite};
 use ndarray::ArrayView2;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -81,6 +83,8 @@ impl<T: Real> Rows<T> {
 
 /// Numbers that a thread looks through at a time.
 const PIECE: usize = 1 << 17;
+/// Pieces between two questions whether to go on: some milliseconds.
+const PIECES: usize = 256;
 
 /// A table to read, ours or the user's, or some of its rows.
 #[derive(Clone, Copy, Debug)]
@@ -127,31 +131,42 @@ impl<'a, T: Real> Table<'a, T> {
     }
 
     /// Values that are NaN or infinite in the whole table, picked or not.
-    pub fn non_finite(&self, threads: usize) -> Option<NonFinite> {
+    ///
+    /// # Errors
+    /// [`Error::Raised`] where it should not go on; [`Error::Memory`].
+    pub fn non_finite<'b>(&self, run: impl Into<Run<'b>>) -> Result<Option<NonFinite>, Error> {
+        let mut run = run.into();
         let (isa, len) = (Isa::available()[0], self.data.len());
         let pieces = len.div_ceil(PIECE);
         let finite = AtomicBool::new(true);
-        let team = if pieces < 4 { Team::solo() } else { Team::of(threads) };
-        // Runs of pieces, of which a job may have 65535 at most.
-        let each = pieces.div_ceil(1 << 12).max(1);
-        team.run(pieces.div_ceil(each), len as u64 / 4, |tile| {
-            let range = tile * each * PIECE..len.min((tile + 1) * each * PIECE);
-            if !self.data.all_finite(isa, range) {
-                finite.store(false, Ordering::Relaxed);
+        let team = if pieces < 4 { Team::solo() } else { Team::of(run.threads()) };
+        for first in (0..pieces).step_by(PIECES) {
+            if !run.goes_on() {
+                return Err(Error::Raised);
             }
-        });
-        if finite.into_inner() {
-            return None;
+            let tiles = PIECES.min(pieces - first);
+            team.run(tiles, (tiles * PIECE) as u64 / 4, |tile| {
+                let start = (first + tile) * PIECE;
+                if !self.data.all_finite(isa, start..len.min(start + PIECE)) {
+                    finite.store(false, Ordering::Relaxed);
+                }
+            });
         }
-        let mut row = vec![T::ZERO; self.columns];
+        if finite.into_inner() {
+            return Ok(None);
+        }
+        let mut row = filled(T::ZERO, self.columns, "a row")?;
         let mut found: Option<NonFinite> = None;
         for i in 0..self.rows {
+            if i.is_multiple_of(PIECE) && !run.goes_on() {
+                return Err(Error::Raised);
+            }
             self.data.copy_to(i * self.columns, &mut row);
             for (j, _) in row.iter().enumerate().filter(|(_, x)| !x.is_finite()) {
                 found.get_or_insert((0, i, j)).0 += 1;
             }
         }
-        found
+        Ok(found)
     }
 }
 
@@ -282,12 +297,12 @@ fn check_labels(labels: &[i64], n_out: usize) -> Result<Vec<u32>, Error> {
     }
     u32::try_from(n_out)
         .map_err(|_| Error::Invalid(format!("labels of {n_out} classes are too many; 2^32 are the limit")))?;
-    Ok(labels.iter().map(|&y| y as u32).collect())
+    collected(labels.iter().map(|&y| y as u32), labels.len(), "the labels")
 }
 
 /// Whether the targets are in the range of the loss.
 fn check_targets<T: Real>(loss: &Loss, y: Table<T>) -> Result<(), Error> {
-    let mut row = vec![T::ZERO; y.shape().1];
+    let mut row = filled(T::ZERO, y.shape().1, "a row of y")?;
     let mut find = |wrong: &dyn Fn(f64) -> bool| {
         (0..y.shape().0).find_map(|i| {
             y.copy_row(i, &mut row);
@@ -325,7 +340,7 @@ fn check_weights(weights: &[f64], rows: usize) -> Result<Vec<f64>, Error> {
     if !(total > 0.0 && total.is_finite()) {
         return Err(Error::Invalid(format!("the sum of sample_weight is {total}; it must be positive and finite")));
     }
-    Ok(weights.to_vec())
+    collected(weights.iter().copied(), weights.len(), "sample_weight")
 }
 
 #[cfg(test)]
@@ -360,11 +375,12 @@ mod tests {
         let rows = 3 * PIECE / 5 + 11;
         for threads in 1..=3 {
             let mut numbers = vec![1.0f32; rows * 5];
-            assert_eq!(Table::new(&numbers, 5).expect("rows of 5").non_finite(threads), None);
+            let found = Table::new(&numbers, 5).expect("rows of 5").non_finite(threads).expect("nobody asks");
+            assert_eq!(found, None);
             numbers[rows * 5 - 1] = f32::NAN;
             numbers[PIECE + 2] = f32::INFINITY;
             let first = ((PIECE + 2) / 5, (PIECE + 2) % 5);
-            let found = Table::new(&numbers, 5).expect("rows of 5").non_finite(threads);
+            let found = Table::new(&numbers, 5).expect("rows of 5").non_finite(threads).expect("nobody asks");
             assert_eq!(found, Some((2, first.0, first.1)));
         }
     }

@@ -1,6 +1,7 @@
 //! What can go wrong at the door. After `Plan::new` and the checks of `fit` nothing returns an error until the end.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// A refusal, with a message for the caller: what was given, what is needed.
 #[derive(Debug)]
@@ -9,9 +10,9 @@ pub enum Error {
     Invalid(String),
     /// The memory can't be had; says for what, and how much.
     Memory(String),
-    /// A file can't be read, written or understood.
-    File(std::io::Error),
-    /// A function of whoever calls failed, who knows how.
+    /// A file can't be written.
+    File(PathBuf, std::io::Error),
+    /// A function of whoever calls failed, or asked to stop; they know why.
     Raised,
 }
 
@@ -33,16 +34,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Invalid(message) | Error::Memory(message) => f.write_str(message),
-            Error::File(error) => write!(f, "{error}"),
+            Error::File(path, error) => write!(f, "{}: {error}", path.display()),
             Error::Raised => f.write_str("a function that was given failed"),
         }
     }
 }
 
 impl std::error::Error for Error {}
-
-impl From<std::io::Error> for Error {
-    fn from(error: std::io::Error) -> Error {
-        Error::File(error)
-    }
-}

@@ -4,6 +4,7 @@
 //! flushed to disk and renamed, so that a crash leaves the old file or the new one, never half of one.
 
 use crate::error::Error;
+use crate::memory::{collected, room};
 use crate::model::Model;
 use crate::optimizer::Optimizer;
 use crate::pairs::Pairs;
@@ -69,8 +70,9 @@ pub fn to_bytes<T: Real>(model: &Model<T>, extra: &str) -> Result<Vec<u8>, Error
     };
     let mut tensors = Vec::new();
     for (prefix, params) in stores(model) {
-        for (name, array) in names(&model.plan, &prefix).into_iter().zip(params.to_arrays(&model.plan)) {
-            let bytes: Vec<u8> = array.iter().flat_map(|&x| number_to_bytes(x)).collect();
+        for (name, array) in names(&model.plan, &prefix).into_iter().zip(params.to_arrays(&model.plan)?) {
+            let mut bytes = room(array.len() * size_of::<T>(), format_args!("the bytes of {name}"))?;
+            array.iter().for_each(|&x| push_number(x, &mut bytes));
             tensors.push((name, array.shape().to_vec(), bytes));
         }
     }
@@ -81,6 +83,10 @@ pub fn to_bytes<T: Real>(model: &Model<T>, extra: &str) -> Result<Vec<u8>, Error
         views.push((name, view));
     }
     let header = serde_json::to_string(&header).map_err(|error| Error::invalid(error.to_string()))?;
+    // The crate takes as much memory as it needs, and the process ends where there is none: it is asked for before.
+    let names: usize = tensors.iter().map(|(name, ..)| name.len() + 200).sum();
+    let numbers: usize = tensors.iter().map(|(_, _, bytes)| bytes.len()).sum();
+    drop(room::<u8>(numbers + names + 2 * header.len(), "the bytes of a model")?);
     let info = HashMap::from([("dnn".to_owned(), header)]);
     serialize(views, Some(info)).map_err(|error| Error::invalid(error.to_string()))
 }
@@ -109,7 +115,9 @@ pub fn from_bytes<T: Real>(bytes: &[u8]) -> Result<Option<(Model<T>, String)>, E
         let mut arrays: Vec<ArrayD<T>> = Vec::new();
         for name in names(&plan, prefix) {
             let tensor = tensors.tensor(&name).map_err(|error| broken(error.to_string()))?;
-            let numbers = tensor.data().chunks_exact(size_of::<T>()).map(number_from_bytes).collect();
+            let bytes = tensor.data().chunks_exact(size_of::<T>());
+            let count = bytes.len();
+            let numbers = collected(bytes.map(number_from_bytes), count, format_args!("the numbers of {name}"))?;
             let array = ArrayD::from_shape_vec(tensor.shape().to_vec(), numbers);
             arrays.push(array.map_err(|_| broken(format!("{name} does not hold {}", T::NAME)))?);
         }
@@ -162,7 +170,7 @@ pub fn from_bytes<T: Real>(bytes: &[u8]) -> Result<Option<(Model<T>, String)>, E
 /// [`Error::File`].
 pub fn save<T: Real>(model: &Model<T>, extra: &str, path: &Path) -> Result<(), Error> {
     let bytes = to_bytes(model, extra)?;
-    crate::write::write(path, &bytes).map_err(Error::File)
+    crate::write::write(path, &bytes).map_err(|error| Error::File(path.to_owned(), error))
 }
 
 /// The parameters and the memories of the optimizer, with the prefix of their names.
@@ -203,8 +211,12 @@ fn names(plan: &Plan, prefix: &str) -> Vec<String> {
 }
 
 /// Little endian, as the layout wants. A float32 passes through float64 unchanged.
-fn number_to_bytes<T: Real>(x: T) -> Vec<u8> {
-    if T::NAME == "float32" { (x.to_f64() as f32).to_le_bytes().to_vec() } else { x.to_f64().to_le_bytes().to_vec() }
+fn push_number<T: Real>(x: T, to: &mut Vec<u8>) {
+    if T::NAME == "float32" {
+        to.extend_from_slice(&(x.to_f64() as f32).to_le_bytes());
+    } else {
+        to.extend_from_slice(&x.to_f64().to_le_bytes());
+    }
 }
 
 fn number_from_bytes<T: Real>(bytes: &[u8]) -> T {

@@ -4,6 +4,7 @@
 //! shape only, so a change in one layer leaves the others as they were.
 
 use crate::error::Error;
+use crate::memory::room;
 use crate::params::Params;
 use crate::plan::{Layer, Plan};
 use crate::rng::{Purpose, stream, uniform};
@@ -94,12 +95,9 @@ fn truncated_normal(mean: f64, std: f64, rng: &mut ChaCha8Rng) -> Box<dyn FnMut(
 /// (Saxe, McClelland and Ganguli 2014): normal numbers, made so one vector after the other by Gram and Schmidt.
 fn orthogonal<T: Real>(gain: f64, layer: &Layer, rows: &mut [T], rng: &mut ChaCha8Rng) -> Result<(), Error> {
     let (count, len) = (layer.weight_rows.min(layer.n_out), layer.weight_rows.max(layer.n_out));
-    let mut vectors: Vec<f64> = Vec::new();
-    let room = count.checked_mul(len).filter(|&room| vectors.try_reserve_exact(room).is_ok());
-    if room.is_none() {
-        let what = format_args!("the orthogonal weights of layer {}", layer.name);
-        return Err(Error::memory(what, count.checked_mul(len), size_of::<f64>()));
-    }
+    let what = format!("the orthogonal weights of layer {}", layer.name);
+    let size = count.checked_mul(len).ok_or_else(|| Error::memory(&what, None, size_of::<f64>()))?;
+    let mut vectors: Vec<f64> = room(size, &what)?;
     for done in 0..count {
         // A vector that lies in the span of those before it is as unlikely as a normal number that is 0.
         let mut vector: Vec<f64> = (0..len).map(|_| StandardNormal.sample(rng)).collect();

@@ -2,17 +2,20 @@
 //!
 //! In: a model and data. Out: tight arrays of their own. Nothing here changes a model.
 
-use crate::batches::Batches;
+use crate::batches::{BLOCK_ROWS, all_rows, blocks};
 use crate::data::{Data, Rows};
 use crate::error::Error;
 use crate::forward::{Last, Mode, forward};
+use crate::layer::Layer;
+use crate::memory::{collected, filled};
 use crate::model::Model;
 use crate::params::Params;
 use crate::plan::{Place, Plan, Shown};
+use crate::run::Run;
 use crate::step::{Outcome, Step, penalty};
 use crate::workspace::{Workspace, view};
 use dnn_kernels::{Real, Team, View};
-use ndarray::{Array2, ArrayD, Axis, Slice};
+use ndarray::{Array2, ArrayD};
 
 /// What a layer made of a batch.
 #[derive(Debug)]
@@ -27,24 +30,45 @@ pub struct Activations<T> {
 ///
 /// # Errors
 /// [`Error::Invalid`] for x of another width; [`Error::Memory`].
-pub fn trace<T: Real>(model: &Model<T>, x: &Rows<T>, threads: usize) -> Result<Vec<Activations<T>>, Error> {
-    let plan = &model.plan;
+pub fn trace<'a, T: Real>(
+    model: &Model<T>,
+    x: &Rows<T>,
+    run: impl Into<Run<'a>>,
+) -> Result<Vec<Activations<T>>, Error> {
+    let (plan, mut run) = (&model.plan, run.into());
     let (rows, columns) = x.shape();
     crate::data::check_inputs(plan, rows, columns)?;
-    let mut work = Workspace::new(plan, rows, true)?;
-    let data: Vec<T> = (0..rows).flat_map(|i| x.row(i).iter().copied()).collect();
-    let x = View::new(&data, rows, columns, columns);
-    forward(plan, &Team::of(threads), &model.params, Mode::Inference, x, Last::Activated, &mut work);
+    let block_rows = rows.min(BLOCK_ROWS);
+    let mut work = Workspace::new(plan, block_rows, true)?;
+    let mut block = filled(T::ZERO, block_rows * columns, "a block of x")?;
+    let mut found = Vec::new();
+    for layer in &plan.layers {
+        found.push(Activations { z: zeros(rows, layer)?, a: zeros(rows, layer)? });
+    }
+    let team = Team::of(run.threads());
+    // A row does not look at the others, so blocks give what all rows at once would.
+    for at in blocks(rows, block_rows) {
+        if !run.goes_on() {
+            return Err(Error::Raised);
+        }
+        for (to, i) in block.chunks_exact_mut(columns).zip(at.clone()) {
+            to.copy_from_slice(x.row(i));
+        }
+        let x = View::new(&block[..at.len() * columns], at.len(), columns, columns);
+        forward(plan, &team, &model.params, Mode::Inference, x, Last::Activated, &mut work);
+        for ((layer, to), (z, a)) in plan.layers.iter().zip(&mut found).zip(work.z.iter().zip(&work.a)) {
+            copy_rows(view(a, at.len(), layer), at.start, &mut to.a);
+            copy_rows(view(if z.is_empty() { a } else { z }, at.len(), layer), at.start, &mut to.z);
+        }
+    }
     let mut shown: Vec<Activations<T>> = Vec::new();
-    for (layer, (z, a)) in plan.layers.iter().zip(work.z.iter().zip(&work.a)) {
-        let a = to_array(view(a, rows, layer));
+    for (layer, Activations { z, a }) in plan.layers.iter().zip(found) {
         if let (Shown::WithBelow, Some(below)) = (layer.shown, shown.last_mut()) {
             below.a = a;
             continue;
         }
-        let z = if z.is_empty() { a.clone() } else { to_array(view(z, rows, layer)) };
         if layer.shown == Shown::Twice {
-            shown.push(Activations { z: z.clone(), a: z.clone() });
+            shown.push(Activations { z: copy(&z)?, a: copy(&z)? });
         }
         shown.push(Activations { z, a });
     }
@@ -77,43 +101,42 @@ fn unfrozen(plan: &Plan) -> Plan {
 ///
 /// # Errors
 /// [`Error::Invalid`] where the loss or a gradient is not finite; [`Error::Memory`].
-pub fn gradients<T: Real>(
+pub fn gradients<'a, T: Real>(
     model: &Model<T>,
     data: &Data<T>,
     with_dx: bool,
-    threads: usize,
+    run: impl Into<Run<'a>>,
 ) -> Result<Gradients<T>, Error> {
-    let plan = &unfrozen(&model.plan);
-    let rows = Batches::new(data.rows(), data.rows())?.rows(0).to_vec();
+    let (plan, mut run) = (&unfrozen(&model.plan), run.into());
+    let rows = all_rows(data.rows())?;
     let mut step = Step::new(plan, data, rows.len())?;
     // On the way to x every layer is passed, also below the lowest with parameters.
     step = step.looked_at(plan, with_dx || !plan.layers[0].trainable())?;
-    let mut deltas: Vec<_> = plan.layers.iter().map(|layer| Array2::default((rows.len(), layer.n_out))).collect();
-    let mut dx = Array2::default((rows.len(), plan.n_inputs));
-    let (team, number) = (Team::of(threads), model.running.batches);
-    let mut keep = |start: usize, place: Place, delta: View<T>| {
-        let rows = Slice::from(start..start + delta.rows);
-        let kept = match place {
-            Place::Input => &mut dx,
-            Place::Layer(index) => &mut deltas[index],
-        };
-        kept.slice_axis_mut(Axis(0), rows).assign(&to_array(delta));
+    let mut deltas = Vec::new();
+    for layer in &plan.layers {
+        deltas.push(zeros(rows.len(), layer)?);
+    }
+    let mut dx = table(rows.len(), plan.n_inputs)?;
+    let (team, number) = (Team::of(run.threads()), model.running.batches);
+    let mut keep = |start: usize, place: Place, delta: View<T>| match place {
+        Place::Input => copy_rows(delta, start, &mut dx),
+        Place::Layer(index) => copy_rows(delta, start, &mut deltas[index]),
     };
-    match step.loss_and_gradient(plan, &team, &model.params, number, data, &rows, None, || true, Some(&mut keep)) {
+    let (params, go_on) = (&model.params, || run.goes_on());
+    match step.loss_and_gradient(plan, &team, params, number, data, &rows, None, go_on, Some(&mut keep)) {
         Outcome::Done { loss, weight, penalty } => {
             let mut shown = Vec::new();
             for (layer, delta) in plan.layers.iter().zip(deltas).filter(|(layer, _)| layer.shown != Shown::WithBelow) {
                 if layer.shown == Shown::Twice {
-                    shown.push(delta.clone());
+                    shown.push(copy(&delta)?);
                 }
                 shown.push(delta);
             }
-            let gradients = step.gradient().to_arrays(plan);
+            let gradients = step.gradient().to_arrays(plan)?;
             Ok(Gradients { loss: loss / weight + penalty, gradients, deltas: shown, dx })
         }
         Outcome::Diverged(what) => Err(Error::Invalid(format!("{what}; scale the inputs or the weights down"))),
-        Outcome::Raised => Err(Error::Raised),
-        Outcome::Stopped => unreachable!("nobody asked to stop"),
+        Outcome::Raised | Outcome::Stopped => Err(Error::Raised),
     }
 }
 
@@ -121,9 +144,14 @@ pub fn gradients<T: Real>(
 ///
 /// # Errors
 /// [`Error::Memory`].
-pub fn numeric_gradients<T: Real>(model: &Model<T>, data: &Data<T>, h: f64) -> Result<Vec<ArrayD<T>>, Error> {
-    let plan = &model.plan;
-    let rows = Batches::new(data.rows(), data.rows())?.rows(0).to_vec();
+pub fn numeric_gradients<'a, T: Real>(
+    model: &Model<T>,
+    data: &Data<T>,
+    h: f64,
+    run: impl Into<Run<'a>>,
+) -> Result<Vec<ArrayD<T>>, Error> {
+    let (plan, mut run) = (&model.plan, run.into());
+    let rows = all_rows(data.rows())?;
     let mut step = Step::new(plan, data, rows.len())?;
     let mut params = model.params.duplicate()?;
     let mut gradient = Params::zeroed(plan)?;
@@ -134,8 +162,8 @@ pub fn numeric_gradients<T: Real>(model: &Model<T>, data: &Data<T>, h: f64) -> R
                 let p = params[at];
                 let mut loss_at = |x: T| {
                     params[at] = x;
-                    let (loss, weight) =
-                        step.loss(plan, &team, &params, number, data, &rows, None).ok_or(Error::Raised)?;
+                    let found = step.loss(plan, &team, &params, number, data, &rows, None, || run.goes_on());
+                    let (loss, weight) = found.map_err(|_| Error::Raised)?;
                     Ok::<_, Error>(loss / weight + penalty(plan, &params))
                 };
                 let (up, down) = (T::from_f64(p.to_f64() + h), T::from_f64(p.to_f64() - h));
@@ -145,10 +173,33 @@ pub fn numeric_gradients<T: Real>(model: &Model<T>, data: &Data<T>, h: f64) -> R
             }
         }
     }
-    Ok(gradient.to_arrays(plan))
+    gradient.to_arrays(plan)
 }
 
-/// The rows of a view without their padding.
-fn to_array<T: Real>(view: View<T>) -> Array2<T> {
-    Array2::from_shape_fn((view.rows, view.columns), |(i, j)| view.row(i)[j])
+fn zeros<T: Real>(rows: usize, layer: &Layer) -> Result<Array2<T>, Error> {
+    table(rows, layer.n_out)
+}
+
+/// A table of zeros.
+fn table<T: Real>(rows: usize, columns: usize) -> Result<Array2<T>, Error> {
+    let what = format_args!("a table of {rows} x {columns}");
+    let count = rows.checked_mul(columns).ok_or_else(|| Error::memory(what, None, size_of::<T>()))?;
+    to_array((rows, columns), filled(T::ZERO, count, what)?)
+}
+
+fn copy<T: Real>(of: &Array2<T>) -> Result<Array2<T>, Error> {
+    to_array(of.dim(), collected(of.iter().copied(), of.len(), format_args!("a copy of {:?}", of.dim()))?)
+}
+
+fn to_array<T>(shape: (usize, usize), numbers: Vec<T>) -> Result<Array2<T>, Error> {
+    Array2::from_shape_vec(shape, numbers).map_err(|error| Error::invalid(error.to_string()))
+}
+
+/// The rows of a view, without their padding, to those of a table from `start` on.
+fn copy_rows<T: Real>(from: View<T>, start: usize, to: &mut Array2<T>) {
+    for i in 0..from.rows {
+        for (to, &from) in to.row_mut(start + i).iter_mut().zip(from.row(i)) {
+            *to = from;
+        }
+    }
 }

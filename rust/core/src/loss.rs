@@ -5,6 +5,7 @@
 
 use crate::batches::Batch;
 use crate::error::Error;
+use crate::memory::collected;
 use crate::plan::{Layer, Output};
 use crate::spec::{Function, LossSpec, Truth};
 use dnn_kernels::{Activation, ClassLoss, HeadLoss, Isa, PointLoss, Real, Target, TinyLoss, View, ViewMut};
@@ -312,11 +313,16 @@ fn call<T: Real>(
     delta: &mut [T],
     losses: &mut [f64],
 ) -> Option<()> {
-    let y_true = match target {
-        Target::Labels(labels) => Truth::Labels(labels.iter().map(|&label| i64::from(label)).collect()),
-        Target::Dense(t) => Truth::Dense(to_f64(t)),
+    let function = function.0.as_ref()?;
+    let copies = || {
+        let weights = collected(batch.weights().iter().copied(), output.rows, "a copy")?;
+        Ok::<_, Error>((truth(target)?, to_f64(output)?, weights.into()))
     };
-    let (found, gradient) = function.0.as_ref()?.loss(y_true, to_f64(output), batch.weights().to_vec().into())?;
+    let Ok((y_true, y_pred, weights)) = copies() else {
+        function.refused();
+        return None;
+    };
+    let (found, gradient) = function.loss(y_true, y_pred, weights)?;
     if found.len() != output.rows || gradient.dim() != (output.rows, output.columns) {
         return None;
     }
@@ -333,7 +339,20 @@ fn call<T: Real>(
     Some(())
 }
 
+/// Targets as a function of whoever calls takes them.
+fn truth<T: Real>(target: Target<T>) -> Result<Truth, Error> {
+    Ok(match target {
+        Target::Labels(labels) => {
+            let labels = collected(labels.iter().map(|&label| i64::from(label)), labels.len(), "a copy")?;
+            Truth::Labels(labels.into())
+        }
+        Target::Dense(t) => Truth::Dense(to_f64(t)?),
+    })
+}
+
 /// The rows of a view without their padding.
-fn to_f64<T: Real>(view: View<T>) -> Array2<f64> {
-    Array2::from_shape_fn((view.rows, view.columns), |(i, j)| view.row(i)[j].to_f64())
+fn to_f64<T: Real>(view: View<T>) -> Result<Array2<f64>, Error> {
+    let numbers = (0..view.rows).flat_map(|i| view.row(i)[..view.columns].iter().map(|x| x.to_f64()));
+    let numbers = collected(numbers, view.rows * view.columns, "a copy")?;
+    Array2::from_shape_vec((view.rows, view.columns), numbers).map_err(|error| Error::invalid(error.to_string()))
 }

@@ -7,10 +7,11 @@ use crate::batches::BLOCK_ROWS;
 use crate::data::{Table, check_inputs};
 use crate::error::Error;
 use crate::forward::{Last, Mode, forward};
+use crate::memory::filled;
 use crate::model::Model;
 use crate::spec::Initializer;
 use crate::workspace::{Workspace, view};
-use dnn_kernels::{Real, Team, View};
+use dnn_kernels::{Real, Team, View, largest};
 
 /// A variance so far from 1 is good enough.
 const TOLERANCE: f64 = 1e-3;
@@ -20,7 +21,7 @@ const ROUNDS: usize = 10;
 
 /// Gives z of every layer that starts so the variance 1 on up to [`BLOCK_ROWS`] rows of x, evenly spaced.
 ///
-/// A layer whose variance is 0 or not finite stays as it is.
+/// A layer whose variance is 0 or not finite, or so near to it that the weights would be, stays as it is.
 ///
 /// # Errors
 /// [`Error::Invalid`] for x of another width; [`Error::Memory`].
@@ -30,7 +31,7 @@ pub fn unit_variance<T: Real>(model: &mut Model<T>, x: Table<T>, threads: usize)
     check_inputs(plan, n_rows, columns)?;
     let rows = n_rows.min(BLOCK_ROWS);
     let mut work = Workspace::new(plan, rows, true)?;
-    let mut data = vec![T::ZERO; rows * columns];
+    let mut data = filled(T::ZERO, rows * columns, "a copy of some rows")?;
     for (i, row) in data.chunks_exact_mut(columns).enumerate() {
         x.copy_row(i * n_rows / rows, row);
     }
@@ -46,6 +47,10 @@ pub fn unit_variance<T: Real>(model: &mut Model<T>, x: Table<T>, threads: usize)
                 break;
             }
             let by = 1.0 / variance.sqrt();
+            // Of rows so small that their weights would be none.
+            if largest(plan.isa, &params[layer.weights()]) * by > T::LARGEST.sqrt() {
+                break;
+            }
             for w in &mut params[layer.weights()] {
                 *w = T::from_f64(w.to_f64() * by);
             }

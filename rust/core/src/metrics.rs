@@ -12,6 +12,7 @@ use crate::batches::Batch;
 use crate::data::Data;
 use crate::error::Error;
 use crate::loss::Loss;
+use crate::memory::room;
 use crate::plan::{Layer, Output, Plan};
 use crate::spec::{Average, Function, Measure, Metric};
 use classes::{Counts, Score};
@@ -103,12 +104,7 @@ impl<T: Real> Sums<T> {
                 Measure::Precision { average, threshold } => counts(Score::Precision, average, threshold, reading),
                 Measure::Recall { average, threshold } => counts(Score::Recall, average, threshold, reading),
                 Measure::F1 { average, threshold } => counts(Score::F1, average, threshold, reading),
-                Measure::Auc { average } => {
-                    let mut order = Vec::new();
-                    let room = order.try_reserve_exact(rows);
-                    room.map_err(|_| Error::memory("the order of the scores", Some(rows), 4))?;
-                    Measured::Auc(average, order)
-                }
+                Measure::Auc { average } => Measured::Auc(average, room(rows, "the order of the scores")?),
                 Measure::Called { ref function } => Measured::Called(function.clone()),
             })
         });
@@ -116,9 +112,9 @@ impl<T: Real> Sums<T> {
         let keeps = measured.iter().any(|of| matches!(of, Measured::Auc(..) | Measured::Called(_)));
         let kept = keeps.then(|| Kept::new(data, rows, last.n_out)).transpose()?;
         let scored = keeps || measured.iter().any(Measured::goes_by_scores);
-        let room = if scored { SCORED_ROWS * last.stride } else { 0 };
-        let refused = || Error::memory("the outputs that metrics go by", Some(room), size_of::<T>());
-        Ok(Sums { measured, reading, scores: Buffer::zeroed(room).ok_or_else(refused)?, kept })
+        let count = if scored { SCORED_ROWS * last.stride } else { 0 };
+        let refused = || Error::memory("the outputs that metrics go by", Some(count), size_of::<T>());
+        Ok(Sums { measured, reading, scores: Buffer::zeroed(count).ok_or_else(refused)?, kept })
     }
 
     /// Whether there is nothing to measure.
@@ -242,8 +238,12 @@ impl<T: Real> Sums<T> {
             (Measured::Counts(score, average, _, counts), _) => Some(counts.value(*score, *average, reading)),
             (Measured::Auc(average, order), Some(kept)) => Some(ranks::auc(kept, reading, *average, order)),
             (Measured::Called(function), Some(kept)) => {
-                let (y_true, y_pred, weights) = kept.to_arrays();
-                function.0.as_ref()?.metric(y_true, y_pred, weights)
+                let function = function.0.as_ref()?;
+                let Some((y_true, y_pred, weights)) = kept.to_arrays() else {
+                    function.refused();
+                    return None;
+                };
+                function.metric(y_true, y_pred, weights)
             }
             (Measured::Auc(..) | Measured::Called(_), None) => unreachable!("rows are kept for them"),
         };

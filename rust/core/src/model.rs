@@ -10,6 +10,15 @@ use crate::running::Running;
 use crate::spec::{Function, LossSpec, OptimizerSpec, Spec};
 use dnn_kernels::Real;
 
+/// What [`Model::compile`] sets.
+#[derive(Debug)]
+pub struct Compiled<T: Real> {
+    spec: Spec,
+    plan: Plan,
+    optimizer: Option<Optimizer<T>>,
+    progress: Progress<T>,
+}
+
 /// Everything that training changes, and what it needs to know.
 #[derive(Debug)]
 pub struct Model<T: Real> {
@@ -41,17 +50,25 @@ impl<T: Real> Model<T> {
         Ok(Model { spec, plan, params, running, optimizer: None, epochs: 0, progress })
     }
 
-    /// Sets the loss and a new optimizer; the weights stay.
+    /// Sets the loss and a new optimizer, and gives back what was there; the weights stay.
     ///
     /// # Errors
     /// Where the loss does not fit the output, or a constant is out of range; the model is then as it was.
-    pub fn compile(&mut self, loss: LossSpec, optimizer: OptimizerSpec) -> Result<(), Error> {
+    pub fn compile(&mut self, loss: LossSpec, optimizer: OptimizerSpec) -> Result<Compiled<T>, Error> {
         let spec = Spec { loss: Some(loss), ..self.spec.clone() };
         let plan = Plan::new::<T>(&spec, self.plan.n_inputs)?;
-        let optimizer = Optimizer::new(optimizer, &plan)?;
-        (self.spec, self.plan, self.optimizer) = (spec, plan, Some(optimizer));
-        self.progress = Progress::default();
-        Ok(())
+        let optimizer = Some(Optimizer::new(optimizer, &plan)?);
+        let mut compiled = Compiled { spec, plan, optimizer, progress: Progress::default() };
+        self.exchange(&mut compiled);
+        Ok(compiled)
+    }
+
+    /// Exchanges what [`Model::compile`] sets for what it gave back once.
+    pub fn exchange(&mut self, compiled: &mut Compiled<T>) {
+        std::mem::swap(&mut self.spec, &mut compiled.spec);
+        std::mem::swap(&mut self.plan, &mut compiled.plan);
+        std::mem::swap(&mut self.optimizer, &mut compiled.optimizer);
+        std::mem::swap(&mut self.progress, &mut compiled.progress);
     }
 
     /// Puts the function that is its loss in its place again, which a file does not have.

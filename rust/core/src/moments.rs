@@ -67,6 +67,19 @@ impl<T: Real> Moved<T> {
         self.moments.iter().all(|moment| moment.is_finite())
     }
 
+    /// The first layer whose moments are not all numbers.
+    pub fn not_finite(&self, plan: &Plan) -> Option<usize> {
+        let mut moments = &self.moments[..];
+        for (index, at) in running(plan) {
+            let (own, others) = moments.split_at(at.len());
+            if own.iter().any(|moment| !moment.is_finite()) {
+                return Some(index);
+            }
+            moments = others;
+        }
+        None
+    }
+
     /// Puts them in force.
     pub fn come_into_force(&self, plan: &Plan, params: &mut Params<T>) {
         let mut moved = self.moments.iter();

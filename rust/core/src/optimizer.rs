@@ -3,11 +3,12 @@
 //! In: parameters, their gradient and the rate of the step. Out: the parameters after it.
 //! All parameters move together, after the whole gradient was formed from the old ones.
 //! SGD and Adam stand here; `optimizer/rules.rs` has those that work element by element, `lamb.rs` and `muon.rs` those
-//! that look at whole arrays, `check.rs` what their constants may be.
+//! that look at whole arrays, `check.rs` what their constants may be, `reach.rs` how far a step goes.
 
 mod check;
 mod lamb;
 mod muon;
+mod reach;
 mod rules;
 
 use crate::error::Error;
@@ -17,6 +18,7 @@ use crate::plan::Plan;
 use crate::spec::OptimizerSpec;
 use dnn_kernels::{Adam, Real, Sgd, Team, ViewMut, limit_column_norms};
 use muon::Muon;
+pub use reach::Reach;
 
 /// An optimizer with its memory.
 #[derive(Debug)]
@@ -150,6 +152,16 @@ impl<T: Real> Optimizer<T> {
                 limit_column_norms(plan.isa, limit, w);
             }
         }
+    }
+}
+
+/// What share of itself a weight loses in each step, as a multiple of the rate.
+pub fn decay_of(spec: &OptimizerSpec) -> f64 {
+    match *spec {
+        OptimizerSpec::Adamw { weight_decay, .. }
+        | OptimizerSpec::Lion { weight_decay, .. }
+        | OptimizerSpec::Muon { weight_decay, .. } => weight_decay,
+        _ => 0.0,
     }
 }
 

@@ -5,9 +5,10 @@
 
 use crate::error::Error;
 use crate::layer::RUNNING_VARIANCE;
+use crate::memory::collected;
 use crate::plan::{Layer, Plan};
 use dnn_kernels::{Buffer, Real, View};
-use ndarray::{ArrayD, ArrayViewD, Dimension};
+use ndarray::{ArrayD, ArrayViewD};
 use std::ops::{Deref, DerefMut, Range};
 
 /// Numbers in the layout of a network's parameters.
@@ -49,16 +50,20 @@ impl<T: Real> Params<T> {
     }
 
     /// The arrays of every layer, in the order of [`Layer::arrays`].
-    pub fn to_arrays(&self, plan: &Plan) -> Vec<ArrayD<T>> {
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn to_arrays(&self, plan: &Plan) -> Result<Vec<ArrayD<T>>, Error> {
         let mut arrays = Vec::new();
-        for (layer, _, range) in all_arrays(plan) {
-            let rows = &self.0[range.clone()];
-            arrays.push(ArrayD::from_shape_fn(shape_of(layer, &range), |at| match at.ndim() {
-                1 => rows[at[0]],
-                _ => rows[at[0] * layer.stride + at[1]],
-            }));
+        for (layer, name, range) in all_arrays(plan) {
+            let (rows, shape) = (&self.0[range.clone()], shape_of(layer, &range));
+            let numbers = rows.chunks_exact(layer.stride).flat_map(|row| &row[..layer.n_out]).copied();
+            let count = shape.iter().product();
+            let numbers = collected(numbers, count, format_args!("a copy of the {name} of layer {}", layer.name))?;
+            let array = ArrayD::from_shape_vec(shape, numbers);
+            arrays.push(array.map_err(|error| Error::invalid(error.to_string()))?);
         }
-        arrays
+        Ok(arrays)
     }
 
     /// Takes what [`Params::to_arrays`] gives, all or nothing.

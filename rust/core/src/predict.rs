@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::forward::{Last, Mode, forward};
 use crate::params::Params;
 use crate::plan::{Output, Plan};
+use crate::run::Run;
 use crate::workspace::{Workspace, view_mut};
 use dnn_kernels::{Buffer, Real, Team, Tiny, View, ViewMut, all_finite, softmax_in_place, tiny_forward};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -24,6 +25,8 @@ const SHARED_PARAMETERS: usize = 1 << 20;
 const LOOK_PIECE: usize = 1 << 17;
 /// Multiply-adds of a call that is over before another thread has noticed it.
 const BRIEF: usize = 1 << 16;
+/// Multiply-adds between two questions whether to go on: some 10 ms on one thread.
+const WORK_PER_QUESTION: usize = 1 << 27;
 /// Workspaces that are kept for the next call.
 const KEPT: usize = 16;
 
@@ -99,17 +102,18 @@ pub fn is_brief(plan: &Plan, rows: usize) -> bool {
 /// False where x is not finite: what was written to `out` then means nothing, and nothing was with [`Look::First`].
 ///
 /// # Errors
-/// [`Error::Invalid`] for shapes or layouts that do not fit; [`Error::Memory`].
-pub fn predict<T: Real>(
+/// [`Error::Invalid`] for shapes or layouts that do not fit; [`Error::Memory`]; [`Error::Raised`] where it should not
+/// go on.
+pub fn predict<'a, T: Real>(
     plan: &Plan,
     params: &Params<T>,
     idle: &Idle<T>,
     x: ArrayView2<T>,
     mut out: ArrayViewMut2<T>,
-    threads: usize,
+    run: impl Into<Run<'a>>,
     look: Look,
 ) -> Result<bool, Error> {
-    let rows = x.nrows();
+    let (rows, mut run) = (x.nrows(), run.into());
     crate::data::check_inputs(plan, rows, x.ncols())?;
     if out.dim() != (rows, plan.n_outputs()) {
         let (need, got) = ((rows, plan.n_outputs()), out.dim());
@@ -118,15 +122,36 @@ pub fn predict<T: Real>(
     let (Some(x), Some(out)) = (x.as_slice(), out.as_slice_mut()) else {
         return Err(Error::invalid("x and out must be C-contiguous"));
     };
-    let team = if is_brief(plan, rows) { Team::solo() } else { Team::of(threads) };
-    let call = Call { plan, params, x, rows, look };
-    if look == Look::First && !call.is_finite(&team) {
-        return Ok(false);
+    if is_brief(plan, rows) {
+        let call = Call { plan, params, x, rows, look };
+        return Ok((look == Look::AsItGoes || call.is_finite(&Team::solo())) && call.run(&Team::solo(), idle, out)?);
     }
-    call.run(&team, idle, out)
+    let team = Team::of(run.threads());
+    let at_a_time = (WORK_PER_QUESTION / plan.len.max(1)).max(2 * PREDICT_ROWS * team.threads());
+    let parts = || x.chunks(at_a_time * plan.n_inputs);
+    let call = |x| Call { plan, params, x, rows: x.len() / plan.n_inputs, look };
+    if look == Look::First {
+        for x in parts() {
+            if !run.goes_on() {
+                return Err(Error::Raised);
+            }
+            if !call(x).is_finite(&team) {
+                return Ok(false);
+            }
+        }
+    }
+    for (x, out) in parts().zip(out.chunks_mut(at_a_time * plan.n_outputs())) {
+        if !run.goes_on() {
+            return Err(Error::Raised);
+        }
+        if !call(x).run(&team, idle, out)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
-/// One call, checked.
+/// A call, or a part of one, checked.
 struct Call<'a, T: Real> {
     plan: &'a Plan,
     params: &'a Params<T>,

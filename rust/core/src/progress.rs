@@ -5,6 +5,7 @@
 
 use crate::averaging::{self, Average};
 use crate::error::Error;
+use crate::optimizer::Reach;
 use crate::params::Params;
 use crate::plan::Plan;
 use crate::spec::Averaging;
@@ -23,6 +24,8 @@ pub struct Progress<T: Real> {
     best: Option<Best<T>>,
     /// The mean of the weights, where one is asked for.
     average: Option<Average<T>>,
+    /// How large the weights may have become.
+    pub reach: Reach,
 }
 
 #[derive(Debug)]
@@ -69,6 +72,7 @@ impl<T: Real> Progress<T> {
         if !goes_on {
             *self = Progress::default();
         }
+        self.reach.forget();
         if let Some(best) = self.best.as_mut().filter(|best| best.came_back) {
             std::mem::swap(params, &mut best.other);
             best.came_back = false;
@@ -137,6 +141,7 @@ impl<T: Real> Progress<T> {
 
     /// The weights were changed from outside: there is no way back to those that training had reached.
     pub fn weights_changed(&mut self) {
+        self.reach.forget();
         let had_come_back = self.best.as_ref().is_some_and(|best| best.came_back);
         if had_come_back {
             self.best = None;
@@ -156,7 +161,13 @@ impl<T: Real> Progress<T> {
         };
         let best = self.best.as_ref().map(copy).transpose()?;
         let average = self.average.as_ref().map(Average::duplicate).transpose()?;
-        Ok(Progress { next_epoch: self.next_epoch, stopping: self.stopping.clone(), best, average })
+        Ok(Progress {
+            next_epoch: self.next_epoch,
+            stopping: self.stopping.clone(),
+            best,
+            average,
+            reach: Reach::default(),
+        })
     }
 
     /// Without the weights.
@@ -195,6 +206,6 @@ impl<T: Real> Progress<T> {
         let average = saved.average.map(|saved| Ok::<_, Error>(Average::from_saved(saved, read(AVERAGE)?)));
         let average = average.transpose()?;
         let stopping = Stopping::from_waited([saved.training, saved.validation]);
-        Ok(Progress { next_epoch: saved.next_epoch, stopping, best, average })
+        Ok(Progress { next_epoch: saved.next_epoch, stopping, best, average, reach: Reach::default() })
     }
 }

@@ -16,8 +16,8 @@ use crate::plan::{Kind, Layer, Place, Plan};
 use crate::spec::Objective;
 use crate::workspace::{Workspace, view, view_mut};
 use dnn_kernels::{
-    Asked, Buffer, Real, Team, Tiny, View, add_penalty_gradient, sum_of_magnitudes, sum_of_squares, tiny_backward,
-    tiny_forward,
+    Asked, Buffer, Real, Team, Tiny, View, add_penalty_gradient, largest, sum_of_magnitudes, sum_of_squares,
+    tiny_backward, tiny_forward,
 };
 
 /// All that a step needs besides the parameters, allocated once.
@@ -158,6 +158,8 @@ impl<T: Real> Step<T> {
 
     /// Sets running means and variances to those of the rows with these numbers, which go through as if the network
     /// learned from them: the mean over the blocks, each by its weight.
+    ///
+    /// False where `go_on`, which is asked before every block, said no: then nothing has changed.
     pub fn take_moments(
         &mut self,
         plan: &Plan,
@@ -166,11 +168,15 @@ impl<T: Real> Step<T> {
         number: u64,
         data: &Data<T>,
         rows: &[u32],
-    ) {
-        let Some(moved) = &mut self.moved else { return };
+        mut go_on: impl FnMut() -> bool,
+    ) -> bool {
+        let Some(moved) = &mut self.moved else { return true };
         moved.begin(plan, params);
         let (Shard { batch, work, .. }, weight) = (&mut self.shards[0], weight_of(data, rows));
         for block in blocks(rows.len(), self.block_rows) {
+            if !go_on() {
+                return false;
+            }
             let mode = Mode::Training { batch: number, first_row: block.start };
             batch.gather(data, &rows[block], weight);
             batch.shares(&mut work.share);
@@ -180,6 +186,7 @@ impl<T: Real> Step<T> {
         if moved.are_finite() {
             moved.come_into_force(plan, params);
         }
+        true
     }
 
     /// Loss and gradient of the rows with these numbers, the batch of this number in the life of the model.
@@ -224,6 +231,11 @@ impl<T: Real> Step<T> {
             if let (Some(moved), Shard { batch, work, .. }) = (&mut self.moved, &self.shards[0]) {
                 moved.follow(plan, batch, work);
             }
+        }
+        // Outputs divided by an infinite deviation are 0, so the loss does not tell.
+        if let Some(layer) = self.moved.as_ref().and_then(|moved| moved.not_finite(plan)) {
+            let name = &plan.layers[layer].name;
+            return Outcome::Diverged(format!("the mean or variance of the inputs of layer {name} is not finite"));
         }
         match self.add_penalty(plan, params, weight) {
             Ok(penalty) => Outcome::Done { loss: total * self.objective.loss_factor, weight, penalty },
@@ -282,6 +294,10 @@ impl<T: Real> Step<T> {
             let (pass, first) = (Pass { team: &alone, ..pass }, done + i * share);
             shard.forward_and_loss(pass, first, rows, measured);
             shard.backward(pass, first, done > 0 && i == 0, |_, _| {});
+            if i > 0 {
+                // What counts is the sum, as where one share adds to the others.
+                shard.found.1 = None;
+            }
         });
         let mut total = 0.0;
         for shard in &mut *shards {
@@ -291,22 +307,25 @@ impl<T: Real> Step<T> {
             total += shard.outcome(plan, params)?;
         }
         let (first, others) = shards.split_at_mut(1);
+        let mut finite = true;
         for range in &plan.trainable {
             let sum = &mut first[0].gradient[range.clone()];
             let others: [&[T]; SHARDS - 1] = std::array::from_fn(|i| match others.get(i) {
                 Some(shard) => &shard.gradient[range.clone()],
                 None => &[],
             });
-            if !dnn_kernels::add_in_order(plan.isa, team, sum, &others) {
-                return Err(Outcome::Diverged("the gradient of the batch is not finite".into()));
-            }
+            finite &= dnn_kernels::add_in_order(plan.isa, team, sum, &others);
         }
-        Ok(total)
+        match if finite { None } else { not_finite(plan, &first[0].gradient) } {
+            Some(layer) => Err(gradient_of(plan, layer)),
+            None => Ok(total),
+        }
     }
 
-    /// The loss of the rows, without a gradient: (sum of the weighted losses, sum of the weights), or nothing where a
-    /// function failed. With the `number` of a batch it is the loss from which the network would learn, else that of its
-    /// use.
+    /// The loss of the rows, without a gradient: (sum of the weighted losses, sum of the weights). With the `number` of a
+    /// batch it is the loss from which the network would learn, else that of its use.
+    ///
+    /// [`Outcome::Raised`] where a function failed, [`Outcome::Stopped`] where `go_on`, asked before every block, said no.
     pub fn loss(
         &mut self,
         plan: &Plan,
@@ -316,21 +335,25 @@ impl<T: Real> Step<T> {
         data: &Data<T>,
         rows: &[u32],
         mut sums: Option<&mut Sums<T>>,
-    ) -> Option<(f64, f64)> {
+        mut go_on: impl FnMut() -> bool,
+    ) -> Result<(f64, f64), Outcome> {
         let weight = weight_of(data, rows);
         let factor = self.objective.gradient_factor;
         let pass = Pass { plan, team, params, number, data, weight, factor };
         let mut total = 0.0;
         for block in blocks(rows.len(), self.block_rows) {
+            if !go_on() {
+                return Err(Outcome::Stopped);
+            }
             let shard = &mut self.shards[0];
             let measured = sums.as_ref().is_some_and(|sums| !sums.is_empty());
             shard.forward_and_loss(pass, block.start, &rows[block], measured);
             if let Some(sums) = &mut sums {
                 sums.add(plan, &shard.batch, shard.output(plan));
             }
-            total += shard.found.0?;
+            total += shard.found.0.ok_or(Outcome::Raised)?;
         }
-        Some((total * self.objective.loss_factor, weight))
+        Ok((total * self.objective.loss_factor, weight))
     }
 
     /// Adds the gradient of the penalties of a batch of this weight; returns their value, or the layer whose penalty
@@ -345,7 +368,7 @@ impl<T: Real> Step<T> {
             let (p, g) = (&params[weights.clone()], &mut self.shards[0].gradient[weights.clone()]);
             add_penalty_gradient(plan.isa, layer.l1 * share, layer.l2 * share, p, g);
             // As for the gradient of the loss: its squares have to be numbers of this type.
-            if !T::from_f64(sum_of_squares(&self.gradient()[weights])).is_finite() {
+            if !has_squares(plan, &self.gradient()[weights]) {
                 return Err(index);
             }
         }
@@ -401,6 +424,8 @@ impl<T: Real> Shard<T> {
                 None => backward(plan, team, params, pass.mode(first_row), x, work, accumulate, gradient, seen),
                 Some((tiny, room)) => tiny_backward(plan.isa, tiny, params, x.rows, room, accumulate, gradient),
             };
+            // The kernels look at sums of squares, of parts whose size goes by the threads: what they call finite is.
+            self.found.1 = self.found.1.and_then(|_| not_finite(plan, gradient));
         }
     }
 
@@ -412,12 +437,12 @@ impl<T: Real> Shard<T> {
     /// The loss, or what is not finite.
     fn outcome(&mut self, plan: &Plan, params: &Params<T>) -> Result<f64, Outcome> {
         let what = match self.found {
-            (None, _) => return Err(Outcome::Raised),
+            (None, _) => Outcome::Raised,
             (Some(loss), None) if loss.is_finite() => return Ok(loss),
-            (_, Some(layer)) => format!("the gradient of layer {} is not finite", plan.layers[layer].name),
-            _ => self.blame(plan, params),
+            (_, Some(layer)) => gradient_of(plan, layer),
+            _ => Outcome::Diverged(self.blame(plan, params)),
         };
-        Err(Outcome::Diverged(what))
+        Err(what)
     }
 
     /// The first layer whose outputs are not finite, in words.
@@ -436,6 +461,23 @@ impl<T: Real> Shard<T> {
             None => format!("the loss of the outputs of layer {} is not finite", plan.last().name),
         }
     }
+}
+
+/// The last layer whose gradient has an element whose square is no number of its type.
+fn not_finite<T: Real>(plan: &Plan, gradient: &Params<T>) -> Option<usize> {
+    plan.layers.iter().rposition(|layer| {
+        let parts = [(layer.trainable_weights, layer.weights()), (layer.trainable_bias, layer.bias())];
+        parts.into_iter().any(|(learns, range)| learns && !has_squares(plan, &gradient[range]))
+    })
+}
+
+fn has_squares<T: Real>(plan: &Plan, x: &[T]) -> bool {
+    let largest = largest(plan.isa, x);
+    T::from_f64(largest * largest).is_finite()
+}
+
+fn gradient_of(plan: &Plan, layer: usize) -> Outcome {
+    Outcome::Diverged(format!("the gradient of layer {} is not finite", plan.layers[layer].name))
 }
 
 /// What the kernel of small networks needs, where this is one.

@@ -4,21 +4,24 @@
 //! Nothing here returns an error or allocates between the first and the last step.
 
 use crate::averaging;
-use crate::batches::Batches;
+use crate::batches::{BLOCK_ROWS, Batches, all_rows};
 use crate::clip;
 use crate::data::Data;
 use crate::error::Error;
+use crate::evaluate::Evaluation;
 use crate::history::{Epoch, History, Stopped};
 use crate::lbfgs::{Lbfgs, Limits};
+use crate::memory::filled;
 use crate::metrics::Sums;
 use crate::model::Model;
-use crate::optimizer::Optimizer;
+use crate::optimizer::{Optimizer, Reach, decay_of};
 use crate::params::Params;
 use crate::plan::Plan;
 use crate::progress::Progress;
+use crate::run::Run;
 use crate::running::Running;
 use crate::spec::{BatchSize, FitSpec, Metric, OptimizerSpec, StepSpec};
-use crate::step::{Outcome, Step, penalty};
+use crate::step::{Outcome, Step};
 use crate::stopping::watched;
 use dnn_kernels::{Real, Team, sum_of_squares};
 
@@ -128,7 +131,7 @@ pub fn fit<T: Real>(
     let mut step = Step::new(plan, data, block_rows)?;
     step.objective = spec.objective;
     let mut val_step = validation.map(|data| Evaluation::new(plan, data)).transpose()?;
-    let mut rates = vec![spec.learning_rate.unwrap_or(0.0); batches.count()];
+    let mut rates = filled(spec.learning_rate.unwrap_or(0.0), batches.count(), "the rates of an epoch")?;
     let mut history = History {
         epochs: Vec::with_capacity((spec.epochs - spec.initial_epoch).min(1 << 16)),
         metrics: spec.metrics.clone(),
@@ -139,11 +142,10 @@ pub fn fit<T: Real>(
     };
     // A mean of weights has means and variances of its own.
     let averages_moments = spec.averaging.is_some() && plan.has_batch_statistics();
-    let all_rows: Vec<u32> =
-        if averages_moments { Batches::new(data.rows(), data.rows())?.rows(0).to_vec() } else { vec![] };
+    let all_rows = if averages_moments { all_rows(data.rows())? } else { vec![] };
     let is_watched = spec.watched.is_some() || validation.is_some();
     progress.begin(spec.initial_epoch, is_watched && spec.restore_best, spec.averaging, params)?;
-    let mut work_since_question = 0;
+    let mut questions = Questions::default();
     let team = Team::of(spec.n_threads);
 
     // What an observer is lent; a macro, because each loan has to end before the next line.
@@ -195,13 +197,7 @@ pub fn fit<T: Real>(
                 ended = Some(by_callback(number));
                 break 'epochs;
             }
-            let mut go_on = || {
-                work_since_question += plan.work(rows.len().min(crate::batches::BLOCK_ROWS));
-                work_since_question < WORK_PER_QUESTION || {
-                    work_since_question = 0;
-                    !observer.interrupted()
-                }
-            };
+            let mut go_on = || questions.go_on(plan, rows.len(), observer);
             // L-BFGS compares losses, so all of its evaluations have the same noise.
             let life_batch = if lbfgs.is_some() { 0 } else { running.batches };
             let outcome = match (&mut lbfgs, &mut optimizer.pairs) {
@@ -223,8 +219,7 @@ pub fn fit<T: Real>(
                     break 'epochs;
                 }
                 Outcome::Stopped => {
-                    let message = format!("interrupted in epoch {} before step {}", number + 1, batch + 1);
-                    ended = Some((Stopped::Interrupted, message));
+                    ended = Some(interrupted(number, &format!("before step {}", batch + 1)));
                     break 'epochs;
                 }
                 Outcome::Raised => {
@@ -235,6 +230,11 @@ pub fn fit<T: Real>(
             // A batch whose rows all weigh nothing teaches nothing.
             if weight > 0.0 {
                 before_clip = clip::clip(plan, &team, spec.clip, step.gradient_mut());
+                if lbfgs.is_none() && !progress.reach.allows(plan, optimizer, rate, params, step.gradient()) {
+                    let what = too_large::<T>(&optimizer.spec, rate);
+                    ended = Some((Stopped::Diverged, diverged(&what, number, batch, Some(rate))));
+                    break 'epochs;
+                }
                 optimizer.step(plan, &team, rate, params, step.gradient());
                 step.remember_moments(plan, params);
                 progress.after_step(plan, &team, params);
@@ -267,15 +267,28 @@ pub fn fit<T: Real>(
             ..Epoch::default()
         };
         // From here to the end of the epoch the mean of the weights stands in their place, where there is one.
-        if progress.after_epoch(plan, &team, number, params) && averages_moments {
-            step.take_moments(plan, &team, params, running.batches, data, &all_rows);
+        if progress.after_epoch(plan, &team, number, params)
+            && averages_moments
+            && !step.take_moments(plan, &team, params, running.batches, data, &all_rows, || {
+                questions.go_on(plan, BLOCK_ROWS, observer)
+            })
+        {
+            ended = Some(interrupted(number, "at its end"));
+            break;
         }
         if let (Some(data), Some(evaluation), Some(sums)) = (validation, &mut val_step, &mut val_sums) {
-            let Some((loss, metrics)) = evaluation.loss(plan, &team, params, data, sums) else {
-                ended = Some(by_callback(number));
-                break;
-            };
-            (epoch.val_loss, epoch.val_metrics) = (Some(loss), metrics);
+            let go_on = || questions.go_on(plan, BLOCK_ROWS, observer);
+            match evaluation.loss(plan, &team, params, data, sums, go_on) {
+                Ok((loss, metrics)) => (epoch.val_loss, epoch.val_metrics) = (Some(loss), metrics),
+                Err(Outcome::Stopped) => {
+                    ended = Some(interrupted(number, "while validating"));
+                    break;
+                }
+                Err(_) => {
+                    ended = Some(by_callback(number));
+                    break;
+                }
+            }
         }
         if let Some(value) = watched(spec, &epoch) {
             progress.see(value, number, params);
@@ -300,8 +313,14 @@ pub fn fit<T: Real>(
     progress.hide_average(params);
     if as_planned {
         history.best_epoch = progress.bring_back(params);
-        if progress.end_with_average(params) && averages_moments {
-            step.take_moments(plan, &team, params, running.batches, data, &all_rows);
+        if progress.end_with_average(params)
+            && averages_moments
+            && !step.take_moments(plan, &team, params, running.batches, data, &all_rows, || {
+                questions.go_on(plan, BLOCK_ROWS, observer)
+            })
+        {
+            progress.hide_average(params);
+            (history.stopped, history.message) = interrupted(spec.epochs, "at its end");
         }
     }
     Ok(history)
@@ -368,6 +387,27 @@ fn by_callback(epoch: usize) -> (Stopped, String) {
     (Stopped::Callback, format!("a callback stopped training in epoch {}", epoch + 1))
 }
 
+fn interrupted(epoch: usize, when: &str) -> (Stopped, String) {
+    (Stopped::Interrupted, format!("interrupted in epoch {} {when}", epoch + 1))
+}
+
+/// Counts the work between two questions to [`Observer::interrupted`].
+#[derive(Default)]
+struct Questions {
+    work: usize,
+}
+
+impl Questions {
+    /// Whether to go on with so many rows, or with the first block of them.
+    fn go_on<T: Real>(&mut self, plan: &Plan, rows: usize, observer: &mut dyn Observer<T>) -> bool {
+        self.work = self.work.saturating_add(plan.work(rows.min(BLOCK_ROWS)));
+        self.work < WORK_PER_QUESTION || {
+            self.work = 0;
+            !observer.interrupted()
+        }
+    }
+}
+
 fn diverged(what: &str, epoch: usize, batch: usize, rate: Option<f64>) -> String {
     let (epoch, step) = (epoch + 1, batch + 1);
     let slower = rate.map_or(String::new(), |rate| format!("a learning rate below {rate}, "));
@@ -377,66 +417,29 @@ fn diverged(what: &str, epoch: usize, batch: usize, rate: Option<f64>) -> String
     )
 }
 
-/// Room to evaluate data, allocated once.
-#[derive(Debug)]
-pub struct Evaluation<T: Real> {
-    step: Step<T>,
-    rows: Vec<u32>,
-}
-
-impl<T: Real> Evaluation<T> {
-    /// Room for this data.
-    ///
-    /// # Errors
-    /// [`Error::Memory`]; [`Error::Invalid`] for more than 2^32 rows.
-    pub fn new(plan: &Plan, data: &Data<T>) -> Result<Evaluation<T>, Error> {
-        let rows = Batches::new(data.rows(), data.rows())?.rows(0).to_vec();
-        Ok(Evaluation { step: Step::evaluating(plan, data)?, rows })
-    }
-
-    /// Mean loss, with the penalty of the weights, and metrics; nothing where a function failed.
-    pub fn loss(
-        &mut self,
-        plan: &Plan,
-        team: &Team,
-        params: &Params<T>,
-        data: &Data<T>,
-        sums: &mut Sums<T>,
-    ) -> Option<(f64, Vec<f64>)> {
-        sums.clear();
-        let (loss, weight) = self.step.loss(plan, team, params, None, data, &self.rows, Some(sums))?;
-        Some((loss / weight + penalty(plan, params), sums.values(weight)?))
-    }
-}
-
-/// Mean loss and metrics of a model on data.
-///
-/// # Errors
-/// [`Error::Memory`]; [`Error::Invalid`] for a metric that does not fit; [`Error::Raised`].
-pub fn evaluate<T: Real>(
-    model: &Model<T>,
-    data: &Data<T>,
-    metrics: &[Metric],
-    threads: usize,
-) -> Result<(f64, Vec<f64>), Error> {
-    let plan = &model.plan;
-    let loss = plan.loss.as_ref().ok_or_else(|| Error::invalid("the model has no loss yet: call compile"))?;
-    let mut sums = Sums::new(metrics, loss, plan.last(), data, data.rows())?;
-    let found = Evaluation::new(plan, data)?.loss(plan, &Team::of(threads), &model.params, data, &mut sums);
-    found.ok_or(Error::Raised)
+/// What a step would do that [`Reach`] does not allow.
+fn too_large<T: Real>(optimizer: &OptimizerSpec, rate: f64) -> String {
+    let share = rate * decay_of(optimizer);
+    let why = if share > 2.0 {
+        format!(", as each step takes {share} times every weight from it (learning_rate times weight_decay)")
+    } else {
+        String::new()
+    };
+    format!("the weights become too large for {}{why}", T::NAME)
 }
 
 /// One step on all rows of `data`: the loss and the metrics before its update.
 ///
 /// # Errors
 /// [`Error::Invalid`] where the step would diverge, [`Error::Raised`] (the model is then as it was); [`Error::Memory`].
-pub fn train_on_batch<T: Real>(
+pub fn train_on_batch<'a, T: Real>(
     model: &mut Model<T>,
     data: &Data<T>,
     how: StepSpec,
     metrics: &[Metric],
-    threads: usize,
+    run: impl Into<Run<'a>>,
 ) -> Result<(f64, Vec<f64>), Error> {
+    let mut run = run.into();
     let Model { plan, params, running, optimizer, progress, .. } = model;
     let (Some(optimizer), Some(loss)) = (optimizer, &plan.loss) else {
         return Err(Error::invalid("the model has no loss and optimizer yet: call compile"));
@@ -448,15 +451,18 @@ pub fn train_on_batch<T: Real>(
     check_rate(rate)?;
     clip::check(how.clip)?;
     let mut sums = Sums::new(metrics, loss, plan.last(), data, data.rows())?;
-    let rows = Batches::new(data.rows(), data.rows())?.rows(0).to_vec();
+    let rows = all_rows(data.rows())?;
     let mut step = Step::new(plan, data, data.rows())?;
-    let team = Team::of(threads);
-    let number = running.batches;
-    match step.loss_and_gradient(plan, &team, params, number, data, &rows, Some(&mut sums), || true, None) {
+    let team = Team::of(run.threads());
+    let (number, sums) = (running.batches, &mut sums);
+    match step.loss_and_gradient(plan, &team, params, number, data, &rows, Some(sums), || run.goes_on(), None) {
         Outcome::Done { loss, weight, penalty } => {
             // Before anything changes: a metric that is a function may fail.
             let metrics = sums.values(weight).ok_or(Error::Raised)?;
             clip::clip(plan, &team, how.clip, step.gradient_mut());
+            if !Reach::default().allows(plan, optimizer, rate, params, step.gradient()) {
+                return Err(Error::Invalid(diverged(&too_large::<T>(&optimizer.spec, rate), 0, 0, Some(rate))));
+            }
             optimizer.step(plan, &team, rate, params, step.gradient());
             step.remember_moments(plan, params);
             running.count();
@@ -464,7 +470,6 @@ pub fn train_on_batch<T: Real>(
             Ok((loss / weight + penalty, metrics))
         }
         Outcome::Diverged(what) => Err(Error::Invalid(diverged(&what, 0, 0, Some(rate)))),
-        Outcome::Raised => Err(Error::Raised),
-        Outcome::Stopped => unreachable!("nobody asked to stop"),
+        Outcome::Raised | Outcome::Stopped => Err(Error::Raised),
     }
 }

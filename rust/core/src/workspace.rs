@@ -3,6 +3,7 @@
 //! In: a plan and the rows of a block. Out: room for activations, deltas and losses. Nothing grows afterwards.
 
 use crate::error::Error;
+use crate::memory::filled;
 use crate::plan::{Kind, Layer, Plan};
 use dnn_kernels::{Buffer, Real, View, ViewMut, row_stride};
 
@@ -51,9 +52,9 @@ impl<T: Real> Workspace<T> {
                 }
             }
         }
-        work.losses = vec![0.0; rows];
+        work.losses = filled(0.0, rows, format_args!("the losses of {rows} rows"))?;
         if plan.has_batch_statistics() {
-            work.share = vec![T::ZERO; rows];
+            work.share = filled(T::ZERO, rows, format_args!("the shares of {rows} rows"))?;
         }
         Ok(work)
     }

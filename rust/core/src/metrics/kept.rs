@@ -4,6 +4,7 @@
 
 use crate::data::{Data, Targets};
 use crate::error::Error;
+use crate::memory;
 use crate::spec::Truth;
 use dnn_kernels::{Real, Target};
 use ndarray::{Array1, Array2};
@@ -34,9 +35,7 @@ impl Kept {
             Targets::Dense(y) => y.shape().1,
             Targets::Labels(_) => 0,
         };
-        let mut labels = Vec::new();
-        let count = if n_targets == 0 { rows } else { 0 };
-        labels.try_reserve_exact(count).map_err(|_| Error::memory("the labels that metrics keep", Some(count), 8))?;
+        let labels = memory::room(if n_targets == 0 { rows } else { 0 }, "the labels that metrics keep")?;
         Ok(Kept {
             scores: room(rows, n_out)?,
             dense: room(rows, n_targets)?,
@@ -70,24 +69,23 @@ impl Kept {
         self.weights.len()
     }
 
-    /// Copies: targets, outputs, and weights unless all of them are 1.
-    pub fn to_arrays(&self) -> (Truth, Array2<f64>, Option<Array1<f64>>) {
-        let table = |data: &[f64], columns: usize| {
-            Array2::from_shape_fn((self.rows(), columns), |(i, j)| data[i * columns + j])
-        };
+    /// Copies: targets, outputs, and weights unless all of them are 1. Nothing where there is no memory for them.
+    pub fn to_arrays(&self) -> Option<(Truth, Array2<f64>, Option<Array1<f64>>)> {
+        fn copy<A: Copy>(of: &[A]) -> Option<Vec<A>> {
+            memory::collected(of.iter().copied(), of.len(), "a copy").ok()
+        }
+        let table = |data: &[f64], columns: usize| Array2::from_shape_vec((self.rows(), columns), copy(data)?).ok();
         let y_true = match self.n_targets {
-            0 => Truth::Labels(self.labels.iter().copied().collect()),
-            columns => Truth::Dense(table(&self.dense, columns)),
+            0 => Truth::Labels(copy(&self.labels)?.into()),
+            columns => Truth::Dense(table(&self.dense, columns)?),
         };
         let weighted = self.weights.iter().any(|&weight| weight != 1.0);
-        (y_true, table(&self.scores, self.n_out), weighted.then(|| self.weights.iter().copied().collect()))
+        let weights = if weighted { Some(copy(&self.weights)?.into()) } else { None };
+        Some((y_true, table(&self.scores, self.n_out)?, weights))
     }
 }
 
 fn room(rows: usize, columns: usize) -> Result<Vec<f64>, Error> {
-    let mut room = Vec::new();
-    let count = rows.checked_mul(columns);
-    let refused = || Error::memory("what metrics keep of all rows", count, 8);
-    room.try_reserve_exact(count.ok_or_else(refused)?).map_err(|_| refused())?;
-    Ok(room)
+    let what = "what metrics keep of all rows";
+    memory::room(rows.checked_mul(columns).ok_or_else(|| Error::memory(what, None, size_of::<f64>()))?, what)
 }

@@ -114,7 +114,7 @@ pub fn constants<T: Real>(spec: &OptimizerSpec) -> Result<(), Error> {
 }
 
 /// Far above the 1 that Muon wants, far below what could overflow.
-const LARGEST_SINGULAR_VALUE: f64 = 1000.0;
+pub(super) const LARGEST_SINGULAR_VALUE: f64 = 1000.0;
 
 /// Each singular value of a matrix goes its own way, s <- a s + b s^3 + c s^5: where one of [0, 1] would go too far.
 fn runs_away([a, b, c]: [f64; 3], steps: u32) -> Option<f64> {

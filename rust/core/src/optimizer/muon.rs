@@ -1,5 +1,6 @@
 //! Muon: the momentum of a matrix of weights, made nearly orthogonal; biases go by Adam.
 
+use super::check::LARGEST_SINGULAR_VALUE;
 use super::rules::{adam_at, arrays};
 use super::{Optimizer, slice};
 use crate::error::Error;
@@ -84,6 +85,12 @@ impl<T: Real> Muon<T> {
         }
         &self.x[..length]
     }
+}
+
+/// The most that a rate of 1 moves a weight: no element is larger than the largest singular value.
+pub(super) fn longest(rate: MuonRate, plan: &Plan) -> f64 {
+    let learn = plan.layers.iter().filter(|layer| layer.trainable_weights && layer.is_dense());
+    learn.map(|layer| 2.0 * LARGEST_SINGULAR_VALUE * adjusted(rate, layer)).fold(0.0, f64::max)
 }
 
 /// What the rate is multiplied by for W of (n_in, n_out): Jordan 2024; Liu et al. 2025; Bernstein 2025.

@@ -24,6 +24,9 @@ pub trait Called: Send + Sync {
 
     /// One number for all rows; without `weights` each of them weighs 1.
     fn metric(&self, y_true: Truth, y_pred: Array2<f64>, weights: Option<Array1<f64>>) -> Option<f64>;
+
+    /// There is no memory for the copies that it would be called with; that counts as if it had failed.
+    fn refused(&self) {}
 }
 
 /// A [`Called`], or the place of one: the wire form has none.

@@ -1,7 +1,7 @@
 //! Divergence is an answer: where it happened, and the last finite weights.
 
-use crate::network::{Random, Task, Watcher, adam, bits, fit_spec, inputs, layer, model, sgd, table, with};
-use dnn_core::{Model, OptimizerSpec, Real, Stopped, fit, train_on_batch};
+use crate::network::{Random, Task, Watcher, bits, fit_spec, inputs, layer, model, optimizers, pool, sgd, table, with};
+use dnn_core::{Epoch, FitSpec, Flow, Model, Observer, OptimizerSpec, Real, State, Stopped, fit, train_on_batch};
 use serde_json::json;
 
 /// Trains until it diverges; the message, and the epoch and step that were begun last, counted from 1.
@@ -103,7 +103,7 @@ fn a_schedule_that_gives_no_rate_ends_training_before_the_epoch() {
 
 /// Networks, rates and data of many sizes: most diverge, sooner or later.
 fn weights_stay_finite<T: Real>(largest_input: f64) {
-    for seed in 0..120 {
+    for seed in 0..400 {
         let mut random = Random::new(seed);
         let (loss, output) = random.pick(&[
             ("mse", "identity"),
@@ -115,7 +115,9 @@ fn weights_stay_finite<T: Real>(largest_input: f64) {
             ("squared_hinge", "identity"),
         ]);
         let hidden = random.pick(&["relu", "tanh", "gelu", "silu", "elu", "selu", "softplus", "leaky_relu"]);
-        let optimizer = random.pick(&[sgd(0.0), sgd(0.9), sgd(0.999), adam(false), adam(true)]);
+        let mut all = optimizers();
+        all.extend([sgd(0.999), adamw(0.1), adamw(1e3)]);
+        let optimizer = random.pick(&all);
         let (n_in, n_out) = (random.between(1, 6), random.between(2, 4));
         let layers = vec![layer(random.between(1, 20), hidden), layer(n_out, output)];
         let mut model = model::<T>(n_in, layers, loss, optimizer);
@@ -139,6 +141,130 @@ fn weights_stay_finite<T: Real>(largest_input: f64) {
 fn whatever_the_rate_the_optimizer_and_the_data_the_weights_that_come_back_are_finite() {
     weights_stay_finite::<f32>(1e36);
     weights_stay_finite::<f64>(1e300);
+}
+
+fn adamw(weight_decay: f64) -> OptimizerSpec {
+    let (beta_1, beta_2, epsilon, amsgrad, epsilon_hat, decay_bias) = (0.9, 0.999, 1e-8, false, false, true);
+    OptimizerSpec::Adamw { beta_1, beta_2, epsilon, amsgrad, epsilon_hat, weight_decay, decay_bias }
+}
+
+#[test]
+fn weight_decay_that_makes_the_weights_run_away_is_told_and_leaves_them_finite() {
+    // Each step multiplies the weights by 1 - 10 * 1e6: infinite in six steps, and no gradient has to be.
+    let mut model = model::<f32>(2, vec![layer(4, "sigmoid"), layer(1, "sigmoid")], "binary_cross_entropy", adamw(1e6));
+    let task = Task::<f32>::for_loss("binary_cross_entropy", 16, 2, 1);
+    let (message, ..) = diverged(&mut model, &task, 10.0, 16);
+    let expected = "training diverged: the weights become too large for float32, as each step takes 10000000 times";
+    assert!(message.starts_with(expected), "{message}");
+    // A single step is refused where it would do that.
+    let (before, data) = (bits(&model.params), task.data(&model.plan));
+    let mut last = String::new();
+    for _ in 0..10 {
+        if let Err(refused) = train_on_batch(&mut model, &data, crate::network::step_spec(10.0), &[], 1) {
+            last = refused.to_string();
+            break;
+        }
+    }
+    assert!(last.starts_with(expected) && model.params.iter().all(|x| x.is_finite()), "{last}");
+    assert_eq!(bits(&model.params), before, "it was at its limit");
+}
+
+#[test]
+fn a_variance_that_overflows_is_told_though_the_outputs_are_numbers() {
+    // Divided by an infinite deviation every output is 0, and so is its gradient.
+    let norm = json!({"kind": "batch_normalization", "momentum": 0.9, "epsilon": 1e-3, "trainable": true});
+    let mut model = model::<f32>(2, vec![norm, layer(1, "identity")], "mse", sgd(0.0));
+    let x = table(8, 2, |i, j| if (i + j) % 2 == 0 { 1e25 } else { -1e25 });
+    let task = Task { x, ..Task::<f32>::regression(8, 2, 1) };
+    let (message, ..) = diverged(&mut model, &task, 0.1, 8);
+    assert!(message.contains("the mean or variance of the inputs of layer 1 is not finite"), "{message}");
+}
+
+#[test]
+fn weights_from_outside_are_looked_at_before_the_next_step() {
+    // What `fit` knows of the size of the weights does not hold once somebody has changed them in between.
+    let mut model = model::<f32>(1, vec![layer(1, "sigmoid")], "binary_cross_entropy", adamw(1.0));
+    let task = Task { x: table(2, 1, |_, _| 0.0), ..Task::<f32>::for_loss("binary_cross_entropy", 2, 1, 1) };
+    let data = task.data(&model.plan);
+    let mut grown = Grown(Watcher::new());
+    let history = fit(&mut model, &data, None, &fit_spec(2, 8, 3.0), &mut grown).expect("no error");
+    assert_eq!((history.stopped, history.steps), (Stopped::Diverged, 3), "{}", history.message);
+    assert!(model.params.iter().all(|x| x.is_finite()));
+}
+
+/// Sets the weights to what a single step takes beyond float32, after the third one.
+struct Grown(Watcher<f32>);
+
+impl Observer<f32> for Grown {
+    fn seconds(&mut self) -> f64 {
+        0.0
+    }
+    fn interrupted(&mut self) -> bool {
+        false
+    }
+    fn rates(&mut self, _: u64, _: &mut [f64]) -> Flow {
+        Flow::Go
+    }
+    fn epoch_begin(&mut self, epoch: usize, state: State<f32>) -> Flow {
+        if epoch == 3 {
+            let weights = state.params.len().min(16);
+            state.params[..weights].fill(3e38);
+            state.progress.weights_changed();
+        }
+        Flow::Go
+    }
+    fn epoch_end(&mut self, epoch: &Epoch, last: bool, state: State<f32>) -> Flow {
+        self.0.epoch_end(epoch, last, state)
+    }
+    fn batch_begin(&mut self, batch: usize, state: State<f32>) -> Flow {
+        self.0.batch_begin(batch, state)
+    }
+    fn batch_end(&mut self, batch: usize, loss: f64, state: State<f32>) -> Flow {
+        self.0.batch_end(batch, loss, state)
+    }
+}
+
+/// What full-batch training of a layer of 600 inputs comes to, whose gradient of the weights from input j is the sum over
+/// the 512 rows of x / 512.
+fn outcome(n_out: usize, x: impl Fn(usize, usize) -> f64, threads: usize) -> (Stopped, String, Vec<u64>) {
+    let zeros = with(layer(n_out, "identity"), "weight_initializer", json!({"name": "zeros"}));
+    let mut model = model::<f32>(600, vec![zeros], "mae", sgd(0.0));
+    let y = table(512, n_out, |_, _| -1.0);
+    let task = Task { x: table(512, 600, x), y, labels: vec![], weights: None };
+    let data = task.data(&model.plan);
+    let how = FitSpec { n_threads: threads, ..fit_spec(512, 1, 1e-25) };
+    let history = fit(&mut model, &data, None, &how, &mut Watcher::new()).expect("no error");
+    (history.stopped, history.message, bits(&model.params))
+}
+
+#[test]
+fn whether_a_gradient_is_too_large_does_not_depend_on_the_threads() {
+    let _pool = pool();
+    // Shares of a batch may be too large where their sum is not, and the other way round: half of the rows have a, the
+    // others b.
+    let shares = |a: f64, b: f64| {
+        move |i: usize, j: usize| {
+            if j > 0 {
+                0.0
+            } else if i < 256 {
+                a
+            } else {
+                b
+            }
+        }
+    };
+    // Squares that are numbers may add up to none: in the columns of a tile, of which threads have more or fewer.
+    let cases: [(&str, Stopped, Vec<_>); 5] = [
+        ("2nd", Stopped::Epochs, (1..=3).map(|n| outcome(1, shares(2e19, -5e19), n)).collect()),
+        ("1st", Stopped::Diverged, (1..=3).map(|n| outcome(1, shares(-5e19, 2e19), n)).collect()),
+        ("sum", Stopped::Diverged, (1..=3).map(|n| outcome(1, shares(2e19, 2e19), n)).collect()),
+        ("few", Stopped::Epochs, (1..=3).map(|n| outcome(1, |_, _| 1.2e19, n)).collect()),
+        ("all", Stopped::Epochs, (1..=3).map(|n| outcome(90, |_, _| 1.2e19 * 90.0, n)).collect()),
+    ];
+    for (what, stopped, found) in cases {
+        assert_eq!(found[0].0, stopped, "{what}: {}", found[0].1);
+        assert!(found.iter().all(|one| *one == found[0]), "{what}: {} {} {}", found[0].1, found[1].1, found[2].1);
+    }
 }
 
 #[test]

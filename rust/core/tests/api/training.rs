@@ -47,11 +47,11 @@ fn what_is_frozen_keeps_its_bits_and_the_rest_moves() {
             layer(2, "identity"),
         ];
         let mut model = model::<f32>(3, layers, "mse", optimizer);
-        let before = model.params.to_arrays(&model.plan);
+        let before = model.params.to_arrays(&model.plan).expect("it fits");
         let task = Task::<f32>::regression(40, 3, 2);
         let data = task.data(&model.plan);
         fit(&mut model, &data, None, &fit_spec(8, 3, 0.05), &mut Watcher::new()).expect("it trains");
-        let after = model.params.to_arrays(&model.plan);
+        let after = model.params.to_arrays(&model.plan).expect("it fits");
         let same: Vec<bool> = before.iter().zip(&after).map(|(before, after)| before == after).collect();
         // W and b of layer 1, W and b of layer 2, W and b of layer 3
         assert_eq!(same, [true, true, false, true, false, false], "{optimizer:?}");
@@ -84,7 +84,7 @@ fn a_step_of_gradient_descent_is_the_old_weight_minus_rate_times_gradient() {
     let (x, y) = (crate::network::table(1, 1, |_, _| 3.0), crate::network::table(1, 1, |_, _| 5.0));
     let data = Data::new(&model.plan, &x, Given::Table(&y), None).expect("data that fits");
     let (loss, _) = train_on_batch(&mut model, &data, step_spec(0.125), &[], 1).expect("finite");
-    let after = model.params.to_arrays(&model.plan);
+    let after = model.params.to_arrays(&model.plan).expect("it fits");
     assert_eq!((loss, after[0][[0, 0]], after[1][[0]]), (4.0, 0.5, 0.5));
 }
 

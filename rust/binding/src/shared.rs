@@ -1,0 +1,169 @@
+//! A model that several threads may use, behind a lock.
+//!
+//! Readers (predict, evaluate, weights) share it. `fit` works on a copy, which it puts into the place of the model while
+//! a hook runs and at its end; so a network can be used while it learns, and stays whole whatever happens.
+
+use crate::convert::{self, HeldData, detached};
+use crate::function;
+use crate::observer::Watch;
+use crate::rows::Typed;
+use crate::signals::Signals;
+use dnn_core::{Error, FitSpec, Gradients, History, Idle, Metric, Model, Run, State, StepSpec};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+
+/// A model that several threads may use.
+pub struct Shared<T: Typed> {
+    model: RwLock<Model<T>>,
+    /// What a network has for ever.
+    pub n_inputs: usize,
+    pub n_outputs: usize,
+    /// What predictions write on the way.
+    pub idle: Idle<T>,
+    pub training: AtomicBool,
+    /// While a hook runs, training waits and the weights may be changed.
+    in_hook: AtomicBool,
+}
+
+impl<T: Typed> Shared<T> {
+    /// A model that nobody uses yet.
+    pub fn new(model: Model<T>) -> Shared<T> {
+        let (training, in_hook) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (n_inputs, n_outputs) = (model.plan.n_inputs, model.plan.n_outputs());
+        Shared { model: RwLock::new(model), n_inputs, n_outputs, idle: Idle::new(), training, in_hook }
+    }
+
+    /// The model to read, unless somebody is changing it.
+    pub fn try_read(&self) -> Option<RwLockReadGuard<'_, Model<T>>> {
+        match self.model.try_read() {
+            Ok(model) => Some(model),
+            Err(TryLockError::Poisoned(broken)) => Some(broken.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    // A panic under the lock can't leave a model half-changed: it is changed by moves and copies alone.
+    pub fn read(&self) -> RwLockReadGuard<'_, Model<T>> {
+        self.model.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn write(&self) -> RwLockWriteGuard<'_, Model<T>> {
+        self.model.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts what training works on into the place of the model, or takes it back: the same exchange.
+    pub fn exchange(&self, state: &mut State<'_, T>, in_hook: bool) {
+        let mut shared = self.write();
+        std::mem::swap(&mut shared.params, state.params);
+        if let Some(optimizer) = &mut shared.optimizer {
+            std::mem::swap(optimizer, state.optimizer);
+        }
+        std::mem::swap(&mut shared.running, state.running);
+        std::mem::swap(&mut shared.progress, state.progress);
+        shared.epochs = state.epochs;
+        self.in_hook.store(in_hook, Ordering::SeqCst);
+    }
+
+    /// The right to change the model, unless it is training.
+    pub fn write_unless_training(&self, what: &str) -> PyResult<RwLockWriteGuard<'_, Model<T>>> {
+        // Asked with the lock in hand: a `fit` that begins in between would put its weights over what is written.
+        let model = self.write();
+        if self.training.load(Ordering::SeqCst) && !self.in_hook.load(Ordering::SeqCst) {
+            return Err(PyRuntimeError::new_err(format!("{what}: the model is training in another thread")));
+        }
+        Ok(model)
+    }
+
+    /// What `work` finds of the model on data; `calls` says that it calls functions of the user. Those may ask for
+    /// anything, so they run on a copy, and the model is not locked.
+    pub fn measure<R>(
+        &self,
+        data: &HeldData<'_>,
+        calls: bool,
+        work: impl FnOnce(&Model<T>, &dnn_core::Data<'_, T>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let model = self.read();
+        if !calls && !function::is_called(model.spec.loss.as_ref()) {
+            return data.with(&model.plan, |data| work(&model, data));
+        }
+        let copy = model.duplicate()?;
+        drop(model);
+        data.with(&copy.plan, |data| work(&copy, data))
+    }
+
+    /// What a batch of all rows does to the model, without doing it.
+    pub fn gradients(
+        &self,
+        py: Python<'_>,
+        data: &HeldData<'_>,
+        with_dx: bool,
+        threads: usize,
+    ) -> PyResult<Gradients<T>> {
+        let signals = Signals::new();
+        let found = detached(py, || {
+            signals.watching(threads, |run| {
+                self.measure(data, false, |model, data| dnn_core::gradients(model, data, with_dx, run))
+            })
+        })?;
+        found.map_err(convert::error)
+    }
+
+    /// One step; on a copy where it calls functions of the user.
+    pub fn train_on_batch(
+        &self,
+        data: &HeldData<'_>,
+        how: StepSpec,
+        metrics: &[Metric],
+        run: Run<'_>,
+    ) -> PyResult<(f64, Vec<f64>)> {
+        let step = |model: &mut Model<T>| {
+            let plan = model.plan.clone();
+            let done = data.with(&plan, |data| dnn_core::train_on_batch(model, data, how, metrics, run));
+            done.map_err(convert::error)
+        };
+        let mut model = self.write_unless_training("train_on_batch")?;
+        if !function::any_called(metrics) && !function::is_called(model.spec.loss.as_ref()) {
+            return step(&mut model);
+        }
+        let mut copy = model.duplicate().map_err(convert::error)?;
+        drop(model);
+        if self.training.swap(true, Ordering::SeqCst) {
+            return Err(PyRuntimeError::new_err("train_on_batch: the model is training"));
+        }
+        let _until_the_end = Training(&self.training);
+        let done = step(&mut copy)?;
+        *self.write() = copy;
+        Ok(done)
+    }
+
+    /// Trains a copy and puts it in the place of the model. A panic leaves the model as it was.
+    pub fn fit(
+        &self,
+        data: &HeldData<'_>,
+        validation: Option<&HeldData<'_>>,
+        spec: &FitSpec,
+        watch: &mut Watch<'_, T>,
+    ) -> Result<History, Error> {
+        let mut model = self.read().duplicate()?;
+        let plan = model.plan.clone();
+        let history = data.with(&plan, |data| match validation {
+            None => dnn_core::fit(&mut model, data, None, spec, watch),
+            Some(validation) => {
+                validation.with(&plan, |validation| dnn_core::fit(&mut model, data, Some(validation), spec, watch))
+            }
+        })?;
+        *self.write() = model;
+        Ok(history)
+    }
+}
+
+/// Clears the flag when `fit` ends, however it ends.
+pub struct Training<'a>(pub &'a AtomicBool);
+
+impl Drop for Training<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}

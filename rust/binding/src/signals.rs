@@ -1,0 +1,49 @@
+//! Ctrl-C in calls that train nothing: looked for between two pieces of work.
+//!
+//! In: the question of the core whether to go on. Out: an answer; what a signal handler raised waits in `function.rs`
+//! until the call is over.
+
+use crate::function;
+use dnn_core::Run;
+use pyo3::prelude::*;
+use std::time::{Duration, Instant};
+
+/// Between two looks, which need the interpreter.
+pub const LOOK: Duration = Duration::from_millis(10);
+
+/// Looks for signals, which reach the main thread only.
+pub struct Signals {
+    looked: Instant,
+    /// Whether they reach this one, once that was asked: most calls are over before.
+    is_main: Option<bool>,
+}
+
+impl Signals {
+    pub fn new() -> Signals {
+        Signals { looked: Instant::now(), is_main: None }
+    }
+
+    /// False once a handler has raised something.
+    fn go_on(&mut self) -> bool {
+        if self.is_main == Some(false) || self.looked.elapsed() < LOOK {
+            return true;
+        }
+        self.looked = Instant::now();
+        let look = |py: Python<'_>| {
+            let is_main = self.is_main.map_or_else(|| is_main_thread(py), Ok)?;
+            self.is_main = Some(is_main);
+            if is_main { py.check_signals() } else { Ok(()) }
+        };
+        Python::attach(look).map_err(function::raise).is_ok()
+    }
+
+    /// Calls `work`, which asks from time to time whether to go on with so many threads.
+    pub fn watching<R>(mut self, threads: usize, work: impl FnOnce(Run<'_>) -> R) -> R {
+        work(Run::new(threads, &mut || self.go_on()))
+    }
+}
+
+pub fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
+    let threading = py.import("threading")?;
+    Ok(threading.call_method0("current_thread")?.is(&threading.call_method0("main_thread")?))
+}
