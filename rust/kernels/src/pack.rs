@@ -16,7 +16,10 @@ const MAX_VECTORS: usize = 4;
 #[repr(align(64))]
 pub(crate) struct Panel<T>(pub MaybeUninit<[[T; MAX_LANES]; KC * MAX_VECTORS]>);
 
-/// Copies `depth` rows and `NV` vectors of a B in rows into `panel`, one row after the other.
+/// Copies `depth` rows and `vectors` vectors of a B in rows into `panel`, one row after the other.
+///
+/// # Safety
+/// The rows can be read, and as many numbers written.
 #[inline(always)]
 pub(crate) unsafe fn pack_rows<V: Vector>(
     from: *const V::Elem,
