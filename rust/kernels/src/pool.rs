@@ -24,10 +24,6 @@ const SPIN: Duration = Duration::from_micros(40);
 const WORTH_WAKING: u64 = 30_000;
 /// Looks for the end of a job before the caller offers its processor: some 100 us.
 const PATIENCE: u32 = 4000;
-/// See [`Shared::was_late`].
-const LATE: u128 = 16;
-/// Jobs done alone after a wait, at most.
-const MOST_ALONE: u32 = 1 << 14;
 /// Tiles of one job at most: the counter is 16 bits.
 const MAX_TILES: usize = u16::MAX as usize;
 
@@ -56,8 +52,6 @@ struct Shared {
     lock: Mutex<()>,
     wake: Condvar,
     panicked: AtomicBool,
-    /// Jobs that are still done by the caller alone, because a worker was late: see [`Shared::was_late`].
-    alone: AtomicU32,
 }
 
 // SAFETY: `job` is written only by the holder of the team while no tile is claimed, and read only after a claim.
@@ -70,16 +64,6 @@ fn tiles_left(state: u64) -> bool {
 }
 
 impl Shared {
-    /// A worker that had to share its processor with another program kept the caller waiting for longer than its own
-    /// part of the job took. The next jobs are done alone, for so long that such waits come to a few percent of the time:
-    /// a job alone takes twice `own`, so `LATE * waited / own` of them take `2 * LATE` times as long as the wait.
-    fn was_late(&self, own: Duration, waited: Duration) {
-        if waited > own {
-            let jobs = LATE * waited.as_nanos() / own.as_nanos().max(1000);
-            self.alone.store(u32::try_from(jobs).unwrap_or(MOST_ALONE).min(MOST_ALONE), Ordering::Relaxed);
-        }
-    }
-
     /// Claims a tile of the job of the moment, from the back for a worker and from the front for the caller: its index.
     ///
     /// A worker that comes from the job of a larger team may see the next one of a smaller team: it takes none of that.
@@ -169,7 +153,6 @@ impl Pool {
             lock: Mutex::new(()),
             wake: Condvar::new(),
             panicked: AtomicBool::new(false),
-            alone: AtomicU32::new(0),
         });
         Pool { shared, workers: 0, process: std::process::id() }
     }
@@ -220,6 +203,18 @@ impl Team {
         Team { pool: Some(guard), threads: workers + 1, missed: Cell::new(0) }
     }
 
+    /// A team of just so many threads, as soon as the pool is free: to test and to measure with. It never comes where
+    /// the system does not give as many.
+    pub fn exactly(threads: usize) -> Team {
+        loop {
+            let team = Team::of(threads);
+            if team.threads() == threads {
+                return team;
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+
     /// The caller alone.
     pub fn solo() -> Team {
         Team { pool: None, threads: 1, missed: Cell::new(0) }
@@ -244,10 +239,6 @@ impl Team {
             },
             _ => return (0..tiles).for_each(tile),
         };
-        if let Some(left) = shared.alone.load(Ordering::Relaxed).checked_sub(1) {
-            shared.alone.store(left, Ordering::Relaxed);
-            return (0..tiles).for_each(tile);
-        }
         /// # Safety
         /// `context` is a `&F` that lives until the call is over.
         unsafe fn call<F: Fn(usize)>(context: *const (), tile: usize) {
@@ -267,17 +258,14 @@ impl Team {
                 shared.wake.notify_all();
             }
         }
-        let began = Instant::now();
         let outcome = shared.work(None);
-        let own = began.elapsed();
         let mut looked = 0u32;
         while shared.done.load(Ordering::Acquire) < tiles {
             looked += 1;
-            // The worker that has the last tile may have lost its processor: leave it ours after some 100 us.
+            // The worker that has the last tile may have lost its processor to another program: leave it ours after
+            // some 100 us. (To do the next jobs alone as well made a step of 20-256-256-1 take 1010 instead of 710 us
+            // on a machine whose processors are shared, and was no better beside a program that keeps one busy.)
             if looked > PATIENCE { std::thread::yield_now() } else { std::hint::spin_loop() }
-        }
-        if looked > PATIENCE {
-            shared.was_late(own, began.elapsed().saturating_sub(own));
         }
         if shared.panicked.swap(false, Ordering::Relaxed) {
             match outcome {
@@ -312,22 +300,11 @@ impl Team {
 mod tests {
     use super::*;
 
-    /// A team of so many threads: there is one pool, which another test may have just now.
-    fn team_of(threads: usize) -> Team {
-        loop {
-            let team = Team::of(threads);
-            if team.threads() == threads {
-                return team;
-            }
-            std::thread::sleep(std::time::Duration::from_micros(100));
-        }
-    }
-
     #[test]
     fn every_tile_runs_once_for_any_number_of_threads() {
         for threads in 1..=4 {
             for tiles in [0, 1, 2, 7, 64, 1000] {
-                let team = team_of(threads);
+                let team = Team::exactly(threads);
                 for _ in 0..20 {
                     let count: Vec<AtomicUsize> = (0..tiles).map(|_| AtomicUsize::new(0)).collect();
                     team.run(tiles, u64::MAX, |tile| {
@@ -342,13 +319,13 @@ mod tests {
     #[test]
     fn every_item_is_lent_once() {
         let mut items = vec![0usize; 100];
-        team_of(3).run_each(&mut items, u64::MAX, |i, item| *item += i + 1);
+        Team::exactly(3).run_each(&mut items, u64::MAX, |i, item| *item += i + 1);
         assert!(items.iter().enumerate().all(|(i, &item)| item == i + 1));
     }
 
     #[test]
     fn a_panic_in_a_tile_reaches_the_caller_and_the_pool_lives_on() {
-        let team = team_of(3);
+        let team = Team::exactly(3);
         let ran = catch_unwind(AssertUnwindSafe(|| {
             team.run(50, u64::MAX, |tile| assert!(tile != 17, "tile seventeen"));
         }));
@@ -362,7 +339,7 @@ mod tests {
 
     #[test]
     fn who_asks_while_another_has_the_pool_works_alone() {
-        let first = team_of(2);
+        let first = Team::exactly(2);
         let second = std::thread::spawn(|| Team::of(2).threads()).join().expect("no panic");
         assert_eq!((first.threads(), second), (2, 1));
     }
@@ -386,8 +363,8 @@ mod tests {
         // Workers of four threads are still looking for work when the job of two begins.
         let strangers = AtomicUsize::new(0);
         for _ in 0..2000 {
-            team_of(4).run(16, u64::MAX, |_| std::hint::spin_loop());
-            let (team, caller) = (team_of(2), std::thread::current().id());
+            Team::exactly(4).run(16, u64::MAX, |_| std::hint::spin_loop());
+            let (team, caller) = (Team::exactly(2), std::thread::current().id());
             team.run(64, u64::MAX, |_| {
                 let thread = std::thread::current();
                 if thread.id() != caller && thread.name() != Some("dnn-0") {

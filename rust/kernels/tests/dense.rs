@@ -11,17 +11,6 @@ const PIECE: usize = 256;
 /// Written behind every buffer; must still be there afterwards.
 const CANARY: f64 = -12345.0;
 
-/// A team of so many threads: there is one pool, which another test may have just now.
-fn team_of(threads: usize) -> Team {
-    loop {
-        let team = Team::of(threads);
-        if team.threads() == threads {
-            return team;
-        }
-        std::thread::sleep(std::time::Duration::from_micros(100));
-    }
-}
-
 fn fma<T: Real>(a: T, b: T, c: T) -> T {
     let (x, y, z) = (a.to_f64(), b.to_f64(), c.to_f64());
     if T::NAME == "float32" {
@@ -153,7 +142,7 @@ fn check_shape<T: Real>(rows: usize, n_in: usize, n_out: usize, threads: usize) 
     let dw_more = naive(n_in, n_out, rows, |i, k| x.at(k, i), |k, j| delta.at(k, j), |_| T::ZERO, Some(&old));
 
     for isa in Isa::available() {
-        let team = team_of(threads);
+        let team = Team::exactly(threads);
         let what =
             |name: &str| format!("{name} {} {isa:?} rows {rows} in {n_in} out {n_out} threads {threads}", T::NAME);
         let mut a = Matrix::padded(rows, n_out, 7);

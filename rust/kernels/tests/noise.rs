@@ -13,17 +13,6 @@ const KINDS: [Noise; 5] = [
     Noise::Gaussian { std: 0.0 },
 ];
 
-/// A team of so many threads: there is one pool, which another test may have just now.
-fn team_of(threads: usize) -> Team {
-    loop {
-        let team = Team::of(threads);
-        if team.threads() == threads {
-            return team;
-        }
-        std::thread::sleep(std::time::Duration::from_micros(100));
-    }
-}
-
 /// One block of Philox4x32-10, as the paper has it.
 fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     for _ in 0..10 {
@@ -170,7 +159,7 @@ fn threads_and_blocks_of_rows_do_not_change_the_noise() {
     let isa = Isa::available()[0];
     for noise in KINDS {
         let whole = run(isa, &Team::solo(), noise, false, &x, rows, columns);
-        let threads = run(isa, &team_of(3), noise, false, &x, rows, columns);
+        let threads = run(isa, &Team::exactly(3), noise, false, &x, rows, columns);
         assert!(whole.data == threads.data);
         let mut cut = output::<f32>(rows, columns);
         for start in (0..rows).step_by(512) {

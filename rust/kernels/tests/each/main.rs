@@ -11,17 +11,6 @@ use dnn_kernels::{
 
 const CANARY: f64 = -12345.0;
 
-/// A team of so many threads: there is one pool, which another test may have just now.
-fn team_of(threads: usize) -> Team {
-    loop {
-        let team = Team::of(threads);
-        if team.threads() == threads {
-            return team;
-        }
-        std::thread::sleep(std::time::Duration::from_micros(100));
-    }
-}
-
 fn epsilon<T: Real>() -> f64 {
     if T::NAME == "float32" { f64::from(f32::EPSILON) } else { f64::EPSILON }
 }
@@ -100,7 +89,7 @@ fn for_every_shape(check: impl Fn(usize, usize)) {
 fn same_everywhere<T: Real>(make: impl Fn(Isa, &Team) -> Vec<Table<T>>) -> Vec<Table<T>> {
     let expected = make(Isa::SCALAR, &Team::solo());
     for isa in Isa::available() {
-        for team in [Team::solo(), team_of(3)] {
+        for team in [Team::solo(), Team::exactly(3)] {
             for (table, twin) in make(isa, &team).iter().zip(&expected) {
                 assert!(table.data == twin.data, "{isa:?}, {} threads: other bits than scalar", team.threads());
             }

@@ -47,8 +47,8 @@ fn changes_have_the_bits_of_their_twins_at_every_length_on_every_set() {
 fn changes_have_the_bits_of_their_twins_for_any_team() {
     let _alone = pool();
     for threads in 1..=3 {
-        check::<f32>(Isa::available()[0], &Team::of(threads), 70_001);
-        check::<f64>(Isa::available()[0], &Team::of(threads), 70_001);
+        check::<f32>(Isa::available()[0], &Team::exactly(threads), 70_001);
+        check::<f64>(Isa::available()[0], &Team::exactly(threads), 70_001);
     }
 }
 

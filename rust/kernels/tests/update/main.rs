@@ -132,7 +132,7 @@ fn steps_have_the_bits_of_their_twins_at_every_length_on_every_set() {
 fn steps_have_the_bits_of_their_twins_for_any_team() {
     let _alone = pool();
     for threads in 1..=3 {
-        let team = Team::of(threads);
+        let team = Team::exactly(threads);
         assert_eq!(team.threads(), threads, "the team that was asked for");
         for isa in Isa::available() {
             for n in [70, 5000, 8192, 8193, 20_000] {

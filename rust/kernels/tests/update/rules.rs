@@ -206,7 +206,7 @@ fn rules_have_the_bits_of_their_twins_at_every_length_on_every_set() {
 fn rules_have_the_bits_of_their_twins_for_any_team() {
     let _alone = pool();
     for threads in 1..=3 {
-        let team = Team::of(threads);
+        let team = Team::exactly(threads);
         for rule in rules() {
             check::<f32>(Isa::available()[0], &team, rule, 70_000);
             check::<f64>(Isa::available()[0], &team, rule, 33_001);
