@@ -244,6 +244,13 @@ def test_names_of_columns_are_kept_and_compared(tmp_path: Path) -> None:
     model.predict(polars.from_pandas(frame))
 
 
+def test_columns_whose_variance_overflows_are_refused_and_not_taken_for_constant() -> None:
+    x = table()
+    model = model_of(dnn.Input(9), dnn.Dense(1), scale="standard", dtype="float64")
+    with pytest.raises(ValueError, match="column 0 that are too large to be scaled"):
+        model.fit(x * 1e300, x[:, 0], epochs=1)
+
+
 def test_what_can_not_be_scaled_is_refused_and_changes_nothing() -> None:
     with pytest.raises(ValueError, match="scale must be 'standard', 'robust' or None"):
         model_of(dnn.Dense(1), scale="minmax")

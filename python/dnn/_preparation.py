@@ -40,7 +40,8 @@ class Scaling(NamedTuple):
 
     def undo(self, block: NDArray[Any]) -> None:
         """Turn `block`, of scaled numbers, into what they were; in place."""
-        block[:] = block.astype(np.float64) * self.scale + self.center
+        with np.errstate(over="ignore"):  # who asked is told, see Sequential.predict
+            block[:] = block.astype(np.float64) * self.scale + self.center
 
 
 class Preparation(NamedTuple):
@@ -175,7 +176,7 @@ def _standard(array: NDArray[Any], name: str, picked: Picked, weight: Float | No
         variance = weighed(mean, 2) / total
         # A column whose variance is rounding is constant; the bound is scikit-learn's.
         eps = np.finfo(np.float64).eps
-        is_constant = variance <= total * eps * variance + (total * mean * eps) ** 2
+        is_constant = np.isfinite(variance) & (variance <= total * eps * variance + (total * mean * eps) ** 2)
     return _checked(mean, np.where(is_constant, 1.0, np.sqrt(variance)), name)
 
 
