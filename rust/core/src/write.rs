@@ -2,10 +2,12 @@
 //!
 //! In: a path and bytes. Out: the whole file, or an error and the file that was there. A process that is killed in the
 //! middle leaves the old file and perhaps its unfinished one, which a later writing to the same path removes.
+//! As for a file that is opened to be written, a link leads to the file it names, a file that was there keeps its
+//! permissions, and what is no file (a device, a pipe) is not replaced by one.
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Result, Write};
+use std::io::{Error, ErrorKind, Result, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,12 +15,26 @@ use std::time::Duration;
 /// What is older than the new file by this was left behind by a process that is gone: no file takes so long.
 const LEFT_BEHIND: Duration = Duration::from_secs(3600);
 
+/// Links from link to link that are followed: as many as Linux does.
+const MOST_LINKS: usize = 40;
+
 /// Writes a file, all or nothing.
 ///
 /// # Errors
-/// Of the file system; the old file, if any, is then as it was, and nothing new is there.
+/// Of the file system, or where something else than a file is there; it, or the old file, is then as it was, and nothing
+/// new is there.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     static WRITTEN: AtomicU64 = AtomicU64::new(0);
+    let path = &target_of(path)?;
+    let old = match std::fs::metadata(path) {
+        // A folder is refused by `rename`, in the system's words.
+        Ok(old) if !old.is_file() && !old.is_dir() => {
+            return Err(Error::new(ErrorKind::InvalidInput, "what is there is no file but a device or a pipe"));
+        }
+        Ok(old) => Some(old),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
     // Other threads and processes may write to the same path: the last one wins, with a whole file.
     let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
     let mut beside = path.as_os_str().to_owned();
@@ -26,6 +42,9 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let beside = Path::new(&beside);
     let written = (|| {
         let mut file = File::create(beside)?;
+        if let Some(old) = old {
+            file.set_permissions(old.permissions())?;
+        }
         file.write_all(bytes)?;
         file.sync_all()?;
         remove_left_behind(path, &file);
@@ -41,6 +60,20 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     #[cfg(unix)]
     let _flushed = File::open(folder_of(path)).and_then(|folder| folder.sync_all());
     Ok(())
+}
+
+/// What a path leads to if links are followed, whether it is there or not.
+fn target_of(path: &Path) -> Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match std::fs::read_link(&path) {
+            // An absolute target stands for itself.
+            Ok(target) => path = folder_of(&path).join(target),
+            // No link, or nothing there.
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(Error::other("too many links lead from one to the next"))
 }
 
 fn folder_of(path: &Path) -> PathBuf {
@@ -80,6 +113,36 @@ mod tests {
         for other in ["model.dnn", "model.dnn.tmp", "model.dnn.12a-0.tmp", "model.dnn.-.tmp", "a.dnn.1-1.tmp"] {
             assert!(!is(other), "{other}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_permissions_stay_and_what_is_no_file_is_not_replaced() {
+        use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+        let folder = std::env::temp_dir().join(format!("dnn-links-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let at = |name: &str| folder.join(name);
+
+        std::fs::write(at("private"), b"old").expect("a file");
+        std::fs::set_permissions(at("private"), PermissionsExt::from_mode(0o600)).expect("its own");
+        symlink("private", at("link")).expect("a link");
+        symlink(at("link"), at("chain")).expect("a link");
+        symlink("absent", at("dangling")).expect("a link");
+        for (given, meant) in [("private", "private"), ("chain", "private"), ("dangling", "absent")] {
+            write(&at(given), given.as_bytes()).expect("it fits");
+            assert_eq!(std::fs::read(at(meant)).expect("a file"), given.as_bytes());
+        }
+        assert_eq!(std::fs::metadata(at("private")).expect("a file").permissions().mode() & 0o777, 0o600);
+        assert!(at("chain").is_symlink() && at("dangling").is_symlink());
+
+        symlink("round", at("round")).expect("a link");
+        assert!(write(&at("round"), b"").is_err());
+        assert_eq!(write(&folder, b"").expect_err("a folder").kind(), ErrorKind::IsADirectory);
+        let _pipe = std::os::unix::net::UnixListener::bind(at("pipe")).expect("a socket");
+        assert_eq!(write(&at("pipe"), b"").expect_err("no file").kind(), ErrorKind::InvalidInput);
+        assert!(std::fs::metadata(at("pipe")).expect("still there").file_type().is_socket());
+        assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 7, "nothing unfinished is left");
+        std::fs::remove_dir_all(&folder).expect("a folder");
     }
 
     #[test]
