@@ -172,3 +172,34 @@ def test_a_number_of_threads_that_is_none_is_told_by_the_smallest_prediction_too
     assert done.returncode == 1
     assert "line 5" in done.stderr, done.stderr
     assert "ValueError: the environment variable DNN_NUM_THREADS is 'many'" in done.stderr
+
+
+@pytest.mark.parametrize("rows", [2, 5000])
+def test_outputs_that_are_no_numbers_are_told(rows: int) -> None:
+    model = dnn.Sequential([dnn.Input(1), dnn.Dense(1, weight_initializer=dnn.Constant(3e38))], seed=1)
+    x = np.full((rows, 1), 2.0, np.float32)
+    for given in (x, x.astype(np.float64), np.asfortranarray(np.hstack([x, x]))[:, :1]):
+        with pytest.warns(RuntimeWarning, match="predict gives NaN or infinity"):
+            found = model.predict(given)
+        assert np.isinf(found).all()
+
+
+def test_targets_scaled_back_beyond_the_type_are_told() -> None:
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    model = dnn.Sequential([dnn.Dense(8, "relu"), dnn.Dense(1)], seed=1, scale_target="robust")
+    model.fit(x, x[:, 0] * 1e300, epochs=2, verbose=0)
+    with pytest.warns(RuntimeWarning, match="dtype='float64'") as told:
+        model.predict(x)
+    assert len(told) == 1
+    assert told[0].filename == __file__
+
+
+def test_an_estimator_tells_of_outputs_that_are_no_numbers() -> None:
+    pytest.importorskip("sklearn")
+    x = np.random.default_rng(0).normal(size=(50, 3))
+    model = dnn.MLPRegressor(hidden_layer_sizes=(4,), max_iter=300, random_state=0, tol=1e-2).fit(x, x[:, 0])
+    model.coefs_[-1][:] = 1e308
+    with pytest.warns(RuntimeWarning, match="predict gives NaN or infinity"):
+        model.predict(x * 1e3)
+    with pytest.warns(RuntimeWarning, match="predict gives NaN or infinity"):
+        model.predict((x * 1e3).tolist())

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dnn import (
-    _arrays,
     _callbacks,
     _data,
     _optimizer,
     _optimizers,
     _order,
+    _prediction,
     _progress,
     _spec,
     _threads,
@@ -434,6 +434,11 @@ class Sequential(Inspectable):
         TypeError, ValueError
             If x or out is refused; out is then as before.
 
+        Warns
+        -----
+        RuntimeWarning
+            If outputs are NaN or infinite: too large for the model's dtype.
+
         Examples
         --------
         >>> import dnn
@@ -455,27 +460,7 @@ class Sequential(Inspectable):
             ready = network.predict_ready(x, out, n_threads or 0)
             if ready is not None:
                 return ready
-        network = self._built()
-        table = _arrays.table(x, "x", network.n_inputs)
-        preparation = self._preparation.named(x)
-        preparation.must_be_ready()
-        map = None if preparation.x is None else preparation.x.apply
-        outputs = preparation.outputs(self._task())
-        is_users = out is not None
-        out = _arrays.output(out, (len(table), network.n_outputs), self._dtype, table)
-        threads = _threads.count(n_threads)
-        if not self._scales and _arrays.is_plain(table, self._dtype):
-            ready = network.predict_ready(table, out if is_users else None, threads)
-            if ready is not None:
-                return ready
-        if is_users:  # it stays as it is if x is refused
-            _arrays.refuse_non_finite(table, "x", self._dtype, map=map)
-        for start, block in _arrays.finite_blocks(table, "x", self._dtype, map=map):
-            part = out[start : start + len(block)]
-            network.predict(block, part, threads)
-            if outputs is not None:
-                outputs.undo(part)
-        return out
+        return _prediction.predicted(self, x, out, n_threads)
 
     def predict_classes(self, x: ArrayLike, *, n_threads: int | None = None) -> NDArray[np.int64]:
         """The class of each row of x: that of the largest output; of one output, which side it is on.

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from dnn import _arrays
+from dnn import _arrays, _prediction
 from dnn._estimators import _file, _settings
 from dnn._layers import Dense
 from dnn._model import Sequential
@@ -262,11 +262,14 @@ def _predict(model: Sequential, X: Any, n_threads: int) -> NDArray[Any]:
     network = model._built()
     outputs = np.empty((X.shape[0], network.n_outputs), model.dtype)
     if isinstance(X, np.ndarray):
-        network.predict(X if X.flags.aligned else X.copy(), outputs, n_threads)
-        return outputs
-    for start in range(0, X.shape[0], _DENSE_ROWS):
-        part = slice(start, start + _DENSE_ROWS)
-        network.predict(_arrays.dense(X[part]), outputs[part], n_threads)
+        are_finite = network.predict(X if X.flags.aligned else X.copy(), outputs, n_threads)
+    else:
+        are_finite = True
+        for start in range(0, X.shape[0], _DENSE_ROWS):
+            part = slice(start, start + _DENSE_ROWS)
+            are_finite &= network.predict(_arrays.dense(X[part]), outputs[part], n_threads)
+    if not are_finite:
+        _prediction.tell(stacklevel=5)
     return outputs
 
 

@@ -417,7 +417,13 @@ impl Network {
         with!(self, shared => trace(py, shared, &table, n_threads))
     }
 
-    fn predict(&self, py: Python<'_>, x: &Bound<'_, PyAny>, out: &Bound<'_, PyAny>, n_threads: usize) -> PyResult<()> {
+    fn predict(
+        &self,
+        py: Python<'_>,
+        x: &Bound<'_, PyAny>,
+        out: &Bound<'_, PyAny>,
+        n_threads: usize,
+    ) -> PyResult<bool> {
         with!(self, shared => prediction::checked(py, shared, x, out, n_threads))
     }
 

@@ -10,8 +10,14 @@ use crate::signals::Signals;
 use dnn_core::{Error, Look, Model, Run};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use numpy::{PyArray2, PyArrayMethods, PyReadonlyArray2, PyReadwriteArray2, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::exceptions::PyRuntimeWarning;
 use pyo3::prelude::*;
+use std::ffi::CStr;
 
+/// What is told of outputs that are no numbers, here and by `python/dnn/_prediction.py`.
+pub const NOT_FINITE_OUTPUTS: &CStr =
+    c"predict gives NaN or infinity: outputs are too large for the type of the model. \
+    Train with a smaller learning rate, scale x and y, or use dtype='float64'";
 /// Numbers of an array for which the memory is surely there.
 const MOST_NEW: usize = 1 << 16;
 
@@ -45,7 +51,7 @@ pub fn ready<'py, T: Typed>(
     // wants it, but where another thread does, its turn of 5 ms is waited for: a thousand times the work. Waiting for a
     // lock, and more work than that, is done without the interpreter.
     let brief = shared.try_read().filter(|model| dnn_core::is_brief(&model.plan, shape[0]));
-    let finite = match brief {
+    let found = match brief {
         Some(model) => caught(|| predict(shared, &model, x, to, 1.into(), look))?,
         None if n_threads == 0 => return Ok(None),
         None => {
@@ -53,25 +59,29 @@ pub fn ready<'py, T: Typed>(
             detached(py, || signals.watching(n_threads, |run| predict(shared, &shared.read(), x, to, run, look)))?
         }
     };
-    Ok(finite.map_err(convert::error)?.then(|| out.into_any()))
+    let Some(are_finite) = found.map_err(convert::error)? else { return Ok(None) };
+    if !are_finite {
+        PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), NOT_FINITE_OUTPUTS, 2)?;
+    }
+    Ok(Some(out.into_any()))
 }
 
-/// The predictions of x in `out`, both of which Python has checked, values included.
+/// The predictions of x in `out`, both of which Python has checked, values included. Returns whether all are finite.
 pub fn checked<T: Typed>(
     py: Python<'_>,
     shared: &Shared<T>,
     x: &Bound<'_, PyAny>,
     out: &Bound<'_, PyAny>,
     n_threads: usize,
-) -> PyResult<()> {
+) -> PyResult<bool> {
     let x: PyReadonlyArray2<'_, T> = x.extract()?;
     let mut out: PyReadwriteArray2<'_, T> = out.extract()?;
     let (x, out, signals) = (x.as_array(), out.as_array_mut(), Signals::new());
-    let finite = detached(py, || {
+    let found = detached(py, || {
         signals.watching(n_threads, |run| predict(shared, &shared.read(), x, out, run, Look::AsItGoes))
     })?;
     let changed = || Error::invalid("x was changed while it was read: it has NaN or infinity now");
-    finite.and_then(|finite| finite.then_some(()).ok_or_else(changed)).map_err(convert::error)
+    found.and_then(|found| found.ok_or_else(changed)).map_err(convert::error)
 }
 
 /// A new array, or a MemoryError that says how large it would be.
@@ -80,15 +90,17 @@ fn large<'py, T: Typed>(py: Python<'py>, shape: [usize; 2]) -> PyResult<Bound<'p
     Ok(made.cast_into::<PyArray2<T>>()?)
 }
 
+/// Whether the predictions are finite, or nothing where x is not.
 fn predict<T: Typed>(
     shared: &Shared<T>,
     model: &Model<T>,
     x: ArrayView2<'_, T>,
-    out: ArrayViewMut2<'_, T>,
+    mut out: ArrayViewMut2<'_, T>,
     run: Run<'_>,
     look: Look,
-) -> Result<bool, Error> {
-    dnn_core::predict(&model.plan, &model.params, &shared.idle, x, out, run, look)
+) -> Result<Option<bool>, Error> {
+    let done = dnn_core::predict(&model.plan, &model.params, &shared.idle, x, out.view_mut(), run, look)?;
+    Ok(done.then(|| out.as_slice().is_none_or(|out| dnn_core::all_finite(model.plan.isa, out))))
 }
 
 /// The array itself, if it is NumPy's own class (another may mean something else by its numbers), of the type of the

@@ -43,7 +43,7 @@ mod workspace;
 mod write;
 
 pub use data::{Data, Given, NonFinite, Rows, Table, Targets};
-pub use dnn_kernels::{Isa, IsaError, Real, cpu_features};
+pub use dnn_kernels::{Isa, IsaError, Real, all_finite, cpu_features};
 pub use error::Error;
 pub use evaluate::evaluate;
 pub use file::{from_bytes, save, to_bytes};
