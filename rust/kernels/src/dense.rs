@@ -105,7 +105,7 @@ const MIN_BLOCK_WORK: usize = 1 << 20;
 const MAX_BLOCK_ROWS: usize = 264;
 /// Bytes of a block's columns at most.
 const MAX_BLOCK_BYTES: usize = 2048;
-/// Columns of B from which its rows lie too far apart to be read in place (the draft fell from 160 to 25-116 GF/s).
+/// Columns of B from which its rows lie too far apart to be read in place (rows of 1024 fell from 160 to 25-116 GF/s on AVX-512).
 const PACK_COLUMNS: usize = 320;
 /// Rows of C over which the cost of packing B is spread.
 const PACK_ROWS: usize = 32;
@@ -407,6 +407,9 @@ struct ColumnSums<T> {
 impl<T: Real> ColumnSums<T> {
     /// The sums of `NV` vectors of columns from `j` on: as many chains side by side, since each waits for its last
     /// addition.
+    ///
+    /// # Safety
+    /// As for `run`; the columns lie within the padded rows.
     #[inline(always)]
     unsafe fn columns<V: Vector<Elem = T>, const NV: usize>(&self, j: usize, squares: V) -> V {
         let mut chains = [V::zero(); NV];

@@ -78,6 +78,9 @@ impl<T: Real> Narrow<T> {
     }
 
     /// All inputs, `NV` vectors of them at a time; the tail of the inputs apart.
+    ///
+    /// # Safety
+    /// As for [`Narrow::shared_out`]; there are `N` outputs.
     #[inline(always)]
     unsafe fn outputs<V: Vector<Elem = T>, const N: usize, const NV: usize>(&self) -> bool {
         let lanes = T::LANES;
@@ -100,6 +103,9 @@ impl<T: Real> Narrow<T> {
     }
 
     /// Inputs `j..j + width`: `NV` whole vectors, or a part of one.
+    ///
+    /// # Safety
+    /// As for [`Narrow::shared_out`]; the inputs are among its own, and there are `N` outputs.
     #[inline(always)]
     #[expect(clippy::needless_range_loop, reason = "o and v are the output and the vector, in several arrays at once")]
     unsafe fn inputs<V: Vector<Elem = T>, const N: usize, const NV: usize>(
@@ -139,6 +145,9 @@ impl<T: Real> Narrow<T> {
     }
 
     /// Sums of some inputs, added to what is there or in its place, and zeros in the padding; their squares join the others.
+    ///
+    /// # Safety
+    /// As for [`Narrow::shared_out`]; the inputs are among its own, and there are `N` outputs.
     #[inline(always)]
     unsafe fn store<V: Vector<Elem = T>, const N: usize, const NV: usize>(
         &self,

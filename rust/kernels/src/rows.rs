@@ -21,6 +21,9 @@ pub enum Target<'a, T> {
 }
 
 /// The largest element of a row, NaN where it has one.
+///
+/// # Safety
+/// `z` is valid for reads of `n` elements.
 #[inline(always)]
 pub(crate) unsafe fn row_max<V: Vector>(z: *const V::Elem, n: usize) -> V::Elem {
     let lanes = V::Elem::LANES;
@@ -34,6 +37,9 @@ pub(crate) unsafe fn row_max<V: Vector>(z: *const V::Elem, n: usize) -> V::Elem 
 }
 
 /// `e = exp(z - shift)` with zeros in the padding; returns the sum.
+///
+/// # Safety
+/// `z` is valid for reads of `n` elements, `e` for writes of as many, padded; they may be the same.
 #[inline(always)]
 pub(crate) unsafe fn row_exp<V: Vector>(z: *const V::Elem, n: usize, shift: V::Elem, e: *mut V::Elem) -> V::Elem {
     let lanes = V::Elem::LANES;
@@ -52,6 +58,9 @@ pub(crate) unsafe fn row_exp<V: Vector>(z: *const V::Elem, n: usize, shift: V::E
 }
 
 /// `row *= by`, padding included.
+///
+/// # Safety
+/// `row` is valid for reads and writes of `n` elements, padded.
 #[inline(always)]
 unsafe fn row_scale<V: Vector>(row: *mut V::Elem, n: usize, by: V) {
     for j in (0..n).step_by(V::Elem::LANES) {

@@ -243,6 +243,9 @@ impl<T: Real> Block<T> {
     }
 
     /// The rows of a panel, tile by tile. With `packed`, A is what [`Block::pack_a`] made of it.
+    ///
+    /// # Safety
+    /// `first` is the uppermost tile of some columns of this block, `NV` vectors wide.
     #[inline(always)]
     unsafe fn rows<V: Vector<Elem = T>, const MR: usize, const NV: usize>(
         &self,
@@ -283,6 +286,9 @@ impl<T: Real> Block<T> {
 
     /// One row or two, which use every number of B once or twice: what counts is how fast B comes in. A tile as wide
     /// as the registers allow has sums enough that don't wait for each other, and reads long pieces of the rows of B.
+    ///
+    /// # Safety
+    /// As for [`Block::rows`]; `vectors` are within the block.
     #[inline(always)]
     unsafe fn few_rows<V: Vector<Elem = T>>(&self, t: Tile<T>, check: bool, squares: &mut V, vectors: usize) {
         // SAFETY: rows 0..m and as many vectors lie within the block.
@@ -305,6 +311,9 @@ const PACKED_HEIGHT: usize = 6;
 
 impl<T: Real> Block<T> {
     /// Copies `depth` columns of A from `k0` on, tile by tile of [`Block::height`].
+    ///
+    /// # Safety
+    /// The columns are those of A, and `to` is valid for writes of `depth` numbers for each row.
     #[inline(always)]
     unsafe fn pack_rows_of_a<V: Vector<Elem = T>>(&self, k0: usize, depth: usize, to: *mut T) {
         let (mut row, stride) = (0, self.a_strides.1);
@@ -327,6 +336,9 @@ impl<T: Real> Block<T> {
     }
 
     /// What follows the last product, over the columns `j0..j0 + columns`.
+    ///
+    /// # Safety
+    /// The columns are those of the block.
     #[inline(always)]
     unsafe fn finish_panel<V: Vector<Elem = T>>(&self, j0: usize, columns: usize) {
         let (activation, a, z, stride, slope) = match self.finish {

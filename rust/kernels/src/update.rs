@@ -239,6 +239,9 @@ impl<T: Real> Kernel<T> for AddInOrder<'_, T> {
 
 impl<T: Real> AddInOrder<'_, T> {
     /// Elements `i..i + n`, whose squares join the others.
+    ///
+    /// # Safety
+    /// As for `run`; the elements are among its own, `n` at most the lanes.
     #[inline(always)]
     unsafe fn add<V: Vector<Elem = T>>(&self, i: usize, n: usize, squares: V) -> V {
         // SAFETY: the caller's word.

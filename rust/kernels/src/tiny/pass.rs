@@ -30,6 +30,9 @@ struct Wanted<T> {
 
 impl<T: Real> Forward<'_, T> {
     /// Puts x into (inputs, rows), and zeros beyond.
+    ///
+    /// # Safety
+    /// As for `run`; `width` is the number of rows, padded.
     #[inline(always)]
     unsafe fn turn_x(&self, width: usize) {
         let (x, stride) = (self.x, self.tiny.stride);
@@ -49,6 +52,9 @@ impl<T: Real> Forward<'_, T> {
     }
 
     /// Puts the targets into (outputs, rows), labels as ones among zeros.
+    ///
+    /// # Safety
+    /// As for `run`; the targets are those of its rows, and `width` is their number, padded.
     #[inline(always)]
     unsafe fn turn_targets(&self, targets: &Targets<T>, n_out: usize, width: usize) {
         let (rows, stride) = (self.x.rows, self.tiny.stride);
@@ -74,6 +80,9 @@ impl<T: Real> Forward<'_, T> {
     }
 
     /// The loss of every row and dL/dz of the last stage, a vector of rows at a time.
+    ///
+    /// # Safety
+    /// As for `run`; `width` is the number of rows, padded.
     #[inline(always)]
     unsafe fn finish<V: Vector<Elem = T>>(&self, wanted: &Wanted<T>, width: usize) {
         let &Wanted { loss, ref targets, scale, losses } = wanted;

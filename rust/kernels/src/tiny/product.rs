@@ -66,6 +66,8 @@ pub(super) struct Product<T> {
 }
 
 impl<T: Real> Product<T> {
+    /// # Safety
+    /// As for `run`; the units and the vectors of the tile are among its own.
     #[inline(always)]
     #[expect(
         clippy::needless_range_loop,
@@ -104,6 +106,8 @@ impl<T: Real> Product<T> {
         }
     }
 
+    /// # Safety
+    /// As for `run`; the vectors are among its own.
     #[inline(always)]
     unsafe fn columns<V: Vector<Elem = T>, const NV: usize>(&self, r: usize) {
         // Twelve registers of sums on AVX2 (a vector is two), of 32 on AVX-512.
@@ -172,6 +176,9 @@ impl<T: Real> Sums<T> {
     }
 
     /// Two inputs by two outputs, or by four where the set has registers for that: sums that are still in lanes.
+    ///
+    /// # Safety
+    /// As for `run`; the pointers are to rows of its own.
     #[inline(always)]
     unsafe fn lanes<V: Vector<Elem = T>, const NJ: usize>(&self, x: [*const T; 2], d: [*const T; NJ]) -> [[V; NJ]; 2] {
         let mut acc = [[V::zero(); NJ]; 2];
@@ -232,6 +239,9 @@ impl<T: Real> Sums<T> {
     }
 
     /// Puts four sums beside each other, or the first `left + 1` of them.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of `left + 1` elements, or of four.
     #[inline(always)]
     unsafe fn put(&self, to: *mut T, sums: [T; 4], left: usize) {
         // SAFETY: the caller's word.
