@@ -209,7 +209,7 @@ def _optimizer(given: Any, rate: float) -> Optimizer:
     if given.solver == "adam":
         return Adam(rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, epsilon_hat=True)
     if isinstance(given.solver, str):
-        _checks.name_in(given.solver, "solver", ("sgd", "adam", *_optimizers.OPTIMIZERS))
+        _checks.name_in(given.solver, "solver", _optimizers.OPTIMIZERS)
         return replace(_optimizers.resolve(given.solver), learning_rate=rate)
     if not isinstance(given.solver, Optimizer):
         raise TypeError(
