@@ -143,14 +143,14 @@ def _parted(file: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 def _with_memory(file: bytes, memory: dict[str, Arrays], steps: int) -> bytes:
-    """The same model file with another memory of the optimizer."""
+    """The same model file with another memory of the optimizer, as version 2, which has no checksum."""
     header, data = _parted(file)
     numbers = bytearray(data)
     for name, arrays in memory.items():
         place = slice(*header[f"{name}.layer1.weights"]["data_offsets"])
         numbers[place] = np.concatenate([array.ravel() for array in arrays]).tobytes()
     said = json.loads(header["__metadata__"]["dnn"])
-    header["__metadata__"]["dnn"] = json.dumps({**said, "steps": steps})
+    header["__metadata__"]["dnn"] = json.dumps({**said, "version": 2, "crc32": None, "steps": steps})
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + bytes(numbers)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -505,14 +505,33 @@ def test_damaged_file_is_refused(m: SimpleNamespace, tmp_path: Path) -> None:
             dnn.load(path)
 
 
-def test_a_file_with_a_bit_changed_is_read_or_refused(m: SimpleNamespace, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["pair", "estimator"])
+def test_a_file_with_a_bit_changed_is_refused_by_its_name(
+    m: SimpleNamespace, tmp_path: Path, model: str
+) -> None:
     path = tmp_path / "model.dnn"
-    m.pair.save(path)
+    load: Callable[[Path], object] = dnn.load
+    if model == "estimator":
+        load = dnn.MLPRegressor.load
+        dnn.MLPRegressor(hidden_layer_sizes=4, tol=1e9, n_iter_no_change=1).fit(m.x, m.x[:, 0]).save(path)
+    else:
+        m.pair.save(path)
     whole = path.read_bytes()
     for at in range(0, len(whole), 4):  # every fourth, to be quick; the low and the high bit in turn
         path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 if at % 8 else 128)]) + whole[at + 1 :])
-        with contextlib.suppress(ValueError, MemoryError):
-            dnn.load(path).predict(m.x)
+        with pytest.raises(ValueError, match=r"model\.dnn' is not a"):
+            load(path)
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ValueError, match="bytes have changed since it was saved"):
+        load(path)
+
+
+def test_the_checksum_of_a_file_is_that_of_zip(m: SimpleNamespace, tmp_path: Path) -> None:
+    m.pair.save(tmp_path / "model.dnn")
+    whole = (tmp_path / "model.dnn").read_bytes()
+    _, _, rest = whole.partition(b'\\"crc32\\":\\"')
+    told = int(rest[:8], 16)
+    assert zlib.crc32(whole.replace(rest[:8], b"00000000", 1)) == told
 
 
 def test_bad_rate_of_a_callable_is_named(m: SimpleNamespace) -> None:

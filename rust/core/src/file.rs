@@ -1,8 +1,10 @@
 //! The model file: tensors in the safetensors layout, the rest as JSON in its header.
 //!
 //! In: a model and a text of the caller's. Out: bytes, the same for the same model. A file is written beside its place,
-//! flushed to disk and renamed, so that a crash leaves the old file or the new one, never half of one.
+//! flushed to disk and renamed, so that a crash leaves the old file or the new one, never half of one. Its header has a
+//! checksum of all bytes, so that numbers that changed on the way are never taken for weights.
 
+use crate::checksum;
 use crate::error::Error;
 use crate::memory::{collected, room};
 use crate::model::Model;
@@ -18,15 +20,29 @@ use ndarray::ArrayD;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 
 /// Of the file, in its header. Another layout gets another number.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+
+/// What is read as well: files of version 2 have no checksum.
+const OLDEST: u32 = 2;
+
+/// What stands before the eight digits of the checksum, as the header of the layout has it: JSON in a JSON string. The
+/// entry is among the first of ours, before any text of the caller's.
+const BEFORE_CHECKSUM: &[u8] = br#"\"crc32\":\""#;
+
+/// In the place of the digits while the checksum is found, which can't cover itself.
+const NO_CHECKSUM: &str = "00000000";
 
 /// The header's entry "dnn".
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     version: u32,
+    /// Of the file, these digits being zeros.
+    #[serde(default)]
+    crc32: Option<String>,
     spec: Spec,
     n_inputs: usize,
     optimizer: Option<OptimizerSpec>,
@@ -57,6 +73,7 @@ fn one() -> f64 {
 pub fn to_bytes<T: Real>(model: &Model<T>, extra: &str) -> Result<Vec<u8>, Error> {
     let header = Header {
         version: VERSION,
+        crc32: Some(NO_CHECKSUM.to_owned()),
         spec: model.spec.clone(),
         n_inputs: model.plan.n_inputs,
         optimizer: model.optimizer.as_ref().map(|optimizer| optimizer.spec),
@@ -88,7 +105,27 @@ pub fn to_bytes<T: Real>(model: &Model<T>, extra: &str) -> Result<Vec<u8>, Error
     let numbers: usize = tensors.iter().map(|(_, _, bytes)| bytes.len()).sum();
     drop(room::<u8>(numbers + names + 2 * header.len(), "the bytes of a model")?);
     let info = HashMap::from([("dnn".to_owned(), header)]);
-    serialize(views, Some(info)).map_err(|error| Error::invalid(error.to_string()))
+    let mut bytes = serialize(views, Some(info)).map_err(|error| Error::invalid(error.to_string()))?;
+    let digits = digits_of(&bytes).expect("the header has an entry for the checksum");
+    let checksum = format!("{:08x}", checksum::crc32(&[&bytes]));
+    bytes[digits].copy_from_slice(checksum.as_bytes());
+    Ok(bytes)
+}
+
+/// Where the digits of the checksum stand; `None` where there is none.
+fn digits_of(bytes: &[u8]) -> Option<Range<usize>> {
+    let start =
+        bytes.windows(BEFORE_CHECKSUM.len()).position(|found| found == BEFORE_CHECKSUM)? + BEFORE_CHECKSUM.len();
+    let digits = start..start + NO_CHECKSUM.len();
+    (digits.end <= bytes.len()).then_some(digits)
+}
+
+/// Whether `told`, the checksum in the header, is that of the bytes.
+fn is_whole(bytes: &[u8], told: &str) -> bool {
+    digits_of(bytes).is_some_and(|Range { start, end }| {
+        let found = checksum::crc32(&[&bytes[..start], NO_CHECKSUM.as_bytes(), &bytes[end..]]);
+        told.as_bytes() == &bytes[start..end] && told == format!("{found:08x}")
+    })
 }
 
 /// A model from [`to_bytes`], or `None` where it holds numbers of another type; and the text of the caller's.
@@ -101,13 +138,17 @@ pub fn from_bytes<T: Real>(bytes: &[u8]) -> Result<Option<(Model<T>, String)>, E
     let header = metadata.metadata().as_ref().and_then(|info| info.get("dnn"));
     let header = header.ok_or_else(|| broken("its header has no entry \"dnn\"".to_owned()))?;
     let version = serde_json::from_str::<serde_json::Value>(header).ok().and_then(|header| header["version"].as_u64());
-    if version != Some(u64::from(VERSION)) {
-        return Err(broken(format!("it has version {version:?}, this program reads version {VERSION}")));
-    }
+    let Some(version) = version.filter(|version| (OLDEST.into()..=VERSION.into()).contains(version)) else {
+        return Err(broken(format!("it has version {version:?}, this program reads versions {OLDEST} to {VERSION}")));
+    };
     let header: Header = serde_json::from_str(header).map_err(|error| broken(error.to_string()))?;
     let name = if header.spec.dtype == crate::spec::Dtype::Float32 { "float32" } else { "float64" };
     if name != T::NAME {
         return Ok(None);
+    }
+    let is_told = header.crc32.is_some() || version == u64::from(OLDEST);
+    if !is_told || header.crc32.as_ref().is_some_and(|told| !is_whole(bytes, told)) {
+        return Err(Error::invalid("it is damaged: bytes have changed since it was saved, its checksum does not fit"));
     }
     let tensors = SafeTensors::deserialize(bytes).map_err(|error| broken(error.to_string()))?;
     let plan = Plan::new::<T>(&header.spec, header.n_inputs)?;

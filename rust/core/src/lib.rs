@@ -8,6 +8,7 @@
 mod averaging;
 mod backward;
 mod batches;
+mod checksum;
 mod clip;
 mod data;
 mod error;

@@ -104,6 +104,37 @@ fn every_prefix_of_a_file_is_an_error() {
     assert!(from_bytes::<f32>(&longer).is_err(), "a byte too many");
 }
 
+#[test]
+fn any_flipped_bit_of_a_file_is_an_error() {
+    let bytes = to_bytes(&trained::<f32>(adam(true)), "extra").expect("it fits");
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << bit;
+            assert!(from_bytes::<f32>(&flipped).is_err() || of_other_type(&flipped), "bit {bit} of byte {at}");
+        }
+    }
+    // A damaged number is told as such.
+    let mut flipped = bytes.clone();
+    *flipped.last_mut().expect("not empty") ^= 1;
+    let error = from_bytes::<f32>(&flipped).expect_err("damaged").to_string();
+    assert_eq!(error, "it is damaged: bytes have changed since it was saved, its checksum does not fit");
+}
+
+/// Whether the bytes are taken for those of a model of float64, which they are not then.
+fn of_other_type(bytes: &[u8]) -> bool {
+    matches!(from_bytes::<f32>(bytes), Ok(None)) && from_bytes::<f64>(bytes).is_err()
+}
+
+#[test]
+fn a_file_whose_checksum_was_taken_out_is_damaged_and_one_from_before_there_were_any_is_read() {
+    let model = trained::<f32>(adam(false));
+    let bytes = to_bytes(&model, "").expect("it fits");
+    let error = from_bytes::<f32>(&edited(&bytes, "crc32", "crc33")).expect_err("damaged").to_string();
+    assert!(error.starts_with("it is damaged"), "{error}");
+    assert_same(&model, &read::<f32>(&before_checksums(&bytes)).0);
+}
+
 /// What may come of broken bytes: an error, another type, or a model that works.
 fn error_or_valid(bytes: &[u8]) {
     if let Ok(Some((model, extra))) = from_bytes::<f32>(bytes) {
@@ -117,9 +148,9 @@ fn error_or_valid(bytes: &[u8]) {
 }
 
 #[test]
-fn any_flipped_bit_is_an_error_or_a_valid_model() {
+fn any_flipped_bit_of_a_file_without_checksum_is_an_error_or_a_valid_model() {
     for optimizer in [sgd(0.0), adam(true), lbfgs(2, 0.0, 0.0)] {
-        let bytes = to_bytes(&trained::<f32>(optimizer), "extra").expect("it fits");
+        let bytes = before_checksums(&to_bytes(&trained::<f32>(optimizer), "extra").expect("it fits"));
         for at in 0..bytes.len() {
             for bit in 0..8 {
                 let mut flipped = bytes.clone();
@@ -157,17 +188,26 @@ fn edited(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &bytes[8 + length..]].concat()
 }
 
+/// The same file as it was before files had checksums: what is wrong with it is found where it is used.
+fn before_checksums(bytes: &[u8]) -> Vec<u8> {
+    let start = bytes.windows(5).position(|found| found == b"crc32").expect("a checksum");
+    let entry = std::str::from_utf8(&bytes[start - 2..start + 21]).expect("JSON");
+    let old = edited(&edited(bytes, entry, ""), "\\\"version\\\":3", "\\\"version\\\":2");
+    assert!(from_bytes::<f32>(&old).is_ok(), "it is read");
+    old
+}
+
 #[test]
 fn a_file_of_another_version_says_which_one_is_read() {
     let bytes = to_bytes(&trained::<f32>(sgd(0.0)), "").expect("it fits");
-    let error = from_bytes::<f32>(&edited(&bytes, "\\\"version\\\":2", "\\\"version\\\":3")).expect_err("too new");
-    let expected = "this is not a model file of dnn: it has version Some(3), this program reads version 2";
+    let error = from_bytes::<f32>(&edited(&bytes, "\\\"version\\\":3", "\\\"version\\\":4")).expect_err("too new");
+    let expected = "this is not a model file of dnn: it has version Some(4), this program reads versions 2 to 3";
     assert_eq!(error.to_string(), expected);
 }
 
 #[test]
 fn a_header_that_does_not_fit_its_tensors_is_an_error() {
-    let bytes = to_bytes(&trained::<f32>(adam(false)), "").expect("it fits");
+    let bytes = before_checksums(&to_bytes(&trained::<f32>(adam(false)), "").expect("it fits"));
     for (from, to) in [
         ("\\\"n_inputs\\\":2", "\\\"n_inputs\\\":3"),
         ("\\\"n_inputs\\\":2", "\\\"n_inputs\\\":0"),
@@ -187,7 +227,7 @@ fn a_header_that_does_not_fit_its_tensors_is_an_error() {
 #[test]
 fn numbers_that_are_not_finite_are_refused_in_weights_and_in_the_memory_of_the_optimizer() {
     let model = trained::<f32>(adam(false));
-    let bytes = to_bytes(&model, "").expect("it fits");
+    let bytes = before_checksums(&to_bytes(&model, "").expect("it fits"));
     let stores = 3;
     let numbers = stores * model.plan.n_parameters();
     let first = bytes.len() - 4 * numbers;
@@ -210,7 +250,7 @@ fn trains_on(bytes: &[u8], what: &str) {
 
 #[test]
 fn counts_at_the_end_of_their_range_are_refused_or_trained_on() {
-    let bytes = to_bytes(&trained::<f32>(adam(false)), "").expect("it fits");
+    let bytes = before_checksums(&to_bytes(&trained::<f32>(adam(false)), "").expect("it fits"));
     for (from, to) in [
         ("\\\"steps\\\":9", "\\\"steps\\\":18446744073709551615"),
         ("\\\"epochs\\\":3", "\\\"epochs\\\":18446744073709551615"),
@@ -222,7 +262,7 @@ fn counts_at_the_end_of_their_range_are_refused_or_trained_on() {
 #[test]
 fn a_mean_of_squares_below_zero_is_refused_or_trained_on() {
     let model = trained::<f32>(adam(false));
-    let bytes = to_bytes(&model, "").expect("it fits");
+    let bytes = before_checksums(&to_bytes(&model, "").expect("it fits"));
     let numbers = 3 * model.plan.n_parameters();
     for number in 0..numbers {
         // The sign of one number: of a weight, of a mean gradient, or of a mean square.
