@@ -8,14 +8,14 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
-from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from dnn import _arrays, _class_losses, _losses
 from dnn._estimators import _scores
 from dnn._estimators._base import MLP, is_stochastic
-from dnn._estimators._data import Goal, Targets
+from dnn._estimators._data import Goal, Targets, of_classes
 from dnn._estimators._settings import OUTPUTS
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ class MLPClassifier(ClassifierMixin, MLP):
         own, as for `Sequential.compile`; y_true has a 1 in the column of the class and 0 elsewhere, or for
         two classes one column.
     class_weight : dict, "balanced" or None, default None
-        Weight of the rows of each class; "balanced" is rows / (classes * rows of the class).
+        Weight of the rows of each class, 0 or more; "balanced" is rows / (classes * rows of the class). As
+        everywhere in scikit-learn, classes that a dict leaves out weigh 1, and labels of no class are
+        refused if a class is left out: one of them may be misspelt. For several labels a list of dicts.
     dropout : float or list of float, default 0.0
         Share of the outputs of a hidden layer that each step leaves out, at least 0 and below 1; a list has
         one for each layer.
@@ -441,28 +443,26 @@ class MLPClassifier(ClassifierMixin, MLP):
     def _class_weights(
         self, truth: NDArray[Any], weights: NDArray[np.float64] | None, *, incremental: bool
     ) -> NDArray[np.float64] | None:
-        if self.class_weight is None:
+        given = self.class_weight
+        if given is None:
             return None
-        if not isinstance(self.class_weight, str):
-            if truth.ndim == 2:
-                found: NDArray[np.float64] = compute_sample_weight(self.class_weight, truth.astype(int))
-                return found
-            of_class = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)
-        elif incremental:
+        if isinstance(given, str) and incremental:
             raise ValueError(
-                f"class_weight={self.class_weight!r} counts the rows of each class, of which partial_fit "
-                "sees a part; pass a dict of weights, for example made with "
+                f"class_weight={given!r} counts the rows of each class, of which partial_fit sees a part; "
+                "pass a dict of weights, for example made with "
                 "sklearn.utils.class_weight.compute_class_weight"
             )
-        elif truth.ndim == 2:
-            found = compute_sample_weight(self.class_weight, truth.astype(int))
-            return found
-        elif self.class_weight == "balanced":
+        of_rows: NDArray[np.float64]
+        if truth.ndim == 2:
+            of_rows = compute_sample_weight(given, truth.astype(int))
+        elif isinstance(given, str):
             counts = np.bincount(truth, weights, len(self.classes_))
             of_class = counts.sum() / (len(counts) * np.maximum(counts, np.finfo(float).tiny))
+            of_rows = of_class[truth]
         else:
-            raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {self.class_weight!r}")
-        of_rows: NDArray[np.float64] = of_class[truth]
+            of_rows = of_classes(given, self.classes_)[truth]
+        if not of_rows.any():
+            raise ValueError("class_weight is zero for all classes that are there; give one of them a weight")
         return of_rows
 
     def _stratify(self, targets: Targets) -> NDArray[Any] | None:

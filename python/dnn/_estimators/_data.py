@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from dnn import _arrays
+from dnn import _arrays, _checks
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from dnn._core import Rows
@@ -64,6 +66,19 @@ def row_weights(given: Any, n_rows: int, name: str) -> NDArray[np.float64] | Non
     if np.isscalar(given):
         given = np.full(n_rows, given)
     return _arrays.row_weights(given, name, n_rows)
+
+
+def of_classes(given: Mapping[Any, float], classes: NDArray[Any]) -> NDArray[np.float64]:
+    """The weight of each class, 1 for those that `given` leaves out: as compute_class_weight has it."""
+    known = set(classes)
+    left_out = [name for name, label in zip(classes.tolist(), classes, strict=True) if label not in given]
+    unknown = [label for label in given if label not in known]
+    if left_out and unknown:
+        raise ValueError(
+            f"class_weight has the labels {_checks.shown(unknown)}, which are no classes, and leaves out the "
+            f"classes {_checks.shown(left_out)}; give these a weight, or take the others out"
+        )
+    return np.fromiter((given.get(label, 1.0) for label in classes), np.float64)
 
 
 def split(

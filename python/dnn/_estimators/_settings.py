@@ -6,6 +6,7 @@ An estimator comes in, which may hold anything; out goes what training needs. No
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -99,6 +100,7 @@ def _settings(given: Any) -> Settings:
     is_scheduled = isinstance(solver, str) and solver not in ("adam", "lbfgs")
     schedule = _name(given.learning_rate, "learning_rate", SCHEDULES)
     _checks.boolean(given.warm_start, "warm_start")
+    _check_class_weight(getattr(given, "class_weight", None))
     patience = given.n_iter_no_change
     if patience != math.inf:
         patience = _checks.integer(patience, "n_iter_no_change", 1)
@@ -136,6 +138,18 @@ def _settings(given: Any) -> Settings:
         callbacks=_callbacks.checked(() if given.callbacks is None else given.callbacks),
         averaging=_training.averaging(given.averaging, optimizer),
     )
+
+
+def _check_class_weight(given: Any) -> None:
+    """Refuse what is neither "balanced" nor a dict of weights, nor a list of such dicts."""
+    if given is None or (isinstance(given, str) and given == "balanced"):
+        return
+    of_labels = given if isinstance(given, list) and given else [given]
+    if not all(isinstance(weights, Mapping) for weights in of_labels):
+        raise TypeError(f"class_weight must be a dict, 'balanced' or None, got {_checks.shown(given)}")
+    for weights in of_labels:
+        for label, weight in weights.items():
+            _checks.number(weight, f"class_weight[{label!r}]", at_least=0.0)
 
 
 def _name(value: Any, name: str, known: tuple[str, ...]) -> str:

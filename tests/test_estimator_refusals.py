@@ -1,0 +1,63 @@
+"""What the estimators refuse or warn of: in words that name the parameter, and as scikit-learn does it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dnn
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
+
+from sklearn.linear_model import LogisticRegression
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+RNG = np.random.default_rng(11)
+X = RNG.normal(size=(60, 3))
+Y = np.arange(60) % 2
+BOTH = np.stack([Y, np.arange(60) % 3 == 0], axis=1).astype(int)
+
+
+def classifier(**settings: Any) -> dnn.MLPClassifier:
+    return dnn.MLPClassifier(**{"hidden_layer_sizes": (4,), "max_iter": 3, "random_state": 1, **settings})
+
+
+# ---- class_weight ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("labels", [[0, 1], ["no", "yes"], [-1, 2]], ids=str)
+def test_labels_of_class_weight_are_refused_where_scikit_learn_refuses_them(labels: list[Any]) -> None:
+    y, stranger = np.array(labels)[Y], "maybe" if isinstance(labels[0], str) else 7
+    low, high = labels
+    for given in ({low: 2.0, high: 3.0, stranger: 9.0}, {high: 3.0}, {}):
+        LogisticRegression(class_weight=given).fit(X, y)
+        classifier(class_weight=given).fit(X, y)
+    for given in ({low: 2.0, stranger: 9.0}, {stranger: 9.0}):
+        with pytest.raises(ValueError, match="not in class_weight"):
+            LogisticRegression(class_weight=given).fit(X, y)
+        with pytest.raises(
+            ValueError, match=rf"class_weight has the labels .*{stranger}.*leaves out"
+        ):
+            classifier(class_weight=given).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({0: 1.0, 1: -2.0}, r"class_weight\[1\] must be a finite number at least 0, got -2.0"),
+        ({0: 1.0, 1: float("nan")}, r"class_weight\[1\] must be a finite number at least 0, got nan"),
+        ({0: 1.0, 1: "two"}, r"class_weight\[1\] must be a finite number at least 0, got 'two' \(str\)"),
+        ({0: 0.0, 1: 0.0}, "class_weight is zero for all classes that are there"),
+        ([1.0, 2.0], r"class_weight must be a dict, 'balanced' or None, got \[1.0, 2.0\]"),
+        (3, "class_weight must be a dict, 'balanced' or None, got 3"),
+    ],
+)
+def test_a_wrong_weight_of_a_class_is_not_reported_as_one_of_a_row(given: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        classifier(class_weight=given).fit(X, Y)
+    of_labels = [given, {0: 1.0, 1: 1.0}] if isinstance(given, dict) else given
+    if given != {0: 0.0, 1: 0.0}:  # of several labels, each has its weights
+        with pytest.raises(ValueError, match=message):
+            classifier(class_weight=of_labels).fit(X, BOTH)
