@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
+import re
 import sys
 import types
 from pathlib import Path
@@ -303,3 +305,41 @@ def test_a_state_that_looks_like_a_number_of_ours_comes_back_as_it_was(
     callbacks = [Keeps() for _ in states]
     dnn.load(tmp_path / "model.dnn").fit(*regression, epochs=2, initial_epoch=1, callbacks=callbacks)
     assert repr([callback.state for callback in callbacks]) == repr(states)
+
+
+METHODS = ["on_train_begin", "on_train_end", "on_epoch_begin", "on_epoch_end"]
+METHODS += ["on_train_batch_begin", "on_train_batch_end"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("answer", ["stop", 1, 0.0, [True]], ids=str)
+def test_an_answer_that_is_neither_none_nor_a_bool_is_refused(
+    method: str, answer: Any, regression: Table
+) -> None:
+    def own(self: Any, *arguments: Any) -> Any:
+        return answer
+
+    def of_function(*arguments: Any) -> Any:
+        return answer
+
+    mine = type("Mine", (dnn.Callback,), {method: own})()
+    function = dnn.LambdaCallback(**{method: of_function})
+    for callback, who in ((mine, "Mine"), (function, "the function of_function")):
+        message = f"{method} of {who} returned {answer!r} ({type(answer).__name__}); return True to stop"
+        with pytest.raises(TypeError, match=re.escape(message)):
+            small().fit(*regression, epochs=2, callbacks=[callback])
+
+
+@pytest.mark.parametrize(("answer", "epochs"), [(None, 3), (False, 3), (True, 1), (np.True_, 1)], ids=str)
+def test_true_stops_and_none_and_false_go_on(answer: Any, epochs: int, regression: Table) -> None:
+    def end(epoch: int, logs: dict[str, float]) -> Any:
+        return answer
+
+    assert len(small().fit(*regression, epochs=3, callbacks=[end]).epochs) == epochs
+
+
+def test_what_else_a_lambda_returns_counts_for_nothing(regression: Table) -> None:
+    text = io.StringIO()
+    write = dnn.LambdaCallback(on_epoch_end=lambda epoch, logs: text.write(f"{epoch} "))
+    assert len(small().fit(*regression, epochs=3, callbacks=[write, lambda *_: "stop"]).epochs) == 3
+    assert text.getvalue() == "0 1 2 "

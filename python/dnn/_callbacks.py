@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dnn import _checks
 from dnn._dataclass import dataclass
 
@@ -34,6 +36,7 @@ class Callback:
 
     Notes
     -----
+    What is neither None nor a bool is refused as an answer, of what `fit` is given: a "stop" would be lost.
     What a callback raises ends the `fit` and is raised from it; weights and optimizer are then those after
     the last finished step. A callback whose `get_state` returns a dict has it saved in the files of the
     model, and gets it back through `set_state` when a `fit` goes on.
@@ -98,7 +101,8 @@ class LambdaCallback(Callback):
     on_train_begin, on_train_end : callable (logs), optional
     on_epoch_begin, on_epoch_end : callable (epoch, logs), optional
     on_train_batch_begin, on_train_batch_end : callable (batch, logs), optional
-        Called as the methods of `Callback` are. A function that returns True stops training.
+        Called as the methods of `Callback` are. A function that returns True stops training; what else a
+        lambda returns counts for nothing.
 
     Raises
     ------
@@ -280,6 +284,21 @@ def checked(callbacks: Any, stoppers: list[EarlyStopping] | None = None) -> list
                 f"{_checks.shown(callback)}"
             )
     return found
+
+
+def stops(answer: Any, callback: Callback, method: str) -> bool:
+    """Whether `answer`, what `method` of the callback returned, is to stop training."""
+    if answer is None or isinstance(answer, (bool, np.bool_)):
+        return bool(answer)
+    function = vars(callback).get(method)
+    # A lambda can't help returning something: in Keras's own example the length of the line that it writes.
+    if getattr(function, "__name__", "") == "<lambda>":
+        return False
+    who = f"the function {getattr(function, '__name__', function)}" if function else type(callback).__name__
+    raise TypeError(
+        f"{method} of {who} returned {_checks.shown(answer)} ({type(answer).__name__}); return True to stop "
+        "training, and None or False to go on"
+    )
 
 
 def overriding(callbacks: list[Callback], *names: str) -> list[Callback]:

@@ -333,7 +333,6 @@ class Hook:
         """Call `method` of all callbacks; True if any of them wants training to stop."""
         for callback in callbacks:
             answer = getattr(callback, method)(*arguments)
-            # Other values than a bool are results by chance, of a lambda for instance.
-            if isinstance(answer, (bool, np.bool_)) and answer:
+            if answer is not None and _callbacks.stops(answer, callback, method):
                 self._model.stop_training = True
         return self._model.stop_training
