@@ -18,7 +18,10 @@ LARGEST = 2**63 - 1
 
 def shown(value: object) -> str:
     """`value` for a message: its repr, cut to a length that still reads as one line."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python shows no whole numbers of thousands of digits
+        text = f"a {type(value).__name__} of too many digits to show"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -31,8 +34,10 @@ def integer(value: object, name: str, low: int, high: int = LARGEST) -> int:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{name} must be {need}, got {shown(value)} ({type(value).__name__})") from None
+    if number > LARGEST:  # a bound that is of no consequence to anyone else
+        need = f"a whole number from {low} to {high}"
     if not low <= number <= high:
-        raise ValueError(f"{name} must be {need}, got {number}")
+        raise ValueError(f"{name} must be {need}, got {shown(number)}")
     return number
 
 
@@ -53,7 +58,10 @@ def number(
         raise TypeError(f"{name} must be {need}, got {shown(value)} ({type(value).__name__})")
     if isinstance(value, np.ndarray) and value.ndim > 0:
         raise TypeError(f"{name} must be {need}, got an array of shape {value.shape}")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        raise ValueError(f"{name} must be {need}, got {shown(value)}") from None
     fits = (
         math.isfinite(result)
         and (above is None or result > above)

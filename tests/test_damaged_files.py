@@ -1,0 +1,58 @@
+"""Damaged files: what is not the file that was saved is refused by its name."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import dnn
+import numpy as np
+import pytest
+
+RNG = np.random.default_rng(3)
+X = RNG.normal(size=(20, 3))
+
+
+def pair() -> dnn.Sequential:
+    model = dnn.Sequential([dnn.Dense(2)], seed=1)
+    model.fit(X, X[:, :2], epochs=2)
+    return model
+
+
+def test_damaged_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.dnn"
+    pair().save(path)
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole[: len(whole) // 2], whole[:4], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="is not a model file that can be read"):
+            dnn.load(path)
+
+
+@pytest.mark.parametrize("model", ["pair", "estimator"])
+def test_a_file_with_a_bit_changed_is_refused_by_its_name(tmp_path: Path, model: str) -> None:
+    path = tmp_path / "model.dnn"
+    load: Callable[[Path], object] = dnn.load
+    if model == "estimator":
+        pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
+        load = dnn.MLPRegressor.load
+        dnn.MLPRegressor(hidden_layer_sizes=4, tol=1e9, n_iter_no_change=1).fit(X, X[:, 0]).save(path)
+    else:
+        pair().save(path)
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 4):  # every fourth, to be quick; the low and the high bit in turn
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 if at % 8 else 128)]) + whole[at + 1 :])
+        with pytest.raises(ValueError, match=r"model\.dnn' is not a"):
+            load(path)
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(ValueError, match="bytes have changed since it was saved"):
+        load(path)
+
+
+def test_the_checksum_of_a_file_is_that_of_zip(tmp_path: Path) -> None:
+    pair().save(tmp_path / "model.dnn")
+    whole = (tmp_path / "model.dnn").read_bytes()
+    _, _, rest = whole.partition(b'\\"crc32\\":\\"')
+    told = int(rest[:8], 16)
+    assert zlib.crc32(whole.replace(rest[:8], b"00000000", 1)) == told
