@@ -37,9 +37,7 @@ def test_labels_of_class_weight_are_refused_where_scikit_learn_refuses_them(labe
     for given in ({low: 2.0, stranger: 9.0}, {stranger: 9.0}):
         with pytest.raises(ValueError, match="not in class_weight"):
             LogisticRegression(class_weight=given).fit(X, y)
-        with pytest.raises(
-            ValueError, match=rf"class_weight has the labels .*{stranger}.*leaves out"
-        ):
+        with pytest.raises(ValueError, match=rf"class_weight has the labels .*{stranger}.*leaves out"):
             classifier(class_weight=given).fit(X, y)
 
 
@@ -61,3 +59,34 @@ def test_a_wrong_weight_of_a_class_is_not_reported_as_one_of_a_row(given: Any, m
     if given != {0: 0.0, 1: 0.0}:  # of several labels, each has its weights
         with pytest.raises(ValueError, match=message):
             classifier(class_weight=of_labels).fit(X, BOTH)
+
+
+# ---- scoring, averaging, threads ---------------------------------------------------------------------------
+
+
+def test_a_score_that_nothing_is_validated_by_is_warned_of() -> None:
+    model = classifier(scoring="f1", max_iter=2)
+    with pytest.warns(UserWarning, match="scoring='f1' is not used, for no rows are validated; pass X_val"):
+        model.fit(X, Y)
+    with pytest.warns(UserWarning, match="with another solver than L-BFGS"):
+        classifier(scoring="f1", solver="lbfgs", early_stopping=True).fit(X, Y)
+    # Where there are such rows, nothing is said: warnings are errors here.
+    assert len(model.fit(X, Y, X_val=X, y_val=Y).validation_scores_) == 2
+    assert len(model.set_params(early_stopping=True).fit(X, Y).validation_scores_) == 2
+
+
+@pytest.mark.parametrize(
+    ("scoring", "message"),
+    [
+        ("acuracy", "acuracy"),
+        (["f1", "accuracy"], r"scoring must be one score, .*got \['f1', 'accuracy'\]"),
+        ({"f1": "f1"}, "scoring must be one score"),
+        (3, "scoring"),
+    ],
+)
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_score_that_there_is_not_is_refused_whether_it_is_used_or_not(
+    scoring: Any, message: str, early_stopping: bool
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        classifier(scoring=scoring, early_stopping=early_stopping).fit(X, Y)

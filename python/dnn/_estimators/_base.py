@@ -146,6 +146,7 @@ class MLP(CallbackSupportMixin, Networked):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, given_validation: Any, *, incremental: bool) -> Self:
         settings = _settings.checked(self)
+        _settings.check_scoring(self, settings, has_rows=given_validation[0] is not None)
         # L-BFGS has no single epochs: a partial fit with it goes on until it ends.
         is_lbfgs = isinstance(settings.optimizer, LBFGS)
         first = not self._has_weights() or not (self.warm_start or incremental)

@@ -116,7 +116,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         Number and width of the hidden layers as scalars, for searchers; they take the place of those in
         `hidden_layer_sizes`.
     scoring : str, callable or None, default None
-        The score of validation rows, as everywhere in scikit-learn; None is the accuracy.
+        The score of validation rows, as everywhere in scikit-learn; None is the accuracy. Without
+        such rows, of `early_stopping` or `X_val`, it is not used, and `fit` warns.
     callbacks : list of Callback or callable, default None
         As for `Sequential.fit`: f(epoch, logs) is called after each epoch, and may return True to stop. With
         scikit-learn 1.9 `set_callbacks` takes scikit-learn's own.

@@ -6,10 +6,12 @@ An estimator comes in, which may hold anything; out goes what training needs. No
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from sklearn import metrics
 from sklearn.utils._param_validation import InvalidParameterError
 
 from dnn import _activations, _callbacks, _checks, _optimizers, _threads, _training
@@ -80,6 +82,25 @@ def checked(estimator: Any) -> Settings:
         return _settings(estimator)
     except (TypeError, ValueError) as error:
         raise InvalidParameterError(f"{type(estimator).__name__}: {error}") from error
+
+
+def check_scoring(estimator: Any, settings: Settings, *, has_rows: bool) -> None:
+    """Refuse a score that there isn't, also where it would not be asked for, of which this warns."""
+    if estimator.scoring is None:
+        return
+    if isinstance(estimator.scoring, (list, tuple, set, Mapping)):
+        raise InvalidParameterError(
+            f"scoring must be one score, which tells the best epoch, got {_checks.shown(estimator.scoring)}"
+        )
+    metrics.check_scoring(estimator, estimator.scoring)
+    if not (settings.early_stopping or has_rows):
+        warnings.warn(
+            f"scoring={estimator.scoring!r} is not used, for no rows are validated; pass X_val and y_val to "
+            "fit, or set early_stopping=True"
+            + (", with another solver than L-BFGS" if has_whole_steps(estimator.solver) else ""),
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def has_whole_steps(solver: Any) -> bool:
