@@ -229,6 +229,7 @@ def test_an_error_in_a_callback_leaves_the_weights_of_the_last_step_and_training
 # Going on
 
 
+@pytest.mark.filterwarnings("ignore:no average was taken:UserWarning")  # in the first part
 @pytest.mark.parametrize("rule", RULES, ids=str)
 @pytest.mark.parametrize("validation_split", [0.0, 0.3])
 @pytest.mark.parametrize("stop", [1, 2, 3, 5])
@@ -391,3 +392,22 @@ def test_what_is_no_averaging_is_refused_and_the_model_unchanged(
         model.fit(*regression, epochs=3, **arguments)
     assert (model.flat_parameters == before).all()
     assert model.optimizer == dnn.Adam()
+
+
+def test_an_average_that_training_ends_before_is_warned_of(regression: Table) -> None:
+    model = plain()
+    with pytest.warns(UserWarning, match=r"no average was taken: SWA\(4\) .* ended with epoch 3;") as told:
+        model.fit(*regression, 16, 4, averaging=dnn.SWA(4))
+    assert told[0].filename == __file__
+    assert same(model, fitted_plain(regression, 4))
+    with pytest.warns(UserWarning, match="ended with epoch 1;"):
+        plain().fit(*regression, 16, 8, averaging=dnn.SWA(4), tol=1e9, n_iter_no_change=1)
+    # Epochs go on being counted where training goes on; a callback that stops it knows why.
+    model.fit(*regression, 16, 5, initial_epoch=4, averaging=dnn.SWA(4))
+    plain().fit(*regression, 16, 8, averaging=dnn.SWA(4), callbacks=[lambda epoch, logs: epoch == 1])
+
+
+def fitted_plain(regression: Table, epochs: int) -> dnn.Sequential:
+    model = plain()
+    model.fit(*regression, 16, epochs)
+    return model

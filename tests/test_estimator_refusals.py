@@ -90,3 +90,11 @@ def test_a_score_that_there_is_not_is_refused_whether_it_is_used_or_not(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         classifier(scoring=scoring, early_stopping=early_stopping).fit(X, Y)
+
+
+def test_an_average_that_training_ends_before_is_warned_of() -> None:
+    with pytest.warns(UserWarning, match=r"no average was taken: SWA\(3\) .* ended with epoch 2;"):
+        late = classifier(averaging=dnn.SWA(3)).fit(X, Y)
+    np.testing.assert_array_equal(late.coefs_[0], classifier().fit(X, Y).coefs_[0])
+    begun = classifier(averaging=dnn.SWA(2)).fit(X, Y)  # no warning
+    assert begun.n_iter_ == 3

@@ -6,6 +6,7 @@ not before.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import KW_ONLY
 from typing import Any, ClassVar
 
@@ -68,7 +69,8 @@ class SWA(Averaging):
     Epochs are counted from 0. The weights w after epoch `start_epoch` begin the mean; those after each
     `every` epochs further change it as the n-th: mean = mean + (w - mean) / n, which is PyTorch's
     `AveragedModel`. Until then there is no mean, and everything is as without one. It pays with a rate that
-    stays high, or rises and falls with a period of `every` epochs (`CosineRestarts`). Training goes on from
+    stays high, or rises and falls with a period of `every` epochs (`CosineRestarts`). A training that ends
+    before that epoch is warned of: it leaves the weights as they are. Training goes on from
     its own weights; what the mean is used for, and running means and variances, are as for `EMA`.
     Source: Izmailov, Podoprikhin, Garipov, Vetrov and Wilson 2018.
 
@@ -102,6 +104,18 @@ class SWA(Averaging):
     def __post_init__(self) -> None:
         object.__setattr__(self, "start_epoch", _checks.integer(self.start_epoch, "start_epoch", 0))
         object.__setattr__(self, "every", _checks.integer(self.every, "every", 1))
+
+
+def warn_if_none(averaging: Averaging | None, next_epoch: int, stacklevel: int) -> None:
+    """Warn where training has ended before there was an average; `next_epoch` would have been the next."""
+    if isinstance(averaging, SWA) and 0 < next_epoch <= averaging.start_epoch:
+        warnings.warn(
+            f"no average was taken: SWA({averaging.start_epoch}) begins with the weights after epoch "
+            f"{averaging.start_epoch}, counted from 0, but training ended with epoch {next_epoch - 1}; give "
+            "it an earlier start_epoch, or train for more epochs",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def checked(given: Any, optimizer: str) -> Averaging:

@@ -296,6 +296,7 @@ class Sequential(Inspectable):
             raise KeyboardInterrupt(self.history.message)
         if self.history.stopped_because == "diverged":
             warnings.warn(self.history.message, DivergenceWarning, stacklevel=2)
+        _training.warn_if_no_average(average, self.history)
         hook.train_end({name: values[-1] for name, values in self.history.history.items() if values})
         return self.history
 

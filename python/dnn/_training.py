@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dnn._averaging import Averaging
+    from dnn._history import History
     from dnn._layers import Layer
     from dnn._losses import Task
     from dnn._model import Sequential
@@ -155,6 +156,14 @@ def averaging(given: Any, optimizer: Optimizer) -> Averaging | None:
     from dnn import _averaging  # for who asks for any
 
     return _averaging.checked(given, optimizer.name)
+
+
+def warn_if_no_average(average: Averaging | None, history: History) -> None:
+    """Warn where training has ended by itself before an average that was asked for began."""
+    if average is not None and history.epochs and history.stopped_because not in ("diverged", "callback"):
+        from dnn import _averaging
+
+        _averaging.warn_if_none(average, history.epochs[-1] + 1, stacklevel=3)
 
 
 def options(

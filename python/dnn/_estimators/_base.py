@@ -15,7 +15,7 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing, assert_all_finite, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from dnn import _arrays, _spec, _training
+from dnn import _arrays, _averaging, _spec, _training
 from dnn._estimators import _settings
 from dnn._estimators._data import Goal, Targets, Validation, row_weights, split
 from dnn._estimators._epochs import Contexts, Hook, Order, Rules
@@ -345,6 +345,8 @@ class MLP(CallbackSupportMixin, Networked):
                 ConvergenceWarning,
                 stacklevel=4,
             )
+        if why not in ("diverged", "interrupted", "callback"):
+            _averaging.warn_if_none(settings.averaging, self.n_iter_, stacklevel=4)
         self._restore(network, settings, rules, incremental=incremental)
         self._given = None
         hook.train_end({"loss": self.loss_})
