@@ -98,3 +98,16 @@ def test_an_average_that_training_ends_before_is_warned_of() -> None:
     np.testing.assert_array_equal(late.coefs_[0], classifier().fit(X, Y).coefs_[0])
     begun = classifier(averaging=dnn.SWA(2)).fit(X, Y)  # no warning
     assert begun.n_iter_ == 3
+
+
+def test_a_bad_number_of_threads_in_the_environment_is_refused_by_small_predictions_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, x = classifier(dtype="float32").fit(X, Y), X[:1].astype(np.float32)
+    monkeypatch.setattr(
+        "dnn._threads.environment_is_checked", False
+    )  # as in a process that has just loaded it
+    monkeypatch.setenv("DNN_NUM_THREADS", "many")
+    with pytest.raises(ValueError, match="environment variable DNN_NUM_THREADS is 'many'"):
+        model.predict(x)
+    model.set_params(n_threads=1).predict(x)  # a number of its own

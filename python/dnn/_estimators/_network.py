@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from dnn import _arrays, _prediction
+from dnn import _arrays, _prediction, _threads
 from dnn._estimators import _file, _settings
 from dnn._layers import Dense
 from dnn._model import Sequential
@@ -136,6 +136,8 @@ class Networked(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             return None
         model = self._fitted()
         network = model._built()
+        if self.n_threads is None and not _threads.environment_is_checked:
+            _threads.default()
         outputs = network.predict_ready(X, None, 0)
         if outputs is not None:
             return outputs
