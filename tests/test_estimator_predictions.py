@@ -165,3 +165,48 @@ def test_weights_that_were_changed_in_place_predict_on_the_short_way_too() -> No
 def test_an_estimator_that_is_not_fitted_says_so() -> None:
     with pytest.raises(NotFittedError):
         dnn.MLPClassifier().predict(np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("held", ["nothing", "lists", "an array", "a view", "a list"])
+def test_weights_that_were_read_are_compared_only_while_somebody_holds_them(held: str) -> None:
+    model, x = fitted(), whole_numbers()[:5].astype(float)
+    before = model.predict_proba(x)
+    keeps: Any = {
+        "nothing": lambda: model.coefs_[0].sum() and None,
+        "lists": lambda: (model.coefs_, model.intercepts_),
+        "an array": lambda: model.coefs_[-1],
+        "a view": lambda: model.coefs_[-1][:2],
+        "a list": lambda: model.intercepts_,
+    }[held]()
+    for _ in range(2):
+        np.testing.assert_array_equal(model.predict_proba(x), before)
+    assert (model._given is None) == (held == "nothing")
+    # What is changed is seen, by whoever holds it and by who reads it for a moment.
+    for change in range(1, 3):
+        if held == "nothing":
+            model.coefs_[-1][:] = change
+        elif held == "lists":
+            keeps[0][-1] = keeps[0][-1] * -change
+        elif held == "a list":
+            keeps[-1] = keeps[-1] + change * np.arange(3)
+        else:
+            keeps[:] = change
+        after = model.predict_proba(x)
+        assert not np.array_equal(after, before)
+        np.testing.assert_array_equal(model.predict_proba(x), after)
+        before = after
+    del keeps
+    model.predict(x)
+    assert model._given is None
+    np.testing.assert_array_equal(model.predict_proba(x), before)
+
+
+def test_weights_that_were_set_come_back_as_they_were_set() -> None:
+    model, x = fitted(), whole_numbers()[:5].astype(float)
+    both = np.ones((2, COLUMNS, 9))
+    model.coefs_ = [both[0], model.coefs_[1].astype("f4")]
+    first = model.predict_proba(x)
+    assert model.coefs_[0].base is both
+    assert model.coefs_[1].dtype == "f4"
+    both[0] = 2.0  # through what they are a view of
+    assert not np.array_equal(model.predict_proba(x), first)
