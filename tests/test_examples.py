@@ -46,7 +46,10 @@ SHOWS = {
         "copy, 10 more: the bits of 20 at once: True",
     ],
     "vanishing": ["vanishes", "arrives", "explodes"],
-    "xor": ["[0, 1] -> 0.99"],
+    "xor": [
+        "is 1; the network says 1 with probability 0.5",
+        "is 1; the network says 1 with probability 0.99",
+    ],
 }
 WITH_ARGUMENTS = {"demo", "mnist", "published"}
 
