@@ -66,7 +66,7 @@ def test_one_activation_for_each_layer_and_scalars_for_searchers() -> None:
     assert [layer.activation for layer in both._model.layers[:2]] == ["tanh", "relu"]
     scalars = classifier(n_hidden_layers=2, hidden_width=8, activation=["tanh", "relu"]).fit(X, Y)
     assert_same_weights(both, scalars)
-    with pytest.raises(ValueError, match="activation has 2 entries, but there are 1 hidden layers"):
+    with pytest.raises(ValueError, match="activation has 2 entries, but the network has 1 hidden layer;"):
         classifier(activation=["tanh", "relu"]).fit(X, Y)
 
 

@@ -289,7 +289,7 @@ def test_max_norm_is_kept_in_a_file_and_refused_where_it_cannot_hold(tmp_path):
         (lambda: dnn.Nadam(momentum_decay=np.inf), ValueError, r"momentum_decay must be a finite"),
         (lambda: dnn.RAdam(beta_2=0.5), ValueError, r"beta_2 must be .* above 0\.6"),
         (lambda: dnn.Rprop(etas=(0.5, 0.9)), ValueError, r"etas must be .* one above 1, got 0\.5 and 0\.9"),
-        (lambda: dnn.Rprop(etas=(0.5,)), ValueError, r"etas has 1 numbers, but needs 2"),
+        (lambda: dnn.Rprop(etas=(0.5,)), ValueError, r"etas has 1 number, but needs 2"),
         (lambda: dnn.Rprop(etas=0.5), TypeError, r"etas must be a list"),
         (lambda: dnn.Rprop(step_sizes=(1.0, 0.1)), ValueError, r"the smaller first"),
         (lambda: dnn.Muon(ns_steps=100), ValueError, r"ns_steps must be a whole number from 0 to 99"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from dnn import _checks, _core
+from dnn._checks import counted
 from dnn._core import Rows
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ def table(value: Any, name: str, n_columns: int | None = None) -> Array:
     if array.shape[1] == 0:
         raise ValueError(f"{name} has no columns (shape {array.shape}); at least one is needed")
     if n_columns is not None and array.shape[1] != n_columns:
-        raise ValueError(f"{name} has {array.shape[1]} columns, but the network takes {n_columns} inputs")
+        columns, inputs = counted(array.shape[1], "column"), counted(n_columns, "input")
+        raise ValueError(f"{name} has {columns}, but the network takes {inputs}")
     return array
 
 
@@ -269,7 +271,7 @@ def row_weights(
     if len(negative):
         at = int(negative[0])
         raise ValueError(
-            f"{name} has {len(negative)} negative weight{'s' if len(negative) > 1 else ''}, the first "
+            f"{name} has {counted(len(negative), 'negative weight')}, the first "
             f"{weights[at]:g} at row {at}; weights are 0 or more"
         )
     if picked is not None:

@@ -25,6 +25,11 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def counted(n: int, one: str, many: str = "") -> str:
+    """So many of something, as in "1 row" or "2 rows"; `many` where the plural has more than an s."""
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
 def integer(value: object, name: str, low: int, high: int = LARGEST) -> int:
     """`value` as an int from `low` to `high`."""
     need = f"a whole number from {low} to {high}" if high != LARGEST else f"a whole number, {low} or more"

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from dnn._checks import counted
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -60,7 +62,7 @@ class History:
     def __repr__(self) -> str:
         n = len(self.epochs)
         last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self._measured().items())
-        return f"<History of {n} epoch{'' if n == 1 else 's'}{': ' if last else ''}{last}; {self.message}>"
+        return f"<History of {counted(n, 'epoch')}{': ' if last else ''}{last}; {self.message}>"
 
     def _measured(self) -> dict[str, list[float]]:
         return {name: values for name, values in self.history.items() if name not in _NOT_PLOTTED and values}
@@ -80,7 +82,7 @@ class History:
             numbers = "".join(f"<td>{value:.4g}</td>" for value in cells)
             body += f"<tr><th>{escape(name)}</th>{numbers}<td>{_sparkline(values)}</td></tr>"
         n = len(self.epochs)
-        title = f"{n} epoch{'' if n == 1 else 's'}; {escape(self.message)}"
+        title = f"{counted(n, 'epoch')}; {escape(self.message)}"
         return f"<table><caption>{title}</caption><tr>{head}</tr>{body}</table>"
 
     def plot(self, *names: str, ax: Axes | None = None) -> Axes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from dnn import _arrays, _checks
+from dnn._checks import counted
 from dnn._dataclass import dataclass
 
 if TYPE_CHECKING:
@@ -275,7 +276,8 @@ def _shaped(values: NDArray[Any], argument: str, units: int) -> NDArray[Any]:
     need = f"({units},)" if argument == "bias_initializer" else f"(n_in, {units})"
     n_dims = 1 if argument == "bias_initializer" else 2
     if values.ndim != n_dims or values.shape[-1] != units or values.size == 0:
-        raise ValueError(f"{argument} has shape {values.shape}, but a layer of {units} units needs {need}")
+        layer = counted(units, "unit")
+        raise ValueError(f"{argument} has shape {values.shape}, but a layer of {layer} needs {need}")
     return values
 
 

@@ -9,6 +9,7 @@ from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from dnn import _activations, _checks, _initializers
+from dnn._checks import counted
 from dnn._dataclass import dataclass
 
 if TYPE_CHECKING:
@@ -274,7 +275,7 @@ def placed(layers: Sequence[Layer], n_inputs: int | None, within: str = "") -> l
             if width is not None and result != width:
                 raise ValueError(
                     f"layer {name} adds its input, which is {width} wide, to what its layers make of it, "
-                    f"which is {result} wide; give the last of them {width} units"
+                    f"which is {result} wide; give the last of them {counted(width, 'unit')}"
                 )
         found.append(Placed(name, layer, width))
         width = layer.width(width)

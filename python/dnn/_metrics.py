@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dnn import _called, _checks
+from dnn._checks import counted
 from dnn._dataclass import dataclass
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ class TopK(Metric):
         if self.k >= task.n_outputs:
             raise ValueError(
                 f"metric {said} counts a class among the best {self.k}, but the last layer has "
-                f"{task.n_outputs} outputs, so it always is; use dnn.TopK(k) with k below {task.n_outputs}"
+                f"{counted(task.n_outputs, 'output')}, so it always is; use dnn.TopK(k) with k below "
+                f"{task.n_outputs}"
             )
 
 

@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from dnn import _checks
+from dnn._checks import counted
 from dnn._dataclass import dataclass
 from dnn._schedule import Schedule, Span, State
 
@@ -88,7 +89,9 @@ class Optimizer:
         """The field `name` as a tuple of `n` numbers."""
         given = _checks.sequence(getattr(self, name), name, f"{name}={example}")
         if len(given) != n:
-            raise ValueError(f"{name} has {len(given)} numbers, but needs {n}; write {name}={example}")
+            raise ValueError(
+                f"{name} has {counted(len(given), 'number')}, but needs {n}; write {name}={example}"
+            )
         numbers = tuple(_checks.number(value, f"{name}[{i}]") for i, value in enumerate(given))
         object.__setattr__(self, name, numbers)
         return numbers

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dnn import _arrays
+from dnn._checks import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,8 +49,8 @@ class Order:
                 )
             if len(table) < epochs:
                 raise ValueError(
-                    f"order has rows for {len(table)} epochs, but epochs is {epochs}; give it as many, or "
-                    "pass a function of the epoch"
+                    f"order has rows for {counted(len(table), 'epoch')}, but epochs is {epochs}; give it as "
+                    "many, or pass a function of the epoch"
                 )
             self._give, self._title = table.__getitem__, "order[{epoch}]"
             for epoch in range(first, epochs):
@@ -59,8 +60,8 @@ class Order:
         self.length = len(self._next[1])
         if self.length > n_rows:
             raise ValueError(
-                f"{self._title.format(epoch=first)} has {self.length} row numbers, but x has {n_rows} rows; "
-                "give at most as many, in more epochs"
+                f"{self._title.format(epoch=first)} has {counted(self.length, 'row number')}, but x has "
+                f"{counted(n_rows, 'row')}; give at most as many, in more epochs"
             )
 
     def __call__(self, epoch: int) -> NDArray[np.uint32]:
@@ -69,8 +70,8 @@ class Order:
         numbers = known[1] if known is not None and known[0] == epoch else self._numbers(epoch)
         if len(numbers) != self.length:
             raise ValueError(
-                f"{self._title.format(epoch=epoch)} has {len(numbers)} row numbers, but the first epoch had "
-                f"{self.length}; give as many in every epoch"
+                f"{self._title.format(epoch=epoch)} has {counted(len(numbers), 'row number')}, but the "
+                f"first epoch had {self.length}; give as many in every epoch"
             )
         return numbers
 

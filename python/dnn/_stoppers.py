@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from dnn._callbacks import Callback
+from dnn._checks import counted
 
 if TYPE_CHECKING:
     from dnn._callbacks import EarlyStopping, Logs
@@ -64,7 +65,8 @@ class Waiting(Callback):
             return False
         is_usual = (said.monitor, said.higher) == ("val_loss", False)
         what = "the validation loss" if is_usual else said.monitor
-        self.message = f"{what} did not improve for {self._without} epochs, up to epoch {epoch + 1}"
+        waited = counted(self._without, "epoch")
+        self.message = f"{what} did not improve for {waited}, up to epoch {epoch + 1}"
         return True
 
     def get_state(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dnn import _arrays, _checks
+from dnn._checks import counted
 from dnn._core import Rows
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def read(value: Any, name: str, n_rows: int, task: Task, x_name: str = "x") -> T
         )
     if len(array) != n_rows:
         raise ValueError(
-            f"{x_name} has {n_rows} rows, but {name} has {len(array)}; they must be the same rows"
+            f"{x_name} has {counted(n_rows, 'row')}, but {name} has {len(array)}; they must be the same rows"
         )
     if task.takes_labels and (array.ndim == 1 or array.shape[1] == 1):
         return Targets(_labels(array.reshape(-1), name, n_targets), task, name)
@@ -102,7 +103,7 @@ def class_weights(targets: Targets, class_weight: Any, name: str) -> NDArray[np.
     if of_row is None:
         raise ValueError(
             f"class_weight needs one class for each row, but {name} has other targets for loss "
-            f"{targets.task.loss.name!r} with {targets.task.n_outputs} outputs; use sample_weight"
+            f"{targets.task.loss.name!r} with {counted(targets.task.n_outputs, 'output')}; use sample_weight"
         )
     _refuse_soft(targets, name)
     n_classes = targets.task.n_outputs if targets.task.takes_labels else 2
@@ -169,7 +170,7 @@ def _labels(array: NDArray[Any], name: str, n_classes: int) -> NDArray[np.int64]
         if not np.all(whole):
             bad = np.flatnonzero(~whole)
             raise ValueError(
-                f"{name} has {len(bad)} label{'s' if len(bad) > 1 else ''} that "
+                f"{name} has {counted(len(bad), 'label')} that "
                 f"{'are' if len(bad) > 1 else 'is'} not a whole number, the first {array[bad[0]]!s} at row "
                 f"{bad[0]}; labels are 0, 1, ...; for numbers to approximate use another output than "
                 "softmax, with loss='mse'"
@@ -190,16 +191,15 @@ def _labels(array: NDArray[Any], name: str, n_classes: int) -> NDArray[np.int64]
         if high - low > 10 * n_classes:
             cure = f"number the classes from 0: classes, {name} = np.unique({name}, return_inverse=True)"
         raise ValueError(
-            f"{name} has labels {low}..{high}, but the last layer has {n_classes} outputs; {cure}; if these "
-            "are numbers to approximate, use an output without softmax and loss='mse'"
+            f"{name} has labels {low}..{high}, but the last layer has {counted(n_classes, 'output')}; "
+            f"{cure}; if these are numbers to approximate, use an output without softmax and loss='mse'"
         )
     return array.astype(np.int64)
 
 
 def _refuse_shape(array: NDArray[Any], name: str, task: Task) -> None:
     loss, n_outputs = task.loss, task.n_outputs
-    outputs = f"{n_outputs} output{'s' if n_outputs > 1 else ''}"
-    given = f"{name} has shape {array.shape}, but the last layer has {outputs}"
+    given = f"{name} has shape {array.shape}, but the last layer has {counted(n_outputs, 'output')}"
     need = f"({len(array)}, {task.n_targets})"
     if loss.heads > 1:
         raise ValueError(
@@ -211,12 +211,10 @@ def _refuse_shape(array: NDArray[Any], name: str, task: Task) -> None:
     if array.ndim == 1 and array.dtype.kind in "iub":
         raise ValueError(
             f"{given}, and loss {loss.name!r} needs {need}; for class labels give the last layer "
-            f"activation='softmax' and {int(array.max()) + 1} units, with loss='cross_entropy'"
+            f"activation='softmax' and {counted(int(array.max()) + 1, 'unit')}, with loss='cross_entropy'"
         )
     width = 1 if array.ndim == 1 else array.shape[1]
-    raise ValueError(
-        f"{given}; give the last layer {width} unit{'s' if width > 1 else ''}, or pass {name} as {need}"
-    )
+    raise ValueError(f"{given}; give the last layer {counted(width, 'unit')}, or pass {name} as {need}")
 
 
 def _probabilities(block: NDArray[Any], loss: str) -> tuple[int, str] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dnn import _arrays, _checks, _layers
+from dnn._checks import counted
 from dnn._initializers import Array
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def checked(given: Any, layers: Sequence[Layer], n_inputs: int | None, dtype: st
     expected = slots(layers, n_inputs or 1)
     if len(arrays) != len(expected):
         titles = ", ".join(slot.title for slot in expected[:4]) + (", ..." if len(expected) > 4 else "")
-        raise ValueError(f"weights has {len(arrays)} arrays, but the network has {len(expected)}: {titles}")
+        given = counted(len(arrays), "array")
+        raise ValueError(f"weights has {given}, but the network has {len(expected)}: {titles}")
     if n_inputs is None:
         # The first array is as long as x is wide, whatever it is.
         title = f"weights[0] ({expected[0].title})"

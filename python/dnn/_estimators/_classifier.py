@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from dnn import _arrays, _class_losses, _losses
+from dnn._checks import counted
 from dnn._estimators import _scores
 from dnn._estimators._base import MLP, is_stochastic
 from dnn._estimators._data import Goal, Targets, of_classes
@@ -407,8 +408,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         form = "an indicator matrix" if is_table else "one label for each row"
         if y.ndim != 1 + is_table or (is_table and y.shape[1] != len(self.classes_)):
             raise ValueError(
-                f"y has shape {y.shape}, but {form} of {len(self.classes_)} classes was given before; pass y "
-                "in the same form"
+                f"y has shape {y.shape}, but {form} of {counted(len(self.classes_), 'class', 'classes')} was "
+                "given before; pass y in the same form"
             )
         if is_table:
             return np.asarray(y, dtype=bool)

@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from dnn import _arrays, _prediction, _threads
+from dnn._checks import counted
 from dnn._estimators import _file, _settings
 from dnn._layers import Dense
 from dnn._model import Sequential
@@ -184,7 +185,7 @@ class Networked(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         n_hidden = len(_dense(model)) - 1
         if not -n_hidden <= layer < n_hidden:
             raise ValueError(
-                f"layer is {layer}, but the network has {n_hidden} hidden layers, counted from 0"
+                f"layer is {layer}, but the network has {counted(n_hidden, 'hidden layer')}, counted from 0"
             )
         return _predict(_up_to(model, layer % n_hidden), X, _settings.threads(self))
 

@@ -19,6 +19,7 @@ from dnn._activations import Activation
 from dnn._adam_family import Adam
 from dnn._averaging import Averaging
 from dnn._callbacks import Callback
+from dnn._checks import counted
 from dnn._dataclass import dataclass
 from dnn._layers import Dense, Input, Layer
 from dnn._lbfgs import LBFGS
@@ -206,8 +207,8 @@ def _hidden_activations(given: Any, n_layers: int) -> tuple[str | Activation, ..
     many = list(given) if isinstance(given, (list, tuple)) else [given] * n_layers
     if len(many) != n_layers:
         raise ValueError(
-            f"activation has {len(many)} entries, but there are {n_layers} hidden layers; give one for each, "
-            "or one name for all"
+            f"activation has {counted(len(many), 'entry', 'entries')}, but the network has "
+            f"{counted(n_layers, 'hidden layer')}; give one for each, or one name for all"
         )
     found = tuple(_activations.resolve("identity" if one is None else one) for one in many)
     if not found:
@@ -222,8 +223,8 @@ def _dropout(given: Any, n_layers: int) -> tuple[float, ...]:
     many = list(given) if isinstance(given, (list, tuple)) else [given] * n_layers
     if len(many) != n_layers:
         raise ValueError(
-            f"dropout has {len(many)} entries, but there are {n_layers} hidden layers; give one for each, or "
-            "one number for all"
+            f"dropout has {counted(len(many), 'entry', 'entries')}, but the network has "
+            f"{counted(n_layers, 'hidden layer')}; give one for each, or one number for all"
         )
     return tuple(_checks.number(rate, "dropout", at_least=0.0, below=1.0) for rate in many)
 

@@ -275,9 +275,9 @@ impl Network {
                 Err(error) => return Err(raised.unwrap_or_else(|| convert::error(error))),
             };
             if raised.as_ref().is_some_and(|error| error.is_instance_of::<PyKeyboardInterrupt>(py)) {
-                let epochs = history.epochs.len();
+                let epochs = dnn_core::counted(history.epochs.len(), "epoch");
                 (history.stopped, history.message) =
-                    (Stopped::Interrupted, format!("interrupted in a function of yours, after {epochs} epochs"));
+                    (Stopped::Interrupted, format!("interrupted in a function of yours, after {epochs}"));
             }
             let dict = history_dict(py, &history)?;
             dict.set_item("raised", raised.map(|error| error.into_value(py)))?;

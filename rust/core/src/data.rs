@@ -3,7 +3,7 @@
 //! In: blocks of rows, or the user's rows as they lie. Out: [`Rows`], [`Table`], and [`Data`] that fits a plan. It never
 //! writes to a user's array, and reads it by copying rows alone: whoever changes it meanwhile changes what is learnt.
 
-use crate::error::Error;
+use crate::error::{Error, counted};
 use crate::loss::{Loss, Range};
 use crate::memory::{collected, filled};
 use crate::plan::Plan;
@@ -238,7 +238,9 @@ impl<'a, T: Real> Data<'a, T> {
                 let (got, need) = (y.shape().1, loss.n_targets());
                 if got != need {
                     return Err(Error::Invalid(format!(
-                        "y has {got} columns, but a last layer of {n_out} outputs needs {need} with this loss"
+                        "y has {}, but a last layer of {} needs {need} with this loss",
+                        counted(got, "column"),
+                        counted(n_out, "output")
                     )));
                 }
                 check_targets(loss, y)?;
@@ -252,7 +254,8 @@ impl<'a, T: Real> Data<'a, T> {
             Targets::Labels(labels) => labels.len(),
         };
         if n_targets != rows {
-            return Err(Error::Invalid(format!("x has {rows} rows, but y has {n_targets}; they need the same number")));
+            let rows = counted(rows, "row");
+            return Err(Error::Invalid(format!("x has {rows}, but y has {n_targets}; they need the same number")));
         }
         let weights = weights.map_or(Ok(Vec::new()), |weights| check_weights(weights, rows))?;
         Ok(Data { x, targets, weights })
@@ -271,7 +274,8 @@ impl<'a, T: Real> Data<'a, T> {
 pub fn check_inputs(plan: &Plan, rows: usize, columns: usize) -> Result<(), Error> {
     if columns != plan.n_inputs {
         let need = plan.n_inputs;
-        return Err(Error::Invalid(format!("x has {columns} columns, but the network has {need} inputs")));
+        let (columns, need) = (counted(columns, "column"), counted(need, "input"));
+        return Err(Error::Invalid(format!("x has {columns}, but the network has {need}")));
     }
     if rows == 0 {
         return Err(Error::invalid("x has no rows; give at least one"));
@@ -291,7 +295,8 @@ fn check_labels(labels: &[i64], n_out: usize) -> Result<Vec<u32>, Error> {
     }
     if high >= 0 && high as u64 >= n_out as u64 {
         return Err(Error::Invalid(format!(
-            "y has labels {low}..{high}, but the last layer has {n_out} outputs; give it {}, or pass loss='mse'",
+            "y has labels {low}..{high}, but the last layer has {}; give it {}, or pass loss='mse'",
+            counted(n_out, "output"),
             high.saturating_add(1)
         )));
     }
@@ -328,9 +333,8 @@ fn check_targets<T: Real>(loss: &Loss, y: Table<T>) -> Result<(), Error> {
 fn check_weights(weights: &[f64], rows: usize) -> Result<Vec<f64>, Error> {
     if weights.len() != rows {
         let got = weights.len();
-        return Err(Error::Invalid(format!(
-            "sample_weight has {got} values, but x has {rows} rows; give one for each row"
-        )));
+        let (got, rows) = (counted(got, "value"), counted(rows, "row"));
+        return Err(Error::Invalid(format!("sample_weight has {got}, but x has {rows}; give one for each row")));
     }
     if let Some(row) = weights.iter().position(|w| !(*w >= 0.0 && w.is_finite())) {
         let w = weights[row];

@@ -4,7 +4,7 @@
 //! they were, and why no more follow. Liu and Nocedal, "On the limited memory BFGS method" (Math. Programming 45, 1989);
 //! tests, constants and first steps are those of L-BFGS-B as SciPy has it.
 
-use crate::error::Error;
+use crate::error::{Error, counted};
 use crate::history::Stopped;
 use crate::line_search::{LineSearch, Next};
 use crate::pairs::Pairs;
@@ -253,7 +253,7 @@ impl<T: Real> Lbfgs<T> {
                 format!("the loss fell by {decrease:.2e} of itself (or of 1), not by more than ftol={ftol:e}");
             self.ended = Some((Stopped::Ftol, message));
         } else if self.evaluations >= max_fun {
-            let message = format!("the loss was evaluated {} times, max_fun={max_fun}", self.evaluations);
+            let message = format!("the loss was evaluated {}, max_fun={max_fun}", counted(self.evaluations, "time"));
             self.ended = Some((Stopped::MaxFun, message));
         }
     }

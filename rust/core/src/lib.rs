@@ -45,7 +45,7 @@ mod write;
 
 pub use data::{Data, Given, NonFinite, Rows, Table, Targets};
 pub use dnn_kernels::{Isa, IsaError, Real, all_finite, cpu_features};
-pub use error::Error;
+pub use error::{Error, counted};
 pub use evaluate::evaluate;
 pub use file::{from_bytes, save, to_bytes};
 pub use history::{Epoch, History, Stopped};

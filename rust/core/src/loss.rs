@@ -4,7 +4,7 @@
 //! The mean over the rows of the batch is in the scale of each row (`batches.rs`), not in a pass of its own.
 
 use crate::batches::Batch;
-use crate::error::Error;
+use crate::error::{Error, counted};
 use crate::memory::collected;
 use crate::plan::{Layer, Output};
 use crate::spec::{Function, LossSpec, Truth};
@@ -88,7 +88,8 @@ impl Loss {
         let several = |kind, heads: usize| {
             if heads == 0 || !n_out.is_multiple_of(heads) {
                 return Err(Error::Invalid(format!(
-                    "the loss needs {heads} outputs for each target, but the last layer has {n_out} outputs"
+                    "the loss needs {} for each target, but the last layer has {n_out}",
+                    counted(heads, "output")
                 )));
             }
             let factor = if matches!(kind, Kind::Quantiles(_)) { over_outputs } else { heads as f64 * over_outputs };

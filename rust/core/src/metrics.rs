@@ -10,7 +10,7 @@ mod ranks;
 
 use crate::batches::Batch;
 use crate::data::Data;
-use crate::error::Error;
+use crate::error::{Error, counted};
 use crate::loss::Loss;
 use crate::memory::room;
 use crate::plan::{Layer, Output, Plan};
@@ -290,8 +290,8 @@ fn check(measure: &Measure, loss: &Loss, last: &Layer, reading: Reading) -> Resu
             )
         }
         TopK { k } if !reading.one_of || k == 0 || k >= last.n_out => Err(Error::Invalid(format!(
-            "top_k with k={k} needs a class of more than k: the last layer has {} outputs",
-            last.n_out
+            "top_k with k={k} needs a class of more than k: the last layer has {}",
+            counted(last.n_out, "output")
         ))),
         Precision { threshold: Some(_), .. } | Recall { threshold: Some(_), .. } | F1 { threshold: Some(_), .. }
             if reading.one_of =>

@@ -3,7 +3,7 @@
 //! In and out: tight arrays, `(n_in, n_out)` and `(n_out)`, as users see them. Inside: rows padded with zeros, the bias
 //! as the last row of its block. The same layout serves gradients and the memory of optimizers.
 
-use crate::error::Error;
+use crate::error::{Error, counted};
 use crate::layer::RUNNING_VARIANCE;
 use crate::memory::collected;
 use crate::plan::{Layer, Plan};
@@ -88,7 +88,9 @@ impl<T: Real> Params<T> {
             if wrong > 0 {
                 let size = array.len();
                 return Err(Error::Invalid(format!(
-                    "{name} of layer {number}: {wrong} of {size} values are NaN or infinite"
+                    "{name} of layer {number}: {wrong} of {} {} NaN or infinite",
+                    counted(size, "value"),
+                    if wrong == 1 { "is" } else { "are" }
                 )));
             }
             if *name == RUNNING_VARIANCE

@@ -3,7 +3,7 @@
 //! In: a [`Spec`] and the number of inputs. Out: a [`Plan`] that everything after it trusts.
 //! Sizes are computed with checked arithmetic; a network that can't be addressed is refused with its layer and bytes.
 
-use crate::error::Error;
+use crate::error::{Error, counted};
 pub use crate::layer::{Kind, Layer, Output, Place, Shown};
 use crate::loss::Loss;
 use crate::rng;
@@ -270,7 +270,8 @@ impl List {
             let result = self.width;
             return Err(Error::Invalid(format!(
                 "layer {name}: a residual connection adds its input, which is {width} wide, to what its layers make of \
-                 it, which is {result} wide; give the last of them {width} units"
+                 it, which is {result} wide; give the last of them {}",
+                counted(width, "unit")
             )));
         }
         let layer = self.plain::<T>(Kind::Add { from, slot }, name)?;

@@ -2,6 +2,7 @@
 //!
 //! In: what each epoch measured. Out: a reason to stop, or none. It never touches weights.
 
+use crate::error::counted;
 use crate::history::{Epoch, Stopped};
 use crate::spec::{FitSpec, Watched};
 
@@ -97,13 +98,13 @@ impl Stopping {
             return Some((Stopped::StopAtLoss, message));
         }
         if let Some((tol, count)) = without.filter(|&(_, count)| count >= spec.n_iter_no_change) {
-            let message =
-                format!("the loss did not improve by more than tol={tol} for {count} epochs, up to epoch {number}");
+            let count = counted(count, "epoch");
+            let message = format!("the loss did not improve by more than tol={tol} for {count}, up to epoch {number}");
             return Some((Stopped::Tol, message));
         }
         if let Some((_, count)) = val_without.filter(|&(patience, count)| count >= patience) {
             let what = spec.watched.as_ref().map_or("the validation loss", |watched| &watched.name);
-            let message = format!("{what} did not improve for {count} epochs, up to epoch {number}");
+            let message = format!("{what} did not improve for {}, up to epoch {number}", counted(count, "epoch"));
             return Some((Stopped::EarlyStopping, message));
         }
         if let Some(limit) = spec.max_time.filter(|&limit| epoch.seconds >= limit) {

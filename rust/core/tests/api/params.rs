@@ -80,7 +80,7 @@ fn arrays_that_do_not_fit_are_refused_with_the_layer_and_nothing_is_set() {
         (|a| a[1] = ArrayD::zeros(IxDyn(&[1, 5])), "bias of layer 1 must have the shape [5], got [1, 5]"),
         (|a| a[3] = ArrayD::zeros(IxDyn(&[34])), "weights of layer 3 must have the shape [17, 2], got [34]"),
         (|a| a[4] = ArrayD::zeros(IxDyn(&[3])), "bias of layer 3 must have the shape [2], got [3]"),
-        (|a| a[2][[1, 2]] = f32::NAN, "weights of layer 2: 1 of 85 values are NaN or infinite"),
+        (|a| a[2][[1, 2]] = f32::NAN, "weights of layer 2: 1 of 85 values is NaN or infinite"),
         (|a| a[4].fill(f32::NEG_INFINITY), "bias of layer 3: 2 of 2 values are NaN or infinite"),
     ];
     for (change, message) in cases {

@@ -44,12 +44,12 @@ fn first_without_gain(losses: &[f64], by: f64, n: usize) -> Option<usize> {
 #[test]
 fn with_n_iter_no_change_1_the_first_epoch_without_improvement_ends_training() {
     // A rate of 0 improves nothing: the first epoch sets the mark, the second does not pass it.
-    for (n, epochs) in [(1, 2), (2, 3), (5, 6)] {
+    for (n, epochs, waited) in [(1, 2, "1 epoch"), (2, 3, "2 epochs"), (5, 6, "5 epochs")] {
         let mut how = fit_spec(32, 50, 0.0);
         (how.tol, how.n_iter_no_change) = (Some(0.0), n);
         let (history, watcher) = run(&mut network(), None, &how);
         assert_eq!((history.stopped, history.epochs.len()), (Stopped::Tol, epochs));
-        let message = format!("the loss did not improve by more than tol=0 for {n} epochs, up to epoch {epochs}");
+        let message = format!("the loss did not improve by more than tol=0 for {waited}, up to epoch {epochs}");
         assert_eq!(history.message, message);
         assert_eq!(watcher.last.iter().filter(|last| **last).count(), 1, "the last epoch is told to be the last");
         assert_eq!(watcher.last.last(), Some(&true));
@@ -124,13 +124,13 @@ fn opposite() -> Task<f64> {
 
 #[test]
 fn patience_counts_the_epochs_in_which_the_validation_loss_does_not_improve() {
-    for patience in [1, 3] {
+    for (patience, waited) in [(1, "1 epoch"), (3, "3 epochs")] {
         let mut how = fit_spec(8, 50, 0.0);
         how.patience = Some(patience);
         let (history, _) = run(&mut network(), Some(&opposite()), &how);
         assert_eq!((history.stopped, history.epochs.len()), (Stopped::EarlyStopping, 1 + patience));
         let epochs = 1 + patience;
-        let message = format!("the validation loss did not improve for {patience} epochs, up to epoch {epochs}");
+        let message = format!("the validation loss did not improve for {waited}, up to epoch {epochs}");
         assert_eq!(history.message, message);
     }
     let mut how = fit_spec(4, 60, 0.3);

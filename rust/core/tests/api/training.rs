@@ -386,7 +386,7 @@ fn data_that_does_not_fit_is_refused_with_what_is_needed() {
     let mse = |given: Given<f32>, weights: Option<&[f64]>| refused("mse", "identity", given, weights);
     for (message, expected) in [
         (mse(Given::Table(&short), None), "x has 4 rows, but y has 3; they need the same number"),
-        (mse(Given::Table(&narrow), None), "y has 1 columns, but a last layer of 2 outputs needs 2 with this loss"),
+        (mse(Given::Table(&narrow), None), "y has 1 column, but a last layer of 2 outputs needs 2 with this loss"),
         (
             mse(Given::Labels(&[0, 1, 0, 1]), None),
             "y holds labels, which only losses over the classes of a softmax take",
