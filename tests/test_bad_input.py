@@ -321,13 +321,13 @@ CASES = [
          ValueError, r"epsilon must be at least 1e-12 in float32"),
     Case("constant beyond float32", lambda m: dnn.Sequential(
         [dnn.Dense(1, weight_initializer=dnn.Constant(1e300))]).fit(m.x, m.y, loss="mse"),
-        ValueError, r"value must be finite in float32"),
+        ValueError, r"value must be within \+-3.4e38, the largest float32, got 1e300$"),
     Case("spread beyond float32", lambda m: dnn.Sequential(
         [dnn.Dense(1, weight_initializer=dnn.Normal(std=1e39))]).fit(m.x, m.y, loss="mse"),
-        ValueError, r"samples finite in float32"),
+        ValueError, r"\|mean\| \+ 40 std at most 3.4e38, the largest float32, got mean 0.0 and std 1e39"),
     Case("alpha beyond float32", lambda m: dnn.Sequential(
         [dnn.Dense(1, dnn.ELU(1e300))]).fit(m.x, m.y, loss="mse"),
-        ValueError, r"alpha of elu must be positive and finite in float32"),
+        ValueError, r"alpha of elu must be above 0 and at most 3.4e38, the largest float32, got 1e300"),
     Case("misspelt metric", lambda m: m.classifier.compile(metrics=["acuracy"]), ValueError,
          r"did you mean 'accuracy'"),
     Case("metrics as a string", lambda m: m.classifier.compile(metrics="accuracy"), TypeError,
@@ -504,6 +504,8 @@ def test_numbers_beyond_what_the_machine_counts_are_refused_with_both_bounds(m: 
             dnn.Sequential([dnn.Dense(1)], seed=huge)
     with pytest.raises(ValueError, match="learning_rate must be a finite number above 0 and at most"):
         dnn.SGD(10**400)
+    with pytest.raises(ValueError, match=r"learning_rate\(step=\d+\) must be .* at most 1e\+15, got 1e\+30"):
+        m.regressor.fit(m.x, m.y, optimizer=dnn.SGD(lambda step: 1e30))
 
 
 def test_bad_rate_of_a_callable_is_named(m: SimpleNamespace) -> None:

@@ -111,3 +111,18 @@ def test_a_bad_number_of_threads_in_the_environment_is_refused_by_small_predicti
     with pytest.raises(ValueError, match="environment variable DNN_NUM_THREADS is 'many'"):
         model.predict(x)
     model.set_params(n_threads=1).predict(x)  # a number of its own
+
+
+def test_what_is_too_large_is_refused_with_both_bounds_or_means_infinity() -> None:
+    with pytest.raises(
+        ValueError, match=r"learning_rate_init must be .* above 0 and at most 1e\+15, got 1e\+30"
+    ):
+        classifier(learning_rate_init=1e30).fit(X, Y)
+    with pytest.raises(
+        ValueError, match="n_hidden_layers must be a whole number from 0 to 10000, got 1000000000"
+    ):
+        classifier(n_hidden_layers=10**9).fit(X, Y)
+    # The rate becomes 0 after the first epoch.
+    still = classifier(solver="sgd", learning_rate="invscaling", power_t=1e300, max_iter=3).fit(X, Y)
+    assert (still.n_iter_, still.learning_rate_) == (3, 0.0)
+    assert classifier(n_iter_no_change=2**63 - 1).fit(X, Y).n_iter_ == 3

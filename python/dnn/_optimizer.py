@@ -137,5 +137,6 @@ def rates_of(rate: Rate, span: Span, state: State) -> list[float]:
         return [rate[min(at, len(rate) - 1)] for at in range(step, step + n)]
     assert callable(rate)
     return [
-        _checks.number(rate(at), f"learning_rate(step={at})", at_least=0.0) for at in range(step, step + n)
+        _checks.number(rate(at), f"learning_rate(step={at})", at_least=0.0, at_most=LARGEST_RATE)
+        for at in range(step, step + n)
     ]

@@ -15,7 +15,7 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing, assert_all_finite, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from dnn import _arrays, _averaging, _spec, _training
+from dnn import _arrays, _averaging, _checks, _spec, _training
 from dnn._estimators import _settings
 from dnn._estimators._data import Goal, Targets, Validation, row_weights, split
 from dnn._estimators._epochs import Contexts, Hook, Order, Rules
@@ -429,7 +429,7 @@ class MLP(CallbackSupportMixin, Networked):
             initial_epoch=0,
             shuffle=False,
             tol=settings.tol if in_core else None,
-            n_iter_no_change=int(settings.n_iter_no_change) + 1 if in_core else 1,
+            n_iter_no_change=min(int(settings.n_iter_no_change), _checks.LARGEST - 1) + 1 if in_core else 1,
             stop_at_loss=None,
             max_time=settings.max_time,
             accumulate=1,

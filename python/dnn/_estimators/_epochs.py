@@ -5,6 +5,7 @@ Losses and scores come in epoch by epoch; the estimator's own attributes keep th
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 
 # Below it an adaptive rate is lowered no more, and training ends.
 SMALLEST_RATE = 1e-6
+
+
+def _power(t: int, exponent: float) -> float:
+    """t^exponent, infinite where it is too large for a number."""
+    try:
+        return float(t**exponent)
+    except OverflowError:
+        return math.inf
 
 
 class Rules:
@@ -62,8 +71,9 @@ class Rules:
             estimator.best_loss_ = min(estimator.best_loss_, loss)
         estimator._no_improvement_count = estimator._no_improvement_count + 1 if is_worse else 0
         if settings.schedule == "invscaling":
-            t = estimator.t_ + 1
-            estimator.learning_rate_ = settings.learning_rate_init / t**settings.power_t
+            estimator.learning_rate_ = settings.learning_rate_init / _power(
+                estimator.t_ + 1, settings.power_t
+            )
         is_over = estimator._no_improvement_count > settings.n_iter_no_change
         return bool(is_over) and self._no_longer_improves()
 

@@ -24,10 +24,13 @@ from dnn._dataclass import dataclass
 from dnn._layers import Dense, Input, Layer
 from dnn._lbfgs import LBFGS
 from dnn._noise import Dropout
-from dnn._optimizer import Optimizer
+from dnn._optimizer import LARGEST_RATE, Optimizer
 
 # scikit-learn's names of what comes out of the last layer, and ours.
 OUTPUTS = {"identity": "identity", "logistic": "sigmoid", "softmax": "softmax", "exp": "exponential"}
+
+# More hidden layers than this are a slip of the finger, and only to count them up would take the memory.
+MOST_LAYERS = 10_000
 
 SCHEDULES = ("constant", "invscaling", "adaptive")
 
@@ -118,7 +121,7 @@ def _settings(given: Any) -> Settings:
     hidden = _hidden(given)
     solver = given.solver
     is_lbfgs = has_whole_steps(solver)
-    rate = _checks.number(given.learning_rate_init, "learning_rate_init", above=0.0)
+    rate = _checks.number(given.learning_rate_init, "learning_rate_init", above=0.0, at_most=LARGEST_RATE)
     is_scheduled = isinstance(solver, str) and solver not in ("adam", "lbfgs")
     schedule = _name(given.learning_rate, "learning_rate", SCHEDULES)
     _checks.boolean(given.warm_start, "warm_start")
@@ -189,7 +192,7 @@ def _hidden(given: Any) -> tuple[int, ...]:
         return tuple(hidden)
     n_layers = len(hidden)
     if given.n_hidden_layers is not None:
-        n_layers = _checks.integer(given.n_hidden_layers, "n_hidden_layers", 0)
+        n_layers = _checks.integer(given.n_hidden_layers, "n_hidden_layers", 0, MOST_LAYERS)
     if given.hidden_width is not None:
         width = _checks.integer(given.hidden_width, "hidden_width", 1)
     elif len(set(hidden)) == 1:

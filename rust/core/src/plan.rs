@@ -416,6 +416,11 @@ fn is_finite<T: Real>(value: f64) -> bool {
     T::from_f64(value).to_f64().is_finite()
 }
 
+/// The largest number of the model's type, for messages.
+fn largest<T: Real>() -> &'static str {
+    if T::NAME == "float32" { "3.4e38, the largest float32" } else { "1.79e308, the largest float64" }
+}
+
 fn check_activation<T: Real>(name: &str, activation: ActivationSpec) -> Result<(), Error> {
     let refuse = |message: String| Err(Error::Invalid(format!("layer {name}: {message}")));
     match activation {
@@ -424,7 +429,7 @@ fn check_activation<T: Real>(name: &str, activation: ActivationSpec) -> Result<(
             refuse(format!("slope of leaky_relu must be in [0, 1), got {slope}"))
         }
         ActivationSpec::Elu { alpha } if !(alpha > 0.0 && is_finite::<T>(alpha)) => {
-            refuse(format!("alpha of elu must be positive and finite in {}, got {alpha}", T::NAME))
+            refuse(format!("alpha of elu must be above 0 and at most {}, got {alpha:?}", largest::<T>()))
         }
         // Its inverse has to be a number of float32 too.
         ActivationSpec::Celu { alpha } if !(1e-6..=1e6).contains(&alpha) => {
@@ -453,20 +458,26 @@ fn check_dense<T: Real>(name: &str, layer: &DenseSpec) -> Result<(), Error> {
     {
         let wrong = match initializer {
             Initializer::Constant { value } if !is_finite::<T>(value) => {
-                Some(format!("value must be finite in {}, got {value}", T::NAME))
+                Some(format!("value must be within +-{}, got {value:?}", largest::<T>()))
             }
             Initializer::Uniform { low, high }
                 if !(low < high && is_finite::<T>(low) && is_finite::<T>(high) && is_finite::<T>(high - low)) =>
             {
-                Some(format!("low must be below high, both finite in {}, got {low} and {high}", T::NAME))
+                Some(format!(
+                    "low must be below high, both and their distance within +-{}, got {low:?} and {high:?}",
+                    largest::<T>()
+                ))
             }
             Initializer::Normal { mean, std } | Initializer::TruncatedNormal { mean, std }
                 if !(std >= 0.0 && is_finite::<T>(mean.abs() + FARTHEST * std)) =>
             {
-                Some(format!("std must be 0 or more, and samples finite in {}, got mean {mean} and std {std}", T::NAME))
+                Some(format!(
+                    "std must be 0 or more, and |mean| + {FARTHEST} std at most {}, got mean {mean:?} and std {std:?}",
+                    largest::<T>()
+                ))
             }
             Initializer::Orthogonal { gain } if !is_finite::<T>(gain) => {
-                Some(format!("gain must be finite in {}, got {gain}", T::NAME))
+                Some(format!("gain must be within +-{}, got {gain:?}", largest::<T>()))
             }
             _ => None,
         };

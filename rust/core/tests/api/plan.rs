@@ -95,21 +95,24 @@ fn every_refusal_names_the_layer_and_what_is_wrong() {
         ),
         (
             activation(json!({"name": "elu", "alpha": 0.0})),
-            "layer 1: alpha of elu must be positive and finite in float32, got 0",
+            "layer 1: alpha of elu must be above 0 and at most 3.4e38, the largest float32, got 0.0",
         ),
         (hidden(with(layer(3, "relu"), "l1", -1.0)), "layer 1: l1 must be 0 or more, got -1"),
         (hidden(with(layer(3, "relu"), "l2", -0.5)), "layer 1: l2 must be 0 or more, got -0.5"),
         (
             initializer(json!({"name": "uniform", "low": 1.0, "high": 1.0})),
-            "layer 1: weight_initializer: low must be below high, both finite in float32, got 1 and 1",
+            "layer 1: weight_initializer: low must be below high, both and their distance within +-3.4e38, the \
+             largest float32, got 1.0 and 1.0",
         ),
         (
             bias(json!({"name": "uniform", "low": 2.0, "high": 1.0})),
-            "layer 1: bias_initializer: low must be below high, both finite in float32, got 2 and 1",
+            "layer 1: bias_initializer: low must be below high, both and their distance within +-3.4e38, the \
+             largest float32, got 2.0 and 1.0",
         ),
         (
             initializer(json!({"name": "normal", "mean": 0.0, "std": -1.0})),
-            "layer 1: weight_initializer: std must be 0 or more, and samples finite in float32, got mean 0 and std -1",
+            "layer 1: weight_initializer: std must be 0 or more, and |mean| + 40 std at most 3.4e38, the largest \
+             float32, got mean 0.0 and std -1.0",
         ),
     ];
     for (layers, message) in cases {
