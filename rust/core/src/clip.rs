@@ -29,7 +29,7 @@ pub fn clip<T: Real>(plan: &Plan, team: &Team, clip: Clip, gradient: &mut Params
         return None;
     }
     // What does not learn has a gradient of 0.
-    let norm = sum_of_squares(gradient).sqrt();
+    let norm = sum_of_squares(plan.isa, gradient).sqrt();
     if let Some(limit) = clip.norm.filter(|&limit| norm > limit) {
         scale(plan.isa, team, limit / norm, gradient);
     }

@@ -523,8 +523,8 @@ fn weight_of<T: Real>(data: &Data<T>, rows: &[u32]) -> f64 {
 pub fn penalty<T: Real>(plan: &Plan, params: &Params<T>) -> f64 {
     let of = |layer: &Layer| {
         let w = &params[layer.weights()];
-        let l1 = if layer.l1 > 0.0 { layer.l1 * sum_of_magnitudes(w) } else { 0.0 };
-        let l2 = if layer.l2 > 0.0 { layer.l2 * sum_of_squares(w) } else { 0.0 };
+        let l1 = if layer.l1 > 0.0 { layer.l1 * sum_of_magnitudes(plan.isa, w) } else { 0.0 };
+        let l2 = if layer.l2 > 0.0 { layer.l2 * sum_of_squares(plan.isa, w) } else { 0.0 };
         l1 + l2
     };
     plan.layers.iter().map(of).sum()

@@ -263,7 +263,7 @@ pub fn fit<T: Real>(
             loss: total / share.max(f64::MIN_POSITIVE),
             metrics,
             rate: lbfgs.as_ref().map_or(rates[batches.count() - 1], |lbfgs| lbfgs.step_length),
-            grad_norm: before_clip.unwrap_or_else(|| sum_of_squares(step.gradient()).sqrt()),
+            grad_norm: before_clip.unwrap_or_else(|| sum_of_squares(plan.isa, step.gradient()).sqrt()),
             ..Epoch::default()
         };
         // From here to the end of the epoch the mean of the weights stands in their place, where there is one.

@@ -29,7 +29,7 @@ impl<T: Real> Optimizer<T> {
             let rule = Rule::LambDirection(LambDirection { adam, decay });
             let memories = [&mut m[range.clone()], &mut v[range.clone()], &mut *p];
             step(plan.isa, team, rule, u, &gradient[range], memories);
-            let (of_p, of_u) = (sum_of_squares(p).sqrt(), sum_of_squares(u).sqrt());
+            let (of_p, of_u) = (sum_of_squares(plan.isa, p).sqrt(), sum_of_squares(plan.isa, u).sqrt());
             let trust = if of_p > 0.0 && of_u > 0.0 { of_p / of_u } else { 1.0 };
             sgd(plan.isa, team, Sgd::Plain, rate * trust, p, u, &mut []);
         }

@@ -62,7 +62,7 @@ impl<T: Real> Muon<T> {
         let wide = rows <= columns;
         // What a wider layer has left between the rows would go to the padding of the weights.
         self.next[..length].fill(T::ZERO);
-        let norm = sum_of_squares(&self.x[..length]).sqrt().max(epsilon);
+        let norm = sum_of_squares(isa, &self.x[..length]).sqrt().max(epsilon);
         scale(isa, team, 1.0 / norm, &mut self.x[..length]);
         for _ in 0..steps {
             let x = View::new(&self.x[..length], rows, columns, stride);

@@ -173,12 +173,12 @@ fn the_kinks_of_the_point_losses_are_where_the_formulas_have_them() {
 
 #[test]
 fn sums_are_sixteen_sums_by_place_and_then_those_in_order() {
-    fn check<T: Real>(n: usize) {
+    fn check<T: Real>(isa: Isa, n: usize) {
         let mut random = Random::new(n as u64);
         let x: Vec<T> = (0..n).map(|_| T::from_f64(random.between(-2.0, 2.0))).collect();
         for (name, got, of) in [
-            ("squares", sum_of_squares(&x), (|x| x * x) as fn(f64) -> f64),
-            ("magnitudes", sum_of_magnitudes(&x), f64::abs),
+            ("squares", sum_of_squares(isa, &x), (|x| x * x) as fn(f64) -> f64),
+            ("magnitudes", sum_of_magnitudes(isa, &x), f64::abs),
         ] {
             let place = |place: usize| x.iter().skip(place).step_by(16).fold(0.0, |sum, x| sum + of(x.to_f64()));
             let twin = (0..16).fold(0.0, |sum, at| sum + place(at));
@@ -188,17 +188,21 @@ fn sums_are_sixteen_sums_by_place_and_then_those_in_order() {
             assert_near(got, plain, n as f64 * f64::EPSILON * plain, || format!("{name} of {n}"));
         }
     }
-    for n in (0..=70).chain([5000]) {
-        check::<f32>(n);
-        check::<f64>(n);
+    for isa in Isa::available() {
+        for n in (0..=70).chain([5000]) {
+            check::<f32>(isa, n);
+            check::<f64>(isa, n);
+        }
     }
 }
 
 #[test]
 fn sums_are_in_float64_and_tell_what_is_not_finite() {
-    // The square of 1e30 is no float32.
-    assert_eq!(sum_of_squares(&[1e30f32; 4]), 4.0 * f64::from(1e30f32).powi(2));
-    assert_eq!(sum_of_magnitudes(&[3e38f32, -3e38]), 2.0 * f64::from(3e38f32));
-    assert!(sum_of_squares(&[1.0f32, f32::NAN]).is_nan() && sum_of_magnitudes(&[f64::NAN, 1.0]).is_nan());
-    assert_eq!(sum_of_squares(&[f32::NEG_INFINITY]), f64::INFINITY);
+    for isa in Isa::available() {
+        // The square of 1e30 is no float32.
+        assert_eq!(sum_of_squares(isa, &[1e30f32; 4]), 4.0 * f64::from(1e30f32).powi(2));
+        assert_eq!(sum_of_magnitudes(isa, &[3e38f32, -3e38]), 2.0 * f64::from(3e38f32));
+        assert!(sum_of_squares(isa, &[1.0f32, f32::NAN]).is_nan() && sum_of_magnitudes(isa, &[f64::NAN, 1.0]).is_nan());
+        assert_eq!(sum_of_squares(isa, &[f32::NEG_INFINITY]), f64::INFINITY);
+    }
 }
