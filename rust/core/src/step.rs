@@ -118,7 +118,7 @@ impl<T: Real> Step<T> {
                 gradient: Params::zeroed(plan)?,
                 work: Workspace::new(plan, rows, false)?,
                 batch: Batch::with_capacity(data, rows)?,
-                tiny: tiny(plan, rows)?,
+                tiny: tiny(plan, rows, capacity)?,
                 found: (None, None),
             })
         };
@@ -480,9 +480,9 @@ fn gradient_of(plan: &Plan, layer: usize) -> Outcome {
     Outcome::Diverged(format!("the gradient of layer {} is not finite", plan.layers[layer].name))
 }
 
-/// What the kernel of small networks needs, where this is one.
-fn tiny<T: Real>(plan: &Plan, rows: usize) -> Result<Option<(Tiny, Buffer<T>)>, Error> {
-    let Some(stages) = plan.stages() else { return Ok(None) };
+/// What the kernel of small networks needs for `rows` rows, where this is one. All shares of a `block` go the same way.
+fn tiny<T: Real>(plan: &Plan, rows: usize, block: usize) -> Result<Option<(Tiny, Buffer<T>)>, Error> {
+    let Some(stages) = plan.stages(block, T::LANES) else { return Ok(None) };
     let refused = || Error::memory(format_args!("{rows} rows of the network"), None, size_of::<T>());
     let tiny = Tiny::new::<T>(stages, rows).ok_or_else(refused)?;
     let room = Buffer::zeroed(tiny.len()).ok_or_else(refused)?;

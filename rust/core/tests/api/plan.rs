@@ -34,6 +34,18 @@ fn blocks_follow_each_other<T: Real>(widths: &[usize]) {
 }
 
 #[test]
+fn vectors_run_over_the_rows_where_a_batch_fills_them_or_the_network_is_very_small() {
+    let one_kernel = |widths: &[usize], rows: usize| {
+        let mut spec = spec::<f32>(widths.iter().map(|&units| layer(units, "tanh")).collect());
+        spec.loss = Some(loss("mse"));
+        Plan::new::<f32>(&spec, widths[0]).expect("a network that fits").stages(rows, f32::LANES).is_some()
+    };
+    assert!(one_kernel(&[4, 4, 1], 1) && one_kernel(&[8, 8, 8, 3], 1));
+    assert!(!one_kernel(&[32, 32, 32], 1) && one_kernel(&[32, 32, 32], 64));
+    assert!(!one_kernel(&[33, 8], 64), "wider than any that pays");
+}
+
+#[test]
 fn the_bias_is_the_last_row_of_its_block_and_blocks_follow_each_other() {
     // 512 float32 are 2 KiB: rows get a vector more, so that they do not lie in each other's way.
     for widths in [&[1][..], &[16, 16, 1], &[15, 17, 33, 8], &[512, 256, 1024, 2]] {
