@@ -1,6 +1,7 @@
 //! Microseconds of a training step, without Python: `cargo run --release --example steps -p dnn-core -- NAME [THREADS]`.
 //!
-//! The networks of `benchmarks/workloads.py`, on numbers of no meaning. For profilers; to compare with others there is
+//! The networks of `benchmarks/workloads.py`, on numbers of no meaning, or any other: `steps 256-256-10x512 2` has 256
+//! inputs, a hidden layer, 10 classes and batches of 512. For profilers; to compare with others there is
 //! `python -m benchmarks`.
 #![expect(clippy::print_stdout, reason = "it reports")]
 
@@ -61,11 +62,24 @@ fn noise(rows: usize, columns: usize) -> Array2<f32> {
     })
 }
 
+/// The network that `256-256-10x512` stands for: relu, cross entropy, Adam, as in `benchmarks/sweep.py`.
+fn custom(text: &'static str) -> Option<Workload> {
+    let (widths, batch) = text.split_once('x')?;
+    let widths = widths.split('-').map(|n| n.parse().ok()).collect::<Option<Vec<usize>>>()?;
+    let batch: usize = batch.parse().ok()?;
+    let loss = if widths.last() == Some(&1) { "mse" } else { "cross_entropy" };
+    let multiply_adds: usize = widths.windows(2).map(|pair| pair[0] * pair[1]).sum();
+    // About a second.
+    let steps = (10_000_000_000 / (multiply_adds * batch)).clamp(10, 10_000);
+    Some((text, widths.leak(), "relu", loss, "adam", batch, batch * steps.min((1 << 23) / batch).max(1), 1))
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let wanted = arguments.next().unwrap_or("all".into());
     let threads: usize = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(1);
-    for (name, widths, hidden, loss, optimizer, batch, rows, epochs) in WORKLOADS {
+    let given = custom(wanted.clone().leak());
+    for (name, widths, hidden, loss, optimizer, batch, rows, epochs) in WORKLOADS.into_iter().chain(given) {
         if wanted != name && wanted != "all" {
             continue;
         }
