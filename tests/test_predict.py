@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import dnn
@@ -141,6 +143,44 @@ def test_a_model_predicts_while_it_learns() -> None:
     stop.set()
     asking.join()
     assert not failures
+
+
+@pytest.mark.filterwarnings("ignore:a learning rate that is a function")
+def test_a_model_that_learns_elsewhere_gives_its_weights_and_not_its_optimizer(tmp_path: Path) -> None:
+    model = network()
+    x, y = inputs(60), np.arange(60) % 3
+    model.fit(x, y, epochs=1, verbose=0)
+    path = tmp_path / "model.dnn"
+    asked: list[str] = []
+    waiting: list[threading.Thread] = []
+
+    class Save(dnn.Callback):
+        """In a callback the optimizer is there."""
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            model.save(path)
+            asked.append("callback")
+
+    def schedule(step: int) -> float:
+        # A step in the midst of the second epoch; training waits for the rates of all its steps.
+        if step == 5 and not waiting:
+            waiting.append(threading.Thread(target=ask))
+            waiting[0].start()
+            waiting[0].join()
+        return 1e-3
+
+    def ask() -> None:
+        assert model.predict(x).shape == (60, 3)
+        model.save(path, optimizer=False)
+        for name, call in {"save": model.save, "copy": lambda _: copy.copy(model)}.items():
+            with pytest.raises(RuntimeError, match=f"{name}.*the model is training.*callback"):
+                call(path)
+            asked.append(name)
+
+    model.fit(x, y, epochs=4, optimizer=dnn.Adam(schedule), callbacks=[Save()], verbose=0)
+    assert asked == ["callback", "save", "copy", "callback", "callback", "callback"]
+    model.save(path)
+    assert same_bits(dnn.load(path).predict(x), model.predict(x))
 
 
 def test_the_weights_that_a_prediction_sees_are_those_of_now() -> None:

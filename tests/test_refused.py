@@ -36,6 +36,18 @@ def test_a_fit_that_the_core_refuses_leaves_a_trained_model_as_it_was(regression
     assert model.fit(*regression, epochs=2).history["loss"] == twin.fit(*regression, epochs=2).history["loss"]
 
 
+def test_batches_of_one_row_that_are_refused_leave_the_memory_of_the_optimizer(regression: Table) -> None:
+    layers = [dnn.Dense(5), dnn.BatchNormalization(), dnn.Dense(1)]
+    model, twin = (dnn.Sequential(layers, seed=3) for _ in range(2))
+    for each in (model, twin):
+        each.fit(*regression, epochs=2, verbose=0)
+    before = state(model)
+    with pytest.raises(ValueError, match="batch_size=1 leaves nothing to normalise with"):
+        model.fit(*regression, batch_size=1)
+    assert state(model) == before
+    assert model.fit(*regression, epochs=2).history["loss"] == twin.fit(*regression, epochs=2).history["loss"]
+
+
 def test_a_first_fit_that_the_core_refuses_leaves_a_model_without_weights(regression: Table) -> None:
     model = limited()
     with pytest.raises(ValueError, match="L-BFGS"):

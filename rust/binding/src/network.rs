@@ -439,8 +439,10 @@ impl Network {
     }
 
     fn to_bytes<'py>(&self, py: Python<'py>, extra: &str) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = with!(self, shared => detached(py, || dnn_core::to_bytes(&shared.read(), extra)))?;
-        let bytes = bytes.map_err(convert::error)?;
+        let bytes = with!(self, shared => detached(py, || {
+            let model = shared.read_unless_training("to copy or pickle a model")?;
+            dnn_core::to_bytes(&model, extra).map_err(convert::error)
+        }))??;
         PyBytes::new_with(py, bytes.len(), |to| {
             to.copy_from_slice(&bytes);
             Ok(())
@@ -448,10 +450,12 @@ impl Network {
     }
 
     fn save(&self, py: Python<'_>, path: PathBuf, extra: &str, training: bool) -> PyResult<()> {
-        let saved = with!(self, shared => detached(py, || match training {
-            true => dnn_core::save(&shared.read(), extra, &path),
-            false => dnn_core::save(&shared.read().without_training()?, extra, &path),
-        }))?;
-        saved.map_err(convert::error)
+        with!(self, shared => detached(py, || {
+            let saved = match training {
+                true => dnn_core::save(&*shared.read_unless_training("save")?, extra, &path),
+                false => shared.read().without_training().and_then(|model| dnn_core::save(&model, extra, &path)),
+            };
+            saved.map_err(convert::error)
+        })?)
     }
 }

@@ -1,7 +1,8 @@
 //! A model that several threads may use, behind a lock.
 //!
-//! Readers (predict, evaluate, weights) share it. `fit` works on a copy, which it puts into the place of the model while
-//! a hook runs and at its end; so a network can be used while it learns, and stays whole whatever happens.
+//! Readers (predict, evaluate, weights) share it. `fit` works on a copy of the weights, which it puts into the place of
+//! the model while a hook runs and at its end; so a network can be used while it learns, and stays whole whatever happens.
+//! The memory of the optimizer, twice as large, is not copied: it is away meanwhile, and nobody may save it.
 
 use crate::convert::{self, HeldData, detached};
 use crate::function;
@@ -66,6 +67,19 @@ impl<T: Typed> Shared<T> {
         self.in_hook.store(in_hook, Ordering::SeqCst);
     }
 
+    /// The model with the memory of its optimizer, unless that is away in a `fit`.
+    pub fn read_unless_training(&self, what: &str) -> PyResult<RwLockReadGuard<'_, Model<T>>> {
+        // Asked with the lock in hand, without which `fit` can't take the memory away.
+        let model = self.read();
+        if self.training.load(Ordering::SeqCst) && !self.in_hook.load(Ordering::SeqCst) {
+            return Err(PyRuntimeError::new_err(format!(
+                "{what}: the model is training, and the state of its optimizer is in use; \
+                 do it in a callback, or save(..., optimizer=False)"
+            )));
+        }
+        Ok(model)
+    }
+
     /// The right to change the model, unless it is training.
     pub fn write_unless_training(&self, what: &str) -> PyResult<RwLockWriteGuard<'_, Model<T>>> {
         // Asked with the lock in hand: a `fit` that begins in between would put its weights over what is written.
@@ -88,7 +102,7 @@ impl<T: Typed> Shared<T> {
         if !calls && !function::is_called(model.spec.loss.as_ref()) {
             return data.with(&model.plan, |data| work(&model, data));
         }
-        let copy = model.duplicate()?;
+        let copy = model.without_training()?;
         drop(model);
         data.with(&copy.plan, |data| work(&copy, data))
     }
@@ -138,7 +152,7 @@ impl<T: Typed> Shared<T> {
         Ok(done)
     }
 
-    /// Trains a copy and puts it in the place of the model. A panic leaves the model as it was.
+    /// Trains a copy and puts it in the place of the model. A panic leaves the weights as they were.
     pub fn fit(
         &self,
         data: &HeldData<'_>,
@@ -146,16 +160,35 @@ impl<T: Typed> Shared<T> {
         spec: &FitSpec,
         watch: &mut Watch<'_, T>,
     ) -> Result<History, Error> {
-        let mut model = self.read().duplicate()?;
+        let mut out = HandedOut { model: self.write().hand_out()?, to: self, is_trained: false };
+        let model = &mut out.model;
         let plan = model.plan.clone();
         let history = data.with(&plan, |data| match validation {
-            None => dnn_core::fit(&mut model, data, None, spec, watch),
+            None => dnn_core::fit(model, data, None, spec, watch),
             Some(validation) => {
-                validation.with(&plan, |validation| dnn_core::fit(&mut model, data, Some(validation), spec, watch))
+                validation.with(&plan, |validation| dnn_core::fit(model, data, Some(validation), spec, watch))
             }
         })?;
-        *self.write() = model;
+        out.is_trained = true;
         Ok(history)
+    }
+}
+
+/// What `fit` works on. In the end it takes the place of the model where it was trained, else it gives back what it took.
+struct HandedOut<'a, T: Typed> {
+    model: Model<T>,
+    to: &'a Shared<T>,
+    is_trained: bool,
+}
+
+impl<T: Typed> Drop for HandedOut<'_, T> {
+    fn drop(&mut self) {
+        let mut shared = self.to.write();
+        if self.is_trained {
+            std::mem::swap(&mut *shared, &mut self.model);
+        } else {
+            shared.take_back(&mut self.model);
+        }
     }
 }
 

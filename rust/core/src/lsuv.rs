@@ -26,7 +26,8 @@ const ROUNDS: usize = 10;
 /// # Errors
 /// [`Error::Invalid`] for x of another width; [`Error::Memory`].
 pub fn unit_variance<T: Real>(model: &mut Model<T>, x: Table<T>, threads: usize) -> Result<(), Error> {
-    let Model { plan, params, .. } = model;
+    let Model { plan, params, progress, .. } = model;
+    progress.reach.forget();
     let (n_rows, columns) = x.shape();
     check_inputs(plan, n_rows, columns)?;
     let rows = n_rows.min(BLOCK_ROWS);

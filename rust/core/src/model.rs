@@ -69,6 +69,8 @@ impl<T: Real> Model<T> {
         std::mem::swap(&mut self.plan, &mut compiled.plan);
         std::mem::swap(&mut self.optimizer, &mut compiled.optimizer);
         std::mem::swap(&mut self.progress, &mut compiled.progress);
+        // What came back may be of other weights.
+        self.progress.reach.forget();
     }
 
     /// Puts the function that is its loss in its place again, which a file does not have.
@@ -89,6 +91,25 @@ impl<T: Real> Model<T> {
         let (spec, plan, params) = (self.spec.clone(), self.plan.clone(), self.params.duplicate()?);
         let (running, progress) = (self.running.duplicate()?, Progress::default());
         Ok(Model { spec, plan, params, running, optimizer: None, epochs: 0, progress })
+    }
+
+    /// A copy to train, which takes the memory of the optimizer and the progress along: only the weights are there twice.
+    /// Whoever reads the weights may go on; nobody may save or step until [`Model::take_back`].
+    ///
+    /// # Errors
+    /// [`Error::Memory`]; nothing has changed then.
+    pub fn hand_out(&mut self) -> Result<Model<T>, Error> {
+        let copy = self.without_training()?;
+        let optimizer = self.optimizer.as_mut().map(Optimizer::hand_out);
+        Ok(Model { optimizer, epochs: self.epochs, progress: self.progress.hand_out(), ..copy })
+    }
+
+    /// Takes back what [`Model::hand_out`] took along, and not the weights.
+    pub fn take_back(&mut self, out: &mut Model<T>) {
+        std::mem::swap(&mut self.optimizer, &mut out.optimizer);
+        std::mem::swap(&mut self.progress, &mut out.progress);
+        // The weights may be those before a step that it knows of.
+        self.progress.reach.forget();
     }
 
     /// The same model once more.

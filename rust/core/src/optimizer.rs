@@ -105,6 +105,23 @@ impl<T: Real> Optimizer<T> {
         })
     }
 
+    /// The same optimizer, whose memory stays here no longer.
+    pub fn hand_out(&mut self) -> Optimizer<T> {
+        let left = Optimizer {
+            spec: self.spec,
+            steps: self.steps,
+            first: None,
+            second: None,
+            largest: None,
+            mean: None,
+            product: self.product,
+            pairs: None,
+            direction: None,
+            muon: None,
+        };
+        std::mem::replace(self, left)
+    }
+
     /// One step with this rate, after which no column of weights is longer than its layer allows.
     pub fn step(&mut self, plan: &Plan, team: &Team, rate: f64, params: &mut Params<T>, gradient: &Params<T>) {
         self.steps = self.steps.saturating_add(1);

@@ -69,10 +69,14 @@ impl<T: Real> Progress<T> {
         let room = (keeps_best && !has_room).then(|| params.duplicate()).transpose()?;
         let averages = |rule| goes_on && self.average.as_ref().is_some_and(|average| average.is_by(rule));
         let fresh = averaging.filter(|&rule| !averages(rule)).map(|rule| Average::new(rule, params)).transpose()?;
+        // Other weights than those of the last step, of which it may know nothing.
+        let shows_others = self.best.as_ref().is_some_and(|best| best.came_back)
+            || self.average.as_ref().is_some_and(Average::is_shown);
+        let reach = if shows_others { Reach::default() } else { self.reach };
         if !goes_on {
             *self = Progress::default();
         }
-        self.reach.forget();
+        self.reach = reach;
         if let Some(best) = self.best.as_mut().filter(|best| best.came_back) {
             std::mem::swap(params, &mut best.other);
             best.came_back = false;
@@ -161,13 +165,13 @@ impl<T: Real> Progress<T> {
         };
         let best = self.best.as_ref().map(copy).transpose()?;
         let average = self.average.as_ref().map(Average::duplicate).transpose()?;
-        Ok(Progress {
-            next_epoch: self.next_epoch,
-            stopping: self.stopping.clone(),
-            best,
-            average,
-            reach: Reach::default(),
-        })
+        Ok(Progress { next_epoch: self.next_epoch, stopping: self.stopping.clone(), best, average, reach: self.reach })
+    }
+
+    /// The same, which leaves the number of the next epoch behind and nothing else.
+    pub fn hand_out(&mut self) -> Progress<T> {
+        let left = Progress { next_epoch: self.next_epoch, ..Progress::default() };
+        std::mem::replace(self, left)
     }
 
     /// Without the weights.

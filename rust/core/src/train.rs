@@ -14,7 +14,7 @@ use crate::lbfgs::{Lbfgs, Limits};
 use crate::memory::filled;
 use crate::metrics::Sums;
 use crate::model::Model;
-use crate::optimizer::{Optimizer, Reach, decay_of};
+use crate::optimizer::{Optimizer, decay_of};
 use crate::params::Params;
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -417,7 +417,7 @@ fn diverged(what: &str, epoch: usize, batch: usize, rate: Option<f64>) -> String
     )
 }
 
-/// What a step would do that [`Reach`] does not allow.
+/// What a step would do that its reach does not allow.
 fn too_large<T: Real>(optimizer: &OptimizerSpec, rate: f64) -> String {
     let share = rate * decay_of(optimizer);
     let why = if share > 2.0 {
@@ -460,13 +460,15 @@ pub fn train_on_batch<'a, T: Real>(
             // Before anything changes: a metric that is a function may fail.
             let metrics = sums.values(weight).ok_or(Error::Raised)?;
             clip::clip(plan, &team, how.clip, step.gradient_mut());
-            if !Reach::default().allows(plan, optimizer, rate, params, step.gradient()) {
+            let mut reach = progress.reach;
+            if !reach.allows(plan, optimizer, rate, params, step.gradient()) {
                 return Err(Error::Invalid(diverged(&too_large::<T>(&optimizer.spec, rate), 0, 0, Some(rate))));
             }
             optimizer.step(plan, &team, rate, params, step.gradient());
             step.remember_moments(plan, params);
             running.count();
             progress.weights_changed();
+            progress.reach = reach;
             Ok((loss / weight + penalty, metrics))
         }
         Outcome::Diverged(what) => Err(Error::Invalid(diverged(&what, 0, 0, Some(rate)))),

@@ -51,7 +51,8 @@ impl Reach {
                 first: of(plan.isa, &optimizer.first),
                 squares: of(plan.isa, &optimizer.largest),
             };
-            Some(optimizer.sizes_after(plan, rate, known, largest(plan.isa, gradient))).filter(fits)
+            let after = |gradient| Some(optimizer.sizes_after(plan, rate, known, gradient)).filter(fits);
+            after(any_gradient).or_else(|| after(largest(plan.isa, gradient)))
         });
         self.0.is_some()
     }

@@ -149,6 +149,27 @@ fn adamw(weight_decay: f64) -> OptimizerSpec {
 }
 
 #[test]
+fn weights_that_were_set_to_their_limit_after_a_fit_are_seen_by_the_next_one() {
+    let mut model = model::<f32>(2, vec![layer(1, "identity")], "mse", adamw(10.0));
+    let task = Task::<f32>::for_loss("mse", 16, 2, 1);
+    let data = task.data(&model.plan);
+    // It knows now that no weight is large.
+    let fitted = fit(&mut model, &data, None, &fit_spec(16, 3, 1e-3), &mut Watcher::new()).expect("no error");
+    assert_eq!(fitted.stopped, Stopped::Epochs);
+    model.params.fill(1e37);
+    model.progress.weights_changed();
+    let nothing = Task::<f32> { x: table(16, 2, |_, _| 0.0), ..task };
+    // The inputs are 0, so the loss and the gradient of the weights are as small as the bias is; the weights shrink by a
+    // factor of -999 each step.
+    model.params[model.plan.layers[0].bias().start] = 0.0;
+    let data = nothing.data(&model.plan);
+    let history = fit(&mut model, &data, None, &fit_spec(16, 30, 100.0), &mut Watcher::new()).expect("no error");
+    assert_eq!(history.stopped, Stopped::Diverged);
+    assert!(history.message.contains("too large for float32"), "{}", history.message);
+    assert!(model.params.iter().all(|x| x.is_finite()));
+}
+
+#[test]
 fn weight_decay_that_makes_the_weights_run_away_is_told_and_leaves_them_finite() {
     // Each step multiplies the weights by 1 - 10 * 1e6: infinite in six steps, and no gradient has to be.
     let mut model = model::<f32>(2, vec![layer(4, "sigmoid"), layer(1, "sigmoid")], "binary_cross_entropy", adamw(1e6));
