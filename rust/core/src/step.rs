@@ -239,7 +239,10 @@ impl<T: Real> Step<T> {
         }
         match self.add_penalty(plan, params, weight) {
             Ok(penalty) => Outcome::Done { loss: total * self.objective.loss_factor, weight, penalty },
-            Err(layer) => Outcome::Diverged(format!("the penalty of layer {} is not finite", plan.layers[layer].name)),
+            Err(layer) => {
+                let Layer { name, l1, l2, .. } = &plan.layers[layer];
+                Outcome::Diverged(format!("the penalty of layer {name} (l1={l1}, l2={l2}) is not finite"))
+            }
         }
     }
 

@@ -307,8 +307,9 @@ pub fn fit<T: Real>(
             break;
         }
     }
-    (history.stopped, history.message) =
-        ended.unwrap_or_else(|| (Stopped::Epochs, format!("all {} epochs are done", spec.epochs)));
+    let all =
+        if spec.epochs == 1 { "the one epoch is done".into() } else { format!("all {} epochs are done", spec.epochs) };
+    (history.stopped, history.message) = ended.unwrap_or((Stopped::Epochs, all));
     let as_planned = !matches!(history.stopped, Stopped::Diverged | Stopped::Interrupted) && !observer.failed();
     progress.hide_average(params);
     if as_planned {
