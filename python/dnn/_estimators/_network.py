@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import pickle
-import sys
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -62,8 +61,7 @@ class Networked(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if self._given is None:
             if self._model is None:
                 raise AttributeError(f"{name} is there once the estimator is fitted")
-            # In memory of their own, see `_is_left_alone`.
-            weights = [array.copy() for array in self._model.get_weights()]
+            weights = self._model.get_weights()
             self._given = {"coefs_": weights[::2], "intercepts_": weights[1::2]}
         if name not in self._given:
             raise AttributeError(f"{name} is there once the estimator is fitted")
@@ -90,9 +88,6 @@ class Networked(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             if shapes == [array.shape for array in now]:
                 if not all(map(np.array_equal, arrays, now)):
                     self._model.set_weights(arrays)
-                del arrays
-                if _is_left_alone(given, self._model.dtype):
-                    self._given = None  # there is nothing to compare with any more
                 return self._model
         model = self._new_model(settings or _settings.checked(self), np.shape(arrays[0])[0])
         model.set_weights(arrays)
@@ -263,35 +258,6 @@ class Networked(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _n_features_out(self) -> int:
         hidden = _dense(self._fitted())[:-1]
         return int(hidden[-1].units) if hidden else 0
-
-
-def _is_left_alone(given: dict[str, list[NDArray[Any]]], dtype: str) -> bool:
-    """Whether users hold none of these lists and arrays any more, so that nobody can change them.
-
-    Other arrays than those that were handed out (of another type, or a view of what users hold) are kept:
-    whoever has set them gets them back.
-    """
-    if not hasattr(sys, "getrefcount"):  # another Python than CPython
-        return False
-    arrays = [array for some in given.values() for array in some]
-    if not all(
-        type(array) is np.ndarray and array.flags.owndata and array.dtype == dtype for array in arrays
-    ):
-        return False
-    del arrays
-    # How many references the interpreter itself holds is its own affair: as many as to what is new.
-    most, own = _most_references(given), _most_references({"new": [np.empty(0)]})
-    return most[0] <= own[0] and most[1] <= own[1]
-
-
-def _most_references(given: dict[str, list[NDArray[Any]]]) -> tuple[int, int]:
-    """To one of the lists, and to one of the arrays."""
-    to_list = to_array = 0
-    for arrays in given.values():
-        to_list = max(to_list, sys.getrefcount(arrays))
-        for array in arrays:
-            to_array = max(to_array, sys.getrefcount(array))
-    return to_list, to_array
 
 
 def _predict(model: Sequential, X: Any, n_threads: int) -> NDArray[Any]:
