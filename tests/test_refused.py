@@ -48,6 +48,25 @@ def test_batches_of_one_row_that_are_refused_leave_the_memory_of_the_optimizer(r
     assert model.fit(*regression, epochs=2).history["loss"] == twin.fit(*regression, epochs=2).history["loss"]
 
 
+@pytest.mark.parametrize("how", [{"early_stopping": dnn.EarlyStopping(5)}, {"averaging": dnn.SWA(0)}])
+def test_a_step_from_weights_that_came_back_is_refused_where_they_would_become_infinite(how: Any) -> None:
+    x, y = np.full((4, 1), 1e-30, np.float32), np.ones((4, 1), np.float32)
+    model = dnn.Sequential([dnn.Input(1), dnn.Dense(1, use_bias=False)], seed=1)
+
+    class LargeAtFirst(dnn.Callback):
+        def on_epoch_begin(self, epoch: int, logs: dict[str, float]) -> None:
+            self.model.set_weights([np.full((1, 1), 1e30 if epoch == 0 else 0.0, np.float32)])
+
+    optimizer = dnn.AdamW(1e-30, epsilon=1.0, weight_decay=1e3)
+    model.fit(x, y, epochs=2, optimizer=optimizer, validation_data=(x, y), callbacks=[LargeAtFirst()], **how)
+    before = model.get_weights()[0]
+    assert before > 1e29  # the best ones, or the mean, and not the last, which are 0
+    model.learning_rate = 1e9
+    with pytest.raises(ValueError, match="the weights become too large for float32"):
+        model.train_on_batch(x, y)
+    assert model.get_weights()[0] == before
+
+
 def test_a_first_fit_that_the_core_refuses_leaves_a_model_without_weights(regression: Table) -> None:
     model = limited()
     with pytest.raises(ValueError, match="L-BFGS"):

@@ -176,10 +176,14 @@ impl Network {
             loss: LossSpec,
             optimizer: OptimizerSpec,
         ) -> PyResult<dnn_core::Compiled<T>> {
-            if shared.training.load(Ordering::SeqCst) {
-                return Err(PyRuntimeError::new_err("compile: the model is training"));
-            }
-            detached(py, || shared.write().compile(loss, optimizer))?.map_err(convert::error)
+            detached(py, || {
+                let mut model = shared.write();
+                // Asked with the lock in hand, without which `fit` can't take the memory of the optimizer away.
+                if shared.training.load(Ordering::SeqCst) {
+                    return Err(PyRuntimeError::new_err("compile: the model is training"));
+                }
+                model.compile(loss, optimizer).map_err(convert::error)
+            })?
         }
         let before = match &self.0 {
             Kind::F32(shared) => Before::F32(compile(py, shared, loss, optimizer)?),

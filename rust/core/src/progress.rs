@@ -69,10 +69,7 @@ impl<T: Real> Progress<T> {
         let room = (keeps_best && !has_room).then(|| params.duplicate()).transpose()?;
         let averages = |rule| goes_on && self.average.as_ref().is_some_and(|average| average.is_by(rule));
         let fresh = averaging.filter(|&rule| !averages(rule)).map(|rule| Average::new(rule, params)).transpose()?;
-        // Other weights than those of the last step, of which it may know nothing.
-        let shows_others = self.best.as_ref().is_some_and(|best| best.came_back)
-            || self.average.as_ref().is_some_and(Average::is_shown);
-        let reach = if shows_others { Reach::default() } else { self.reach };
+        let reach = self.known_reach();
         if !goes_on {
             *self = Progress::default();
         }
@@ -92,6 +89,14 @@ impl<T: Real> Progress<T> {
             self.average = fresh;
         }
         Ok(())
+    }
+
+    /// How large the weights are, as far as that is known: nothing where the best ones or their mean stand in the place
+    /// of those that were stepped.
+    pub fn known_reach(&self) -> Reach {
+        let shows_others = self.best.as_ref().is_some_and(|best| best.came_back)
+            || self.average.as_ref().is_some_and(Average::is_shown);
+        if shows_others { Reach::default() } else { self.reach }
     }
 
     /// Averages the weights after a step, where that is asked for.
