@@ -27,6 +27,11 @@ def classifier(**settings: Any) -> dnn.MLPClassifier:
 # ---- class_weight ------------------------------------------------------------------------------------------
 
 
+def test_a_list_of_class_weights_is_refused_where_rows_have_one_label() -> None:
+    with pytest.raises(ValueError, match=r"class_weight is a list.*for several labels; give a dict"):
+        classifier(class_weight=[{0: 1.0, 1: 2.0}]).fit(X, Y)
+
+
 @pytest.mark.parametrize("labels", [[0, 1], ["no", "yes"], [-1, 2]], ids=str)
 def test_labels_of_class_weight_are_refused_where_scikit_learn_refuses_them(labels: list[Any]) -> None:
     y, stranger = np.array(labels)[Y], "maybe" if isinstance(labels[0], str) else 7

@@ -8,11 +8,12 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from dnn import _arrays, _class_losses, _losses
+from dnn import _arrays, _checks, _class_losses, _losses
 from dnn._checks import counted
 from dnn._estimators import _scores
 from dnn._estimators._base import MLP, is_stochastic
@@ -453,6 +454,10 @@ class MLPClassifier(ClassifierMixin, MLP):
                 f"class_weight={given!r} counts the rows of each class, of which partial_fit sees a part; "
                 "pass a dict of weights, for example made with "
                 "sklearn.utils.class_weight.compute_class_weight"
+            )
+        if isinstance(given, list) and truth.ndim == 1:
+            raise InvalidParameterError(
+                f"class_weight is a list, {_checks.shown(given)}, which is for several labels; give a dict"
             )
         of_rows: NDArray[np.float64]
         if truth.ndim == 2:
