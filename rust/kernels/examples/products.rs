@@ -1,12 +1,12 @@
 //! How near the three products of a dense layer come to the ceiling of the machine, measured in the same run.
 //!
-//! `cargo run --release --example products -p dnn-kernels [threads]`. Each figure is the best of several turns, as a
-//! share of what loops of multiply-adds without memory reached beside it, on as many threads at once: two processors
+//! `cargo run --release --example products -p dnn-kernels [threads] [f64] [512x784-100 ...]`: rows, inputs and outputs,
+//! or a list of shapes that matter; in float32, or float64. Each figure is the best of several turns, as a share of what loops of multiply-adds without memory reached beside it, on as many threads at once: two processors
 //! that share a core have no more than its units.
 #![expect(clippy::print_stdout, reason = "it reports")]
 
 use dnn_kernels::{
-    Activation, Buffer, Isa, Team, View, ViewMut, ceiling, forward, input_gradient, row_stride, weight_gradient,
+    Activation, Buffer, Isa, Real, Team, View, ViewMut, ceiling, forward, input_gradient, row_stride, weight_gradient,
 };
 use std::time::Instant;
 
@@ -43,27 +43,46 @@ fn ceiling_of(isa: Isa, threads: usize) -> f64 {
     })
 }
 
+/// Rows, inputs and outputs of `512x784-100`.
+fn shape(text: &str) -> Option<(usize, usize, usize)> {
+    let (rows, layer) = text.split_once('x')?;
+    let (n_in, n_out) = layer.split_once('-')?;
+    Some((rows.parse().ok()?, n_in.parse().ok()?, n_out.parse().ok()?))
+}
+
 fn main() {
-    let threads = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(1);
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    let threads = asked.first().and_then(|n| n.parse().ok()).unwrap_or(1);
+    let shapes: Vec<_> = asked.iter().filter_map(|text| shape(text)).collect();
+    let shapes = if shapes.is_empty() { SHAPES.to_vec() } else { shapes };
+    if asked.iter().any(|text| text == "f64") {
+        table::<f64>(threads, &shapes);
+    } else {
+        table::<f32>(threads, &shapes);
+    }
+}
+
+fn table<T: Real>(threads: usize, shapes: &[(usize, usize, usize)]) {
     let isa = Isa::preferred().expect("DNN_ISA names a set of this machine");
     let team = Team::of(threads);
-    println!("{} on {} threads; GF/s (share of the ceiling)", isa.name(), team.threads());
-    for (rows, n_in, n_out) in SHAPES {
+    println!("{} on {} threads, {}; GF/s (share of the ceiling)", isa.name(), team.threads(), T::NAME);
+    for &(rows, n_in, n_out) in shapes {
         let filled = |rows: usize, columns: usize| {
-            let mut buffer = Buffer::<f32>::zeroed(rows * row_stride::<f32>(columns)).expect("memory");
-            buffer.fill(0.01);
+            let mut buffer = Buffer::<T>::zeroed(rows * row_stride::<T>(columns)).expect("memory");
+            buffer.fill(T::from_f64(0.01));
             buffer
         };
-        let (si, so) = (row_stride::<f32>(n_in), row_stride::<f32>(n_out));
+        let (si, so) = (row_stride::<T>(n_in), row_stride::<T>(n_out));
         let (x, w, delta) = (filled(rows, n_in), filled(n_in, n_out), filled(rows, n_out));
         let (mut a, mut dx, mut dw) = (filled(rows, n_out), filled(rows, n_in), filled(n_in, n_out));
-        let bias = vec![0.1f32; so];
+        let bias = vec![T::from_f64(0.1); so];
         let flops = 2.0 * rows as f64 * n_in as f64 * n_out as f64;
         let turns = ((2e9 / flops) as usize).clamp(3, 2000);
         let mut best = [f64::MAX; 3];
         let mut peak = 0.0;
         for _ in 0..7 {
-            peak = f64::max(peak, ceiling_of(isa, team.threads()));
+            peak =
+                f64::max(peak, ceiling_of(isa, team.threads()) * (size_of::<f32>() as f64) / (size_of::<T>() as f64));
             for _ in 0..turns.div_ceil(7) {
                 let view = |data, rows, columns, stride| View::new(data, rows, columns, stride);
                 best[0] = best[0].min(seconds(|| {

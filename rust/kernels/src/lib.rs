@@ -19,6 +19,7 @@ mod pointwise;
 mod pool;
 mod rows;
 mod simd;
+mod softmax;
 mod tile;
 mod tiny;
 mod update;
@@ -41,11 +42,9 @@ pub use pointwise::{
     activate_rows, add_rows, add_rows_in_place, multiply_slope_rows, prelu, prelu_gradient, prelu_slope_gradient,
 };
 pub use pool::Team;
-pub use rows::{
-    Target, all_finite, multiply_softmax_slope, softmax_cross_entropy, softmax_in_place, sum_of_magnitudes,
-    sum_of_squares,
-};
+pub use rows::{all_finite, sum_of_magnitudes, sum_of_squares};
 pub use simd::Real;
+pub use softmax::{Target, multiply_softmax_slope, softmax_cross_entropy, softmax_in_place};
 pub use tiny::{Asked, Stage, Tiny, TinyLoss, tiny_backward, tiny_forward};
 pub use update::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, LambDirection, Lion, Nadam, RAdam, RmsProp, Rprop, Rule, Sgd, adam,

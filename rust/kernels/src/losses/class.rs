@@ -8,8 +8,8 @@ use crate::buffer::padded;
 use crate::dense::{View, ViewMut};
 use crate::isa::Isa;
 use crate::math;
-use crate::rows::{Target, Targets, row_exp, row_max};
 use crate::simd::{Kernel, Vector, run};
+use crate::softmax::{Target, Targets, row_exp, row_max};
 
 /// A loss over the classes: y are the probabilities of softmax, t those there should be.
 #[derive(Clone, Copy, Debug, PartialEq)]

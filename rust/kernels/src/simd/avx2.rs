@@ -5,6 +5,11 @@
 use super::Vector;
 use std::arch::x86_64::*;
 
+/// All bits sixteen times, then none: from n before the middle on, what holds in the first n lanes.
+static MASKS_OF_32_BITS: [[u32; 16]; 2] = [[u32::MAX; 16], [0; 16]];
+/// As [`MASKS_OF_32_BITS`], for half as many lanes.
+static MASKS_OF_64_BITS: [[u64; 8]; 2] = [[u64::MAX; 8], [0; 8]];
+
 /// Twice 8 numbers in two registers.
 #[derive(Clone, Copy)]
 pub struct F32x16([__m256; 2]);
@@ -205,6 +210,21 @@ impl Vector for F32x16 {
         }
     }
     #[inline(always)]
+    unsafe fn load_first(from: *const f32, n: usize, fill: f32) -> Self {
+        // A masked load does not touch what lies outside its mask.
+        unsafe {
+            let mask = Self::first_lanes(n);
+            let low = _mm256_maskload_ps(from, _mm256_castps_si256(mask[0]));
+            let high = _mm256_maskload_ps(from.wrapping_add(8), _mm256_castps_si256(mask[1]));
+            Self::select(mask, Self([low, high]), Self::splat(fill))
+        }
+    }
+    #[inline(always)]
+    fn first_lanes(n: usize) -> Self::Mask {
+        let masks = &MASKS_OF_32_BITS.as_flattened()[16 - n..][..16];
+        unsafe { [_mm256_loadu_ps(masks.as_ptr().cast()), _mm256_loadu_ps(masks.as_ptr().add(8).cast())] }
+    }
+    #[inline(always)]
     fn prefetch(at: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
@@ -381,6 +401,21 @@ impl Vector for F64x8 {
             }
             sum_each_pd(narrow)
         }
+    }
+    #[inline(always)]
+    unsafe fn load_first(from: *const f64, n: usize, fill: f64) -> Self {
+        // A masked load does not touch what lies outside its mask.
+        unsafe {
+            let mask = Self::first_lanes(n);
+            let low = _mm256_maskload_pd(from, _mm256_castpd_si256(mask[0]));
+            let high = _mm256_maskload_pd(from.wrapping_add(4), _mm256_castpd_si256(mask[1]));
+            Self::select(mask, Self([low, high]), Self::splat(fill))
+        }
+    }
+    #[inline(always)]
+    fn first_lanes(n: usize) -> Self::Mask {
+        let masks = &MASKS_OF_64_BITS.as_flattened()[8 - n..][..8];
+        unsafe { [_mm256_loadu_pd(masks.as_ptr().cast()), _mm256_loadu_pd(masks.as_ptr().add(4).cast())] }
     }
     #[inline(always)]
     fn prefetch(at: *const u8) {

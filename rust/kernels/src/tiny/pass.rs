@@ -9,8 +9,8 @@ use crate::activation::Activation;
 use crate::dense::View;
 use crate::isa::Isa;
 use crate::math;
-use crate::rows::{Target, Targets};
 use crate::simd::{Kernel, Vector, run};
+use crate::softmax::{Target, Targets};
 
 struct Forward<'a, T> {
     tiny: &'a Tiny,

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Loss and delta of one row, for a scale of 1.
 fn cross_entropy_of<T: Real>(isa: Isa, z: &[f64], target: Target<T>) -> (f64, Vec<f64>) {
     let (z, mut delta, mut losses) = (Table::<T>::row_of(z), Table::<T>::output(1, z.len(), 0), [CANARY]);
-    softmax_cross_entropy(isa, z.view(), target, &[T::ONE], delta.view_mut(), &mut losses);
+    softmax_cross_entropy(isa, z.padded_view(), target, &[T::ONE], delta.view_mut(), &mut losses);
     delta.assert_gaps("one row");
     (losses[0], delta.row(0))
 }
@@ -217,7 +217,14 @@ fn a_label_beyond_the_columns_panics() {
         assert_panics("label", || {
             let (z, mut delta, mut losses) = (zeros(2, 3), zeros(2, 3), [0.0; 2]);
             let isa = Isa::available()[0];
-            softmax_cross_entropy(isa, z.view(), Target::Labels(&labels), &[1.0; 2], delta.view_mut(), &mut losses);
+            softmax_cross_entropy(
+                isa,
+                z.padded_view(),
+                Target::Labels(&labels),
+                &[1.0; 2],
+                delta.view_mut(),
+                &mut losses,
+            );
         });
     }
 }
@@ -239,7 +246,7 @@ fn shapes_that_do_not_fit_panic() {
         let (z, t, scale, mut losses) = (zeros(2, 3), zeros(t.0, t.1), vec![1.0; scale], vec![0.0; losses]);
         let mut delta = zeros(delta.0, delta.1);
         assert_panics(&what, || {
-            softmax_cross_entropy(isa, z.view(), Target::Dense(t.view()), &scale, delta.view_mut(), &mut losses);
+            softmax_cross_entropy(isa, z.padded_view(), Target::Dense(t.view()), &scale, delta.view_mut(), &mut losses);
         });
         assert_panics(&what, || {
             let loss = PointLoss::Squared;
@@ -250,7 +257,14 @@ fn shapes_that_do_not_fit_panic() {
         let (z, mut delta, mut losses) = (zeros(2, 3), zeros(2, 3), [0.0; 2]);
         let labels = vec![0; labels];
         assert_panics("number of labels", || {
-            softmax_cross_entropy(isa, z.view(), Target::Labels(&labels), &[1.0; 2], delta.view_mut(), &mut losses);
+            softmax_cross_entropy(
+                isa,
+                z.padded_view(),
+                Target::Labels(&labels),
+                &[1.0; 2],
+                delta.view_mut(),
+                &mut losses,
+            );
         });
     }
     for (rows, columns) in [(1, 3), (3, 3), (2, 2), (2, 17)] {
@@ -273,7 +287,7 @@ fn rows_without_room_for_their_padding_panic() {
     let (z, mut losses) = (zeros(2, 3), [0.0; 2]);
     assert_panics("delta not padded", || {
         let delta = ViewMut::new(&mut short, 2, 3, 16);
-        softmax_cross_entropy(isa, z.view(), Target::Labels(&[0, 1]), &[1.0; 2], delta, &mut losses);
+        softmax_cross_entropy(isa, z.padded_view(), Target::Labels(&[0, 1]), &[1.0; 2], delta, &mut losses);
     });
     assert_panics("gradient not padded", || {
         let gradient = ViewMut::new(&mut short, 2, 3, 16);

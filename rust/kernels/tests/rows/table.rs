@@ -180,7 +180,7 @@ impl<T: Real> Case<T> {
         Case {
             above: Table::input(rows, n, extra, |_, _| other.between(0.05, 3.0)),
             heads: Table::input(rows, 3 * n, extra, |_, _| other.between(-3.0, 3.0)),
-            z: Table::input(rows, n, extra, |_, _| random.between(-8.0, 8.0)),
+            z: Table::new(rows, n, padded::<T>(n) + extra, f64::NAN, |_, _| random.between(-8.0, 8.0)),
             one_hot: Table::input(rows, n, extra, |i, j| f64::from(u8::from(labels[i] as usize == j))),
             soft: Table::input(rows, n, extra, |i, j| loose.at(i, j) / sums[i]),
             y: Table::input(rows, n, extra, |_, _| random.between(-3.0, 3.0)),
@@ -220,7 +220,7 @@ impl<T: Real> Case<T> {
     }
     pub fn cross_entropy(&self, isa: Isa, target: Target<T>) -> (Table<T>, Vec<f64>) {
         let (mut delta, mut losses) = (self.output(), self.no_losses());
-        softmax_cross_entropy(isa, self.z.view(), target, &self.scale, delta.view_mut(), &mut losses);
+        softmax_cross_entropy(isa, self.z.padded_view(), target, &self.scale, delta.view_mut(), &mut losses);
         (delta, losses)
     }
     pub fn targets(&self, loss: PointLoss) -> &Table<T> {
