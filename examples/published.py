@@ -4,8 +4,8 @@ python examples/published.py --data FOLDER [--only NAME ...] [--threads N] [--se
 
 FOLDER has the folders mnist and fashion_mnist with their IDX files, packed or not, and california_housing
 with cal_housing_with_header.csv (the StatLib columns). Each setting follows its source; where the source
-leaves something open, or would take hours, the function says what was chosen. All of them take about half
-an hour on one core.
+leaves something open, or would take hours, the function says what was chosen. All of them take about
+three quarters of an hour on one core.
 """
 
 from __future__ import annotations

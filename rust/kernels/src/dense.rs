@@ -4,8 +4,10 @@
 //! They never split a sum: threads share out blocks of the result (see `tile.rs`), so the bits do not depend on them.
 
 use crate::activation::Activation;
+use crate::few::{Dots, Outer};
 use crate::isa::Isa;
 use crate::narrow::{NARROW, Narrow};
+use crate::pointwise::multiply_slope_rows;
 use crate::pool::Team;
 use crate::simd::{Kernel, Vector, run};
 use crate::tile::{Block, Finish, Layout, Start};
@@ -309,6 +311,25 @@ pub fn input_gradient<T: Real>(
     w.check(padded::<T>(w.columns));
     out.check(n);
     assert_eq!((delta.columns, delta.rows, w.rows), (w.columns, out.rows, out.columns), "shapes of delta, w and out");
+    if Dots::<T>::suits(delta.rows, delta.columns) {
+        let dots = Dots {
+            rows: delta.rows,
+            n_in: w.rows,
+            n_out: delta.columns,
+            delta: delta.data.as_ptr(),
+            delta_stride: delta.stride,
+            w: w.data.as_ptr(),
+            w_stride: w.stride,
+            out: out.data.as_mut_ptr(),
+            out_stride: out.stride,
+        };
+        // SAFETY: shapes and lengths were checked above.
+        unsafe { dots.shared_out(isa, team) };
+        if let Some(Below { activation, a, z }) = below {
+            multiply_slope_rows(isa, team, activation, out, a, z);
+        }
+        return;
+    }
     let finish = match below {
         None => Finish::Keep,
         Some(Below { activation: Activation::Identity, .. }) => Finish::Keep,
@@ -376,6 +397,22 @@ pub fn weight_gradient<T: Real>(
         };
         // SAFETY: shapes and lengths were checked above.
         return unsafe { narrow.shared_out(isa, team) };
+    }
+    if Outer::<T>::suits(x.rows) {
+        let outer = Outer {
+            rows: x.rows,
+            n_in: x.columns,
+            n_out: delta.columns,
+            x: x.data.as_ptr(),
+            x_stride: x.stride,
+            delta: delta.data.as_ptr(),
+            delta_stride: delta.stride,
+            dw: dw.data.as_mut_ptr(),
+            dw_stride: dw.stride,
+            accumulate,
+        };
+        // SAFETY: shapes and lengths were checked above.
+        return unsafe { outer.shared_out(isa, team) };
     }
     let product = Product {
         m: x.columns,

@@ -7,6 +7,7 @@ mod buffer;
 mod ceiling;
 mod dense;
 mod each;
+mod few;
 mod isa;
 mod lent;
 mod losses;

@@ -85,57 +85,69 @@ const FEW: usize = 16;
 /// Rows from which that pays.
 const TOGETHER: usize = 4;
 
-/// `e^(z - largest)` of as many rows as a vector has lanes, which are the lanes here: class k is vector k.
-struct Turned<T>(MaybeUninit<[T; FEW * MAX_LANES]>);
+/// What the exponentials of a row are multiplied by.
+enum Factor<T> {
+    One,
+    /// 1 over their sum.
+    Share,
+    /// This number of the row over their sum.
+    Scale(*const T),
+}
 
-impl<T: Real> Turned<T> {
-    fn new() -> Turned<T> {
-        Turned(MaybeUninit::uninit())
-    }
+/// `to = e^(z - largest)` times a factor, for some rows of few classes: at most as many as a vector has lanes, which are
+/// the rows here. A kernel for all who need it: turning rows into lanes and back is much code.
+struct FewClasses<'a, T> {
+    rows: usize,
+    n: usize,
+    z: *const T,
+    z_stride: usize,
+    to: *mut T,
+    to_stride: usize,
+    factor: Factor<T>,
+    /// The largest z and the sum of each row.
+    found: &'a mut Found<T>,
+}
 
-    /// Class `k` of all rows.
-    fn class(&mut self, k: usize) -> *mut T {
-        self.0.as_mut_ptr().cast::<T>().wrapping_add(k * T::LANES)
-    }
+struct Found<T> {
+    largest: [T; MAX_LANES],
+    sums: [T; MAX_LANES],
+}
 
-    /// Takes the exponentials of some rows; returns the largest z and the sum of each, in the order of the classes.
-    ///
-    /// # Safety
-    /// z has so many rows of `n` numbers, padded; there are at most as many as lanes, and `n` is at most [`FEW`].
+impl<T: Real> Kernel<T> for FewClasses<'_, T> {
+    type Output = ();
     #[inline(always)]
-    unsafe fn exp_of<V: Vector<Elem = T>>(&mut self, z: *const T, stride: usize, rows: usize, n: usize) -> (V, V) {
-        // SAFETY: the caller's word; there is room for `FEW` classes.
+    unsafe fn run<V: Vector<Elem = T>>(self) {
+        let (rows, n) = (self.rows, self.n);
+        let mut turned = MaybeUninit::<[T; FEW * MAX_LANES]>::uninit();
+        let turned = turned.as_mut_ptr().cast::<T>();
+        // SAFETY: the caller vouches for padded rows; there is room for `FEW` classes, and in the arrays for a vector.
         unsafe {
             for j in (0..n).step_by(T::LANES) {
-                V::turn(z.add(j), stride, rows, self.class(j), T::LANES, T::LANES.min(n - j));
+                V::turn(self.z.add(j), self.z_stride, rows, turned.add(j * T::LANES), T::LANES, T::LANES.min(n - j));
             }
             let mut largest = V::num(f64::NEG_INFINITY);
             for k in 0..n {
-                largest = largest.max(V::load(self.class(k)));
+                largest = largest.max(V::load(turned.add(k * T::LANES)));
             }
             let mut sum = V::zero();
             for k in 0..n {
-                let e = math::exp(V::load(self.class(k)).sub(largest));
-                e.store(self.class(k));
+                let e = math::exp(V::load(turned.add(k * T::LANES)).sub(largest));
+                e.store(turned.add(k * T::LANES));
                 sum = sum.add(e);
             }
-            (largest, sum)
-        }
-    }
-
-    /// Writes the exponentials times `by` back as rows, zeros in their padding.
-    ///
-    /// # Safety
-    /// As for [`Turned::exp_of`], which took as many; `to` is valid for writes.
-    #[inline(always)]
-    unsafe fn times<V: Vector<Elem = T>>(&mut self, by: V, to: *mut T, stride: usize, rows: usize, n: usize) {
-        // SAFETY: the caller's word.
-        unsafe {
+            largest.store(self.found.largest.as_mut_ptr());
+            sum.store(self.found.sums.as_mut_ptr());
+            let by = match self.factor {
+                Factor::One => V::num(1.0),
+                Factor::Share => V::num(1.0).div(sum),
+                Factor::Scale(scale) => V::load_first(scale, rows, T::ZERO).div(sum),
+            };
             for k in 0..n {
-                V::load(self.class(k)).mul(by).store(self.class(k));
+                V::load(turned.add(k * T::LANES)).mul(by).store(turned.add(k * T::LANES));
             }
             for j in (0..n).step_by(T::LANES) {
-                V::turn(self.class(j), T::LANES, T::LANES.min(n - j), to.add(j), stride, rows);
+                let classes = T::LANES.min(n - j);
+                V::turn(turned.add(j * T::LANES), T::LANES, classes, self.to.add(j), self.to_stride, rows);
             }
         }
     }
@@ -152,23 +164,12 @@ impl<T: Real> Kernel<T> for Softmax<T> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(self) {
-        let one = V::num(1.0);
-        let mut turned = Turned::new();
-        for first in (0..self.rows).step_by(T::LANES) {
-            let rows = T::LANES.min(self.rows - first);
+        for i in 0..self.rows {
+            let a = self.a.wrapping_add(i * self.stride);
             // SAFETY: the caller vouches for padded rows.
             unsafe {
-                let a = self.a.add(first * self.stride);
-                if self.n <= FEW && rows >= TOGETHER {
-                    let (_, sum) = turned.exp_of::<V>(a, self.stride, rows, self.n);
-                    turned.times(one.div(sum), a, self.stride, rows, self.n);
-                    continue;
-                }
-                for i in 0..rows {
-                    let a = a.add(i * self.stride);
-                    let sum = row_exp::<V>(a, self.n, row_max::<V>(a, self.n), a);
-                    row_scale::<V>(a, self.n, one.div(V::splat(sum)));
-                }
+                let sum = row_exp::<V>(a, self.n, row_max::<V>(a, self.n), a);
+                row_scale::<V>(a, self.n, V::num(1.0).div(V::splat(sum)));
             }
         }
     }
@@ -183,9 +184,21 @@ impl<T: Real> Kernel<T> for Softmax<T> {
 /// When the shape does not fit the data.
 pub fn softmax_in_place<T: Real>(isa: Isa, a: ViewMut<T>) {
     a.check(padded::<T>(a.columns));
-    let kernel = Softmax { rows: a.rows, n: a.columns, a: a.data.as_mut_ptr(), stride: a.stride };
-    // SAFETY: shape and length were checked above.
-    unsafe { run(isa, kernel) }
+    let (n, stride, all) = (a.columns, a.stride, a.data.as_mut_ptr());
+    let at_a_time = if n <= FEW { T::LANES } else { a.rows.max(1) };
+    for first in (0..a.rows).step_by(at_a_time) {
+        let (a, rows) = (all.wrapping_add(first * stride), at_a_time.min(a.rows - first));
+        // SAFETY: shape and length were checked above.
+        unsafe {
+            if n <= FEW && rows >= TOGETHER {
+                let found = &mut Found { largest: [T::ZERO; MAX_LANES], sums: [T::ZERO; MAX_LANES] };
+                let (z, factor) = (a.cast_const(), Factor::Share);
+                run(isa, FewClasses { rows, n, z, z_stride: stride, to: a, to_stride: stride, factor, found });
+            } else {
+                run(isa, Softmax { rows, n, a, stride });
+            }
+        }
+    }
 }
 
 struct SoftmaxSlope<T> {
@@ -285,63 +298,60 @@ impl<T: Real> Targets<T> {
     }
 }
 
-struct SoftmaxCrossEntropy<T> {
+struct SoftmaxCrossEntropy<'a, T> {
     rows: usize,
     n: usize,
     z: *const T,
     z_stride: usize,
-    targets: Targets<T>,
+    targets: &'a Targets<T>,
     scale: *const T,
     delta: *mut T,
     delta_stride: usize,
     losses: *mut f64,
+    /// The rows that this is about, at most as many as lanes: from here on.
+    first: usize,
+    /// Of these rows, where delta has what [`FewClasses`] makes of them.
+    found: Option<&'a Found<T>>,
 }
 
-impl<T: Real> Kernel<T> for SoftmaxCrossEntropy<T> {
+impl<T: Real> Kernel<T> for SoftmaxCrossEntropy<'_, T> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(self) {
-        let mut turned = Turned::new();
-        // As many rows at a time as a vector has lanes: one logarithm for all of them.
-        for first in (0..self.rows).step_by(T::LANES) {
-            let rows = T::LANES.min(self.rows - first);
-            let (mut largest, mut sums) = ([T::ZERO; MAX_LANES], [T::ONE; MAX_LANES]);
-            // SAFETY: the caller vouches for the padded rows, and for labels below n.
-            unsafe {
-                let z = self.z.add(first * self.z_stride);
-                let delta = self.delta.add(first * self.delta_stride);
-                let mut factor = V::num(1.0);
-                if self.n <= FEW && rows >= TOGETHER {
-                    let (tops, totals) = turned.exp_of::<V>(z, self.z_stride, rows, self.n);
-                    (largest, sums) = (tops.to_lanes(), totals.to_lanes());
-                    if !self.targets.labels.is_null() {
-                        factor = V::load_first(self.scale.add(first), rows, T::ZERO).div(totals);
-                    }
-                    turned.times(factor, delta, self.delta_stride, rows, self.n);
-                } else {
+        let (first, rows) = (self.first, self.rows);
+        let mut own = Found { largest: [T::ZERO; MAX_LANES], sums: [T::ONE; MAX_LANES] };
+        // SAFETY: the caller vouches for the padded rows, and for labels below n.
+        unsafe {
+            let found = match self.found {
+                Some(found) => found,
+                None => {
                     for i in 0..rows {
-                        let (z, delta) = (z.add(i * self.z_stride), delta.add(i * self.delta_stride));
-                        largest[i] = row_max::<V>(z, self.n);
-                        sums[i] = row_exp::<V>(z, self.n, largest[i], delta);
+                        let z = self.z.add((first + i) * self.z_stride);
+                        let delta = self.delta.add((first + i) * self.delta_stride);
+                        own.largest[i] = row_max::<V>(z, self.n);
+                        own.sums[i] = row_exp::<V>(z, self.n, own.largest[i], delta);
                         if !self.targets.labels.is_null() {
-                            row_scale::<V>(delta, self.n, V::splat(*self.scale.add(first + i)).div(V::splat(sums[i])));
+                            let by = V::splat(*self.scale.add(first + i)).div(V::splat(own.sums[i]));
+                            row_scale::<V>(delta, self.n, by);
                         }
                     }
+                    &own
                 }
-                let logs = math::log(V::load(sums.as_ptr())).to_lanes();
-                for i in 0..rows {
-                    if self.targets.labels.is_null() {
-                        self.against_probabilities::<V>(first + i, largest[i], sums[i], logs[i]);
-                    } else {
-                        self.against_label(first + i, largest[i], logs[i]);
-                    }
+            };
+            // One logarithm for all of them.
+            let logs = math::log(V::load(found.sums.as_ptr())).to_lanes();
+            for (i, &log_sum) in logs.iter().enumerate().take(rows) {
+                if self.targets.labels.is_null() {
+                    self.against_probabilities::<V>(first + i, found.largest[i], found.sums[i], log_sum);
+                } else {
+                    self.against_label(first + i, found.largest[i], log_sum);
                 }
             }
         }
     }
 }
 
-impl<T: Real> SoftmaxCrossEntropy<T> {
+impl<T: Real> SoftmaxCrossEntropy<'_, T> {
     /// From `y scale` in `delta` to the loss and the delta of a row.
     ///
     /// # Safety
@@ -415,17 +425,25 @@ pub fn softmax_cross_entropy<T: Real>(
     delta.check(padded::<T>(n));
     assert_eq!((rows, n), (delta.rows, delta.columns), "shapes of z and delta");
     assert!(scale.len() == rows && losses.len() == rows, "a scale and a loss for each row");
-    let kernel = SoftmaxCrossEntropy {
-        rows,
-        n,
-        z: z.data.as_ptr(),
-        z_stride: z.stride,
-        targets: Targets::new(target, rows, n),
-        scale: scale.as_ptr(),
-        delta: delta.data.as_mut_ptr(),
-        delta_stride: delta.stride,
-        losses: losses.as_mut_ptr(),
-    };
-    // SAFETY: shapes and lengths were checked above.
-    unsafe { run(isa, kernel) }
+    let targets = &Targets::new(target, rows, n);
+    let (z, z_stride, scale) = (z.data.as_ptr(), z.stride, scale.as_ptr());
+    let (delta, delta_stride, losses) = (delta.data.as_mut_ptr(), delta.stride, losses.as_mut_ptr());
+    for first in (0..rows).step_by(T::LANES) {
+        let rows = T::LANES.min(rows - first);
+        let mut few = Found { largest: [T::ZERO; MAX_LANES], sums: [T::ONE; MAX_LANES] };
+        let together = n <= FEW && rows >= TOGETHER;
+        // SAFETY: shapes and lengths were checked above.
+        unsafe {
+            if together {
+                let (z, to) = (z.add(first * z_stride), delta.add(first * delta_stride));
+                let labelled = !targets.labels.is_null();
+                let factor = if labelled { Factor::Scale(scale.add(first)) } else { Factor::One };
+                run(isa, FewClasses { rows, n, z, z_stride, to, to_stride: delta_stride, factor, found: &mut few });
+            }
+            let found = together.then_some(&few);
+            let kernel =
+                SoftmaxCrossEntropy { rows, n, z, z_stride, targets, scale, delta, delta_stride, losses, first, found };
+            run(isa, kernel);
+        }
+    }
 }

@@ -114,6 +114,28 @@ fn naive<T: Real>(
     c
 }
 
+/// The input gradient of one row or two with some outputs: a sum for each lane, then halves added to halves.
+fn naive_dots<T: Real>(delta: &Matrix<T>, w: &Matrix<T>) -> Matrix<T> {
+    let mut out = Matrix::padded(delta.rows, w.rows, 0);
+    for i in 0..delta.rows {
+        for j in 0..w.rows {
+            let mut lanes = vec![T::ZERO; T::LANES];
+            for k in 0..delta.columns {
+                lanes[k % T::LANES] = fma(delta.at(i, k), w.at(j, k), lanes[k % T::LANES]);
+            }
+            let mut half = T::LANES / 2;
+            while half > 0 {
+                for lane in 0..half {
+                    lanes[lane] = add(lanes[lane], lanes[lane + half]);
+                }
+                half /= 2;
+            }
+            out.data[i * out.stride + j] = lanes[0];
+        }
+    }
+    out
+}
+
 fn check_shape<T: Real>(rows: usize, n_in: usize, n_out: usize, threads: usize) {
     let x = Matrix::<T>::new(rows, n_in, n_in + 3, 1);
     let w = Matrix::<T>::padded(n_in, n_out, 2);
@@ -128,7 +150,11 @@ fn check_shape<T: Real>(rows: usize, n_in: usize, n_out: usize, threads: usize) 
     let linear = z.clone();
     z.data.iter_mut().take(rows * z.stride).for_each(|x| *x = relu(*x));
     let without_bias = naive(rows, n_out, n_in, |i, k| x.at(i, k), |k, j| w.at(k, j), |_| T::ZERO, None);
-    let mut dx = naive(rows, n_in, n_out, |i, k| delta.at(i, k), |k, j| w.at(j, k), |_| T::ZERO, None);
+    let mut dx = if rows <= 2 && n_out >= 2 * T::LANES {
+        naive_dots(&delta, &w)
+    } else {
+        naive(rows, n_in, n_out, |i, k| delta.at(i, k), |k, j| w.at(j, k), |_| T::ZERO, None)
+    };
     let dx_plain = dx.clone();
     for i in 0..rows {
         for j in 0..n_in {
@@ -225,6 +251,23 @@ fn weight_gradients_have_the_bits_of_their_twin_at_every_height_of_a_packed_oper
 }
 
 #[test]
+fn products_of_few_rows_have_the_bits_of_their_twins() {
+    for rows in 1..=7 {
+        for n_in in [1, 3, 7, 8, 9, 16, 30] {
+            for n_out in [5, 15, 16, 17, 31, 32, 33, 47, 64, 100] {
+                check_shape::<f32>(rows, n_in, n_out, 1);
+                check_shape::<f64>(rows, n_in, n_out, 1);
+            }
+        }
+        // Shared out between threads, with a last part of its own size.
+        for threads in 2..=3 {
+            check_shape::<f32>(rows, 517, 520, threads);
+            check_shape::<f64>(rows, 1031, 250, threads);
+        }
+    }
+}
+
+#[test]
 fn products_of_few_outputs_have_the_bits_of_their_twins() {
     for n_out in 1..=5 {
         for n_in in (1..=70).step_by(3) {
@@ -249,7 +292,11 @@ fn a_gradient_whose_squares_are_not_finite_is_told() {
             x.data[0] = 4.0;
             x.data[x.stride] = 4.0;
             let mut dw = Matrix::<f32>::padded(5, 21, 3);
-            assert!(!weight_gradient(isa, &Team::solo(), x.view(), delta.view(), false, dw.view_mut()));
+            for rows in [9, 3] {
+                let of_rows = |m: &Matrix<f32>| Matrix { rows, ..m.clone() };
+                let (x, delta) = (of_rows(&x), of_rows(&delta));
+                assert!(!weight_gradient(isa, &Team::solo(), x.view(), delta.view(), false, dw.view_mut()));
+            }
         }
     }
 }

@@ -221,8 +221,11 @@ impl Vector for F32x16 {
     }
     #[inline(always)]
     fn first_lanes(n: usize) -> Self::Mask {
-        let masks = &MASKS_OF_32_BITS.as_flattened()[16 - n..][..16];
-        unsafe { [_mm256_loadu_ps(masks.as_ptr().cast()), _mm256_loadu_ps(masks.as_ptr().add(8).cast())] }
+        let masks = MASKS_OF_32_BITS.as_ptr().cast::<f32>();
+        unsafe {
+            let masks = masks.add(16 - n.min(16));
+            [_mm256_loadu_ps(masks), _mm256_loadu_ps(masks.add(8))]
+        }
     }
     #[inline(always)]
     fn prefetch(at: *const u8) {
@@ -414,8 +417,11 @@ impl Vector for F64x8 {
     }
     #[inline(always)]
     fn first_lanes(n: usize) -> Self::Mask {
-        let masks = &MASKS_OF_64_BITS.as_flattened()[8 - n..][..8];
-        unsafe { [_mm256_loadu_pd(masks.as_ptr().cast()), _mm256_loadu_pd(masks.as_ptr().add(4).cast())] }
+        let masks = MASKS_OF_64_BITS.as_ptr().cast::<f64>();
+        unsafe {
+            let masks = masks.add(8 - n.min(8));
+            [_mm256_loadu_pd(masks), _mm256_loadu_pd(masks.add(4))]
+        }
     }
     #[inline(always)]
     fn prefetch(at: *const u8) {

@@ -1,0 +1,220 @@
+//! The two products of the backward pass for a batch of very few rows, where a register tile has nothing to reuse.
+//!
+//! In: the delta, with x or w, as for any number of rows. Out: the gradients. What counts here is to read the weights, or
+//! to write their gradient, once and in order.
+//! A weight gradient has the bits of the tile. An input gradient has not: each element is a dot product along a row of w,
+//! and its sum runs in the lanes of a vector, then over the lanes, the same on every set.
+
+use crate::Real;
+use crate::buffer::padded;
+use crate::isa::Isa;
+use crate::pool::Team;
+use crate::simd::{Kernel, Vector, run};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Rows at most of [`Dots`], and vectors of outputs at least: the sums of the lanes take their time.
+const DOTS_ROWS: usize = 2;
+const DOTS_VECTORS: usize = 2;
+/// Numbers of w, or of its gradient, that a thread takes at a time, at least: some 10 us from the last-level cache.
+const WORTH_SHARING: usize = 64 * 1024;
+/// Rows of w side by side: as many sums do not wait for each other.
+const TOGETHER: usize = 4;
+
+/// Runs `work` on rows `i..i + n` of w, for parts of `rows` rows of `width` numbers that are shared out; returns whether
+/// all did.
+fn share_out(team: &Team, rows: usize, width: usize, work: impl Fn(usize, usize) -> bool + Sync) -> bool {
+    let most = rows.saturating_mul(width) / WORTH_SHARING;
+    let parts = most.min(2 * team.threads());
+    if team.threads() == 1 || parts < 2 {
+        return work(0, rows);
+    }
+    let each = rows.div_ceil(parts).next_multiple_of(8);
+    let all = AtomicBool::new(true);
+    team.run(rows.div_ceil(each), (rows * width / 8) as u64, |part| {
+        if !work(part * each, each.min(rows - part * each)) {
+            all.store(false, Ordering::Relaxed);
+        }
+    });
+    all.into_inner()
+}
+
+/// dw = x^T delta, or added to it; x is (rows, n_in), delta (rows, n_out) and padded, dw (n_in, n_out) and padded.
+#[derive(Clone, Copy)]
+pub(crate) struct Outer<T> {
+    pub rows: usize,
+    pub n_in: usize,
+    pub n_out: usize,
+    pub x: *const T,
+    pub x_stride: usize,
+    pub delta: *const T,
+    pub delta_stride: usize,
+    pub dw: *mut T,
+    pub dw_stride: usize,
+    pub accumulate: bool,
+}
+
+// SAFETY: parts of it write rows of dw that are apart from each other, and only read the rest.
+unsafe impl<T> Sync for Outer<T> {}
+
+impl<T: Real> Kernel<T> for Outer<T> {
+    /// Whether the square of every element is finite.
+    type Output = bool;
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) -> bool {
+        // SAFETY: the caller's word.
+        unsafe {
+            match self.rows {
+                1 => self.of_rows::<V, 1>(),
+                2 => self.of_rows::<V, 2>(),
+                _ => self.of_rows::<V, 4>(),
+            }
+        }
+    }
+}
+
+impl<T: Real> Outer<T> {
+    /// Whether this is the way for so many rows: each number is code of its own, and from eight on the tile is as fast.
+    pub(crate) fn suits(rows: usize) -> bool {
+        matches!(rows, 1 | 2 | 4)
+    }
+
+    /// The whole gradient, rows of dw being shared out. Returns whether the square of every element is finite.
+    ///
+    /// # Safety
+    /// The pointers reach as far as the shapes and strides say; their number [suits](Outer::suits).
+    pub(crate) unsafe fn shared_out(self, isa: Isa, team: &Team) -> bool {
+        share_out(team, self.n_in, padded::<T>(self.n_out), |i, n_in| {
+            let (whole, dw) = (&self, self.dw.wrapping_add(i * self.dw_stride));
+            // SAFETY: the caller's word; the part lies within the whole.
+            unsafe { run(isa, Outer { n_in, x: whole.x.wrapping_add(i), dw, ..*whole }) }
+        })
+    }
+
+    /// # Safety
+    /// As for [`Outer::shared_out`]; there are `K` rows.
+    #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "k is the row, of x and of delta")]
+    unsafe fn of_rows<V: Vector<Elem = T>, const K: usize>(&self) -> bool {
+        let width = padded::<T>(self.n_out);
+        let mut squares = V::zero();
+        for i in 0..self.n_in {
+            let mut x = [V::zero(); K];
+            // SAFETY: rows, inputs and padded outputs exist.
+            unsafe {
+                for k in 0..K {
+                    x[k] = V::splat(*self.x.add(k * self.x_stride + i));
+                }
+                for j in (0..width).step_by(T::LANES) {
+                    let mut sum = V::zero();
+                    for k in 0..K {
+                        sum = x[k].fma(V::load(self.delta.add(k * self.delta_stride + j)), sum);
+                    }
+                    let to = self.dw.add(i * self.dw_stride + j);
+                    let sum = if self.accumulate { V::load(to).add(sum) } else { sum };
+                    sum.store(to);
+                    squares = sum.fma(sum, squares);
+                }
+            }
+        }
+        squares.sum_lanes().is_finite()
+    }
+}
+
+/// out = delta w^T; delta is (rows, n_out), w (n_in, n_out) and padded, out (rows, n_in) and padded.
+#[derive(Clone, Copy)]
+pub(crate) struct Dots<T> {
+    pub rows: usize,
+    pub n_in: usize,
+    pub n_out: usize,
+    pub delta: *const T,
+    pub delta_stride: usize,
+    pub w: *const T,
+    pub w_stride: usize,
+    pub out: *mut T,
+    pub out_stride: usize,
+}
+
+// SAFETY: parts of it write columns of out that are apart from each other, and only read the rest.
+unsafe impl<T> Sync for Dots<T> {}
+
+impl<T: Real> Kernel<T> for Dots<T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) {
+        for j in (0..self.n_in).step_by(8) {
+            let count = 8.min(self.n_in - j);
+            for i in 0..self.rows {
+                // SAFETY: the caller's word; `count` rows of w exist from j on.
+                unsafe {
+                    let delta = self.delta.add(i * self.delta_stride);
+                    let mut sums = [V::zero(); 8];
+                    for half in [0, TOGETHER] {
+                        let mut w = [self.w; TOGETHER];
+                        for (r, w) in w.iter_mut().enumerate() {
+                            // The last row again where there is no other.
+                            *w = self.w.add((j + (half + r).min(count - 1)) * self.w_stride);
+                        }
+                        let found = self.dots_with::<V>(delta, w);
+                        sums[half..][..TOGETHER].copy_from_slice(&found);
+                    }
+                    let sums = V::sum_each(sums);
+                    std::ptr::copy_nonoverlapping(sums.as_ptr(), self.out.add(i * self.out_stride + j), count);
+                }
+            }
+        }
+    }
+}
+
+impl<T: Real> Dots<T> {
+    /// Whether this is the way for so many rows and outputs.
+    pub(crate) fn suits(rows: usize, n_out: usize) -> bool {
+        rows <= DOTS_ROWS && n_out >= DOTS_VECTORS * T::LANES
+    }
+
+    /// All of out, inputs being shared out.
+    ///
+    /// # Safety
+    /// The pointers reach as far as the shapes and strides say; the padding of w is finite.
+    pub(crate) unsafe fn shared_out(self, isa: Isa, team: &Team) {
+        share_out(team, self.n_in, padded::<T>(self.n_out), |j, n_in| {
+            let (whole, w) = (&self, self.w.wrapping_add(j * self.w_stride));
+            // SAFETY: the caller's word; the part lies within the whole.
+            unsafe { run(isa, Dots { n_in, w, out: whole.out.wrapping_add(j), ..*whole }) };
+            true
+        });
+        for i in 0..self.rows {
+            for j in self.n_in..padded::<T>(self.n_in) {
+                // SAFETY: the rows of out are padded.
+                unsafe { *self.out.add(i * self.out_stride + j) = T::ZERO }
+            }
+        }
+    }
+
+    /// The products of a row of delta with some rows of w, the sums still in lanes.
+    ///
+    /// # Safety
+    /// There are `n_out` numbers at `delta`, and as many, padded, at each `w`.
+    #[inline(always)]
+    unsafe fn dots_with<V: Vector<Elem = T>>(&self, delta: *const T, w: [*const T; TOGETHER]) -> [V; TOGETHER] {
+        let mut sums = [V::zero(); TOGETHER];
+        let whole = self.n_out / T::LANES * T::LANES;
+        // SAFETY: the caller's word.
+        unsafe {
+            for k in (0..whole).step_by(T::LANES) {
+                let d = V::load(delta.add(k));
+                for r in 0..TOGETHER {
+                    sums[r] = d.fma(V::load(w[r].add(k)), sums[r]);
+                }
+            }
+            if whole < self.n_out {
+                let d = V::load_first(delta.add(whole), self.n_out - whole, T::ZERO);
+                for r in 0..TOGETHER {
+                    sums[r] = d.fma(V::load(w[r].add(whole)), sums[r]);
+                }
+            }
+        }
+        sums
+    }
+}
