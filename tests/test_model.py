@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +270,17 @@ def test_a_file_that_can_not_be_written_or_read_is_named(regressor: dnn.Sequenti
                 call(path)
             assert raised.value.filename == str(path)
             assert raised.value.strerror in ("No such file or directory", "Is a directory")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no /proc")
+def test_an_open_file_without_a_name_is_not_saved_to(tmp_path: Path) -> None:
+    model = model_of(dnn.Input(3), dnn.Dense(1))
+    with (tmp_path / "gone").open("wb") as file:
+        (tmp_path / "gone").unlink()
+        path = f"/proc/self/fd/{file.fileno()}"
+        with pytest.raises(OSError, match=f"{path}: .*no such name; name a file"):
+            model.save(path)
     assert not any(tmp_path.iterdir())
 
 

@@ -3,10 +3,10 @@
 //! In: a path and bytes. Out: the whole file, or an error and the file that was there. A process that is killed in the
 //! middle leaves the old file and perhaps its unfinished one, which a later writing to the same path removes.
 //! As for a file that is opened to be written, a link leads to the file it names, a file that was there keeps its
-//! permissions, and what is no file (a device, a pipe) is not replaced by one.
+//! permissions, and what is no file (a device, a pipe, an open file that has no name any more) is not replaced by one.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{Error, ErrorKind, Result, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,25 +25,32 @@ const MOST_LINKS: usize = 40;
 /// new is there.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     static WRITTEN: AtomicU64 = AtomicU64::new(0);
+    // Asked of the path as it was given: what the system names in its links (`/proc/self/fd/1`) need not be there.
+    let old = found(path)?;
     let path = &target_of(path)?;
-    let old = match std::fs::metadata(path) {
-        // A folder is refused by `rename`, in the system's words.
-        Ok(old) if !old.is_file() && !old.is_dir() => {
-            return Err(Error::new(ErrorKind::InvalidInput, "what is there is no file but a device or a pipe"));
-        }
-        Ok(old) => Some(old),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
+    if old.as_ref().is_some_and(|old| !old.is_file() && !old.is_dir()) {
+        return Err(Error::new(ErrorKind::InvalidInput, "what is there is no file but a device or a pipe"));
+    }
+    // A folder is refused by `rename`, in the system's words.
+    if !is_same(old.as_ref(), found(path)?.as_ref()) {
+        return Err(Error::new(ErrorKind::InvalidInput, "it leads to an open file that has no such name; name a file"));
+    }
     // Other threads and processes may write to the same path: the last one wins, with a whole file.
     let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}-{number}.tmp", std::process::id()));
     let beside = Path::new(&beside);
     let written = (|| {
-        let mut file = File::create(beside)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        if let Some(old) = &old {
+            // From its first moment: who opens it then may read what is written later.
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode(&old.permissions()));
+        }
+        let mut file = options.open(beside)?;
         if let Some(old) = old {
-            file.set_permissions(old.permissions())?;
+            keep(old.permissions(), file.metadata()?.permissions(), |wanted| file.set_permissions(wanted))?;
         }
         file.write_all(bytes)?;
         file.sync_all()?;
@@ -60,6 +67,42 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     #[cfg(unix)]
     let _flushed = File::open(folder_of(path)).and_then(|folder| folder.sync_all());
     Ok(())
+}
+
+/// What the system says of what a path leads to; nothing where nothing is there.
+fn found(path: &Path) -> Result<Option<Metadata>> {
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// Whether both are the same file, or both nothing.
+fn is_same(one: Option<&Metadata>, other: Option<&Metadata>) -> bool {
+    #[cfg(unix)]
+    let number = |of: &Metadata| (std::os::unix::fs::MetadataExt::dev(of), std::os::unix::fs::MetadataExt::ino(of));
+    #[cfg(not(unix))]
+    let number = |_: &Metadata| ();
+    one.map(number) == other.map(number)
+}
+
+/// Gives a file the permissions of the old one. Where the file system refuses, narrower ones will do; wider ones are an
+/// error, since others could read what was hidden from them.
+fn keep(wanted: Permissions, has: Permissions, set: impl FnOnce(Permissions) -> Result<()>) -> Result<()> {
+    if has == wanted {
+        return Ok(());
+    }
+    #[cfg(unix)]
+    let is_wider = mode(&has) & !mode(&wanted) != 0;
+    #[cfg(not(unix))]
+    let is_wider = wanted.readonly() && !has.readonly();
+    set(wanted).or_else(|error| if is_wider { Err(error) } else { Ok(()) })
+}
+
+/// Who may read, write and run a file.
+#[cfg(unix)]
+fn mode(permissions: &Permissions) -> u32 {
+    std::os::unix::fs::PermissionsExt::mode(permissions) & 0o777
 }
 
 /// What a path leads to if links are followed, whether it is there or not.
@@ -143,6 +186,52 @@ mod tests {
         assert!(std::fs::metadata(at("pipe")).expect("still there").file_type().is_socket());
         assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 7, "nothing unfinished is left");
         std::fs::remove_dir_all(&folder).expect("a folder");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_open_file_that_has_lost_its_name_is_refused_and_nothing_is_left() {
+        use std::os::fd::AsRawFd;
+        let folder = std::env::temp_dir().join(format!("dnn-open-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let (path, count) = (folder.join("model"), || std::fs::read_dir(&folder).expect("a folder").count());
+        let file = File::create(&path).expect("a file");
+        let open = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        write(&open, b"by its number").expect("it has a name");
+        assert_eq!(std::fs::read(&path).expect("a file"), b"by its number");
+        // What was open has lost its name to the new file; the system says so with " (deleted)".
+        for also in ["", "model (deleted)"] {
+            if !also.is_empty() {
+                std::fs::write(folder.join(also), b"another").expect("a file");
+            }
+            let before = count();
+            assert_eq!(write(&open, b"").expect_err("no name").kind(), ErrorKind::InvalidInput);
+            assert_eq!(count(), before);
+        }
+        assert_eq!(std::fs::read(folder.join("model (deleted)")).expect("a file"), b"another");
+        let (_reads, writes) = std::io::pipe().expect("a pipe");
+        let open = PathBuf::from(format!("/proc/self/fd/{}", writes.as_raw_fd()));
+        assert!(write(&open, b"").expect_err("a pipe").to_string().contains("device or a pipe"));
+        std::fs::remove_dir_all(&folder).expect("a folder");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn permissions_that_cannot_be_set_are_an_error_only_where_others_could_read_more() {
+        use std::os::unix::fs::PermissionsExt;
+        let of = Permissions::from_mode;
+        let refuse = |_| Err(Error::from(ErrorKind::PermissionDenied));
+        assert!(keep(of(0o600), of(0o600), |_| unreachable!("they are equal")).is_ok());
+        assert!(keep(of(0o644), of(0o600), refuse).is_ok());
+        assert!(keep(of(0o600), of(0o644), refuse).is_err());
+        assert!(keep(of(0o640), of(0o604), refuse).is_err());
+        let mut given = None;
+        keep(of(0o600), of(0o644), |wanted| {
+            given = Some(wanted.mode());
+            Ok(())
+        })
+        .expect("it was set");
+        assert_eq!(given, Some(0o600));
     }
 
     #[test]
