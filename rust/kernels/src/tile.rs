@@ -145,29 +145,36 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(t: &Tile<V::Elem>, c
             a = a.wrapping_add(a_column);
             b = b.wrapping_add(t.b_stride);
         }
-        if !t.open.is_null() {
-            // A loop of its own: with the question inside, the sums would not stay in registers.
+        // A loop for each question: the compiler unrolls short loops only, and sums that are indexed by a counter would
+        // live in memory instead of registers (with one loop for all, 32 instead of 90 % of the ceiling on AVX-512).
+        let mut squares = squares;
+        if t.add {
             for i in 0..MR {
                 for j in 0..NV {
-                    let c = t.c.add(i * t.c_stride + j * lanes);
-                    let sum = if t.add { V::load(c).add(acc[i][j]) } else { acc[i][j] };
-                    let gate = V::load(t.open.add(i * t.open_stride + j * lanes));
-                    V::select(V::zero().lt(gate), sum, V::zero()).store(c);
+                    acc[i][j] = V::load(t.c.add(i * t.c_stride + j * lanes)).add(acc[i][j]);
                 }
             }
-            return squares;
+        }
+        if !t.open.is_null() {
+            for i in 0..MR {
+                for j in 0..NV {
+                    let gate = V::load(t.open.add(i * t.open_stride + j * lanes));
+                    acc[i][j] = V::select(V::zero().lt(gate), acc[i][j], V::zero());
+                }
+            }
+        }
+        if check {
+            for i in 0..MR {
+                for j in 0..NV {
+                    squares = acc[i][j].fma(acc[i][j], squares);
+                }
+            }
         }
         let floor = V::splat(t.floor);
-        let mut squares = squares;
         for i in 0..MR {
             for j in 0..NV {
-                let c = t.c.add(i * t.c_stride + j * lanes);
-                let sum = if t.add { V::load(c).add(acc[i][j]) } else { acc[i][j] };
                 // `max` gives its second operand where either is NaN: a NaN passes.
-                floor.max(sum).store(c);
-                if check {
-                    squares = sum.fma(sum, squares);
-                }
+                floor.max(acc[i][j]).store(t.c.add(i * t.c_stride + j * lanes));
             }
         }
         squares
