@@ -102,6 +102,8 @@ const WORK_PER_NANOSECOND: u64 = 60;
 /// what one core has written reaches another at some 10 ns a cache line: a network of 12 layers of 64, at 128 rows, is
 /// slower on two threads than on one (370 against 305 us a step), one of 256 is faster (680 against 826).
 const MIN_BLOCK_WORK: usize = 1 << 20;
+/// Rows whose multiply-adds take as long as reading B once does: fewer are not faster.
+const FEW_ROWS: usize = 16;
 /// Rows of a block at most: as many pieces of rows of A, `KC` long, are 264 KiB, half of a second-level cache of 512 KiB,
 /// and stay there while B passes by. (With 528 rows, products of 512 x 4096 -> 4096 reached 75 instead of 81 GF/s.)
 const MAX_BLOCK_ROWS: usize = 264;
@@ -126,8 +128,9 @@ fn block_size<T: Real>(m: usize, n: usize, k: usize, threads: usize) -> (usize, 
     let mut rows = share(m, MAX_BLOCK_ROWS, 12);
     let mut columns = share(n, MAX_BLOCK_BYTES / size_of::<T>(), panel);
     let count = |rows: usize, columns: usize| m.div_ceil(rows) * n.div_ceil(columns);
+    let work = |rows: usize, columns: usize| rows.max(FEW_ROWS) * columns * k.max(1);
     // Halve what is longer until every thread has two blocks, as long as a block stays worth its hand-over.
-    while threads > 1 && count(rows, columns) < 2 * threads && rows * columns * k.max(1) >= 2 * MIN_BLOCK_WORK {
+    while threads > 1 && count(rows, columns) < 2 * threads && work(rows, columns) >= 2 * MIN_BLOCK_WORK {
         if columns > panel && (columns >= rows || rows <= 24) {
             columns = (columns / 2).next_multiple_of(panel);
         } else if rows > 24 {
@@ -170,7 +173,7 @@ impl<T: Real> Product<T> {
             return unsafe { T::run_block(isa, self.block(0, self.m, 0, self.n)) };
         }
         let finite = AtomicBool::new(true);
-        let work = (self.m as u64).saturating_mul(self.n as u64).saturating_mul(self.k as u64);
+        let work = (self.m.max(FEW_ROWS) as u64).saturating_mul(self.n as u64).saturating_mul(self.k as u64);
         team.run(blocks, work / WORK_PER_NANOSECOND, |index| {
             let (i, j) = (index / across * rows, index % across * columns);
             let block = self.block(i, rows.min(self.m - i), j, columns.min(self.n - j));

@@ -150,7 +150,7 @@ fn check_shape<T: Real>(rows: usize, n_in: usize, n_out: usize, threads: usize) 
     let linear = z.clone();
     z.data.iter_mut().take(rows * z.stride).for_each(|x| *x = relu(*x));
     let without_bias = naive(rows, n_out, n_in, |i, k| x.at(i, k), |k, j| w.at(k, j), |_| T::ZERO, None);
-    let mut dx = if rows <= 2 && n_out >= 2 * T::LANES {
+    let mut dx = if rows <= 8 && n_out >= 2.max(rows / 2) * T::LANES {
         naive_dots(&delta, &w)
     } else {
         naive(rows, n_in, n_out, |i, k| delta.at(i, k), |k, j| w.at(j, k), |_| T::ZERO, None)
