@@ -23,7 +23,7 @@ use crate::running::Running;
 use crate::spec::{BatchSize, FitSpec, Metric, OptimizerSpec, StepSpec};
 use crate::step::{Outcome, Step};
 use crate::stopping::watched;
-use dnn_kernels::{Real, Team, sum_of_squares};
+use dnn_kernels::{Pace, Real, Team, sum_of_squares};
 
 /// Whether to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +147,7 @@ pub fn fit<T: Real>(
     progress.begin(spec.initial_epoch, is_watched && spec.restore_best, spec.averaging, params)?;
     let mut questions = Questions::default();
     let team = Team::of(spec.n_threads);
+    let mut pace = Pace::of(&team);
 
     // What an observer is lent; a macro, because each loan has to end before the next line.
     macro_rules! state {
@@ -200,6 +201,9 @@ pub fn fit<T: Real>(
             let mut go_on = || questions.go_on(plan, rows.len(), observer);
             // L-BFGS compares losses, so all of its evaluations have the same noise.
             let life_batch = if lbfgs.is_some() { 0 } else { running.batches };
+            if lbfgs.is_none() {
+                pace.begin(&team);
+            }
             let outcome = match (&mut lbfgs, &mut optimizer.pairs) {
                 _ if !go_on() => Outcome::Stopped,
                 (Some(lbfgs), Some(pairs)) => lbfgs.iterate(plan.isa, pairs, params, &mut step, |step, params| {
@@ -239,6 +243,7 @@ pub fn fit<T: Real>(
                 step.remember_moments(plan, params);
                 progress.after_step(plan, &team, params);
             }
+            pace.end(&team);
             running.count();
             history.steps += 1;
             let mean = if weight > 0.0 { loss / weight + penalty } else { 0.0 };

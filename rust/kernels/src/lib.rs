@@ -15,6 +15,7 @@ mod math;
 mod narrow;
 mod noise;
 mod norms;
+mod pace;
 mod pack;
 mod pointwise;
 mod pool;
@@ -39,6 +40,7 @@ pub use norms::{
     Moments, column_moments, column_norm_gradient, gamma_gradient, inverse_deviation, normalize, row_moments,
     row_norm_gradient, scale_columns,
 };
+pub use pace::Pace;
 pub use pointwise::{
     activate_rows, add_rows, add_rows_in_place, multiply_slope_rows, prelu, prelu_gradient, prelu_slope_gradient,
 };

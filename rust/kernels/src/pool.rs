@@ -24,6 +24,9 @@ const SPIN: Duration = Duration::from_micros(40);
 const WORTH_WAKING: u64 = 30_000;
 /// Looks for the end of a job before the caller offers its processor: some 100 us.
 const PATIENCE: u32 = 4000;
+/// How long the caller waits for a worker after that, before the worker is thought to have lost its processor: less than
+/// the turns that programs take on one.
+const LOST: Duration = Duration::from_micros(500);
 /// Tiles of one job at most: the counter is 16 bits.
 const MAX_TILES: usize = u16::MAX as usize;
 
@@ -176,9 +179,13 @@ impl Pool {
 /// The right to use the pool's workers, for as long as it lives. Made by [`Team::of`].
 pub struct Team {
     pool: Option<MutexGuard<'static, Option<Pool>>>,
+    /// All of them, the caller included, and those that work at the moment.
     threads: usize,
+    at_work: Cell<usize>,
     /// Nanoseconds of work done while somebody slept.
     missed: Cell<u64>,
+    /// Whether the caller has waited for longer than [`LOST`].
+    waited: Cell<bool>,
 }
 
 impl Team {
@@ -200,7 +207,7 @@ impl Team {
         pool.grow(threads - 1);
         let workers = pool.workers.min(threads - 1);
         pool.shared.allowed.store(workers, Ordering::SeqCst);
-        Team { pool: Some(guard), threads: workers + 1, missed: Cell::new(0) }
+        Team { pool: Some(guard), ..Team::without_workers(workers + 1) }
     }
 
     /// A team of just so many threads, as soon as the pool is free: to test and to measure with. It never comes where
@@ -217,12 +224,35 @@ impl Team {
 
     /// The caller alone.
     pub fn solo() -> Team {
-        Team { pool: None, threads: 1, missed: Cell::new(0) }
+        Team::without_workers(1)
+    }
+
+    fn without_workers(threads: usize) -> Team {
+        Team { pool: None, threads, at_work: Cell::new(threads), missed: Cell::new(0), waited: Cell::new(false) }
     }
 
     /// How many threads work, the caller included.
     pub fn threads(&self) -> usize {
-        self.threads
+        self.at_work.get()
+    }
+
+    /// Lets only so many threads work from now on; `usize::MAX` is all of them.
+    pub fn limit(&self, threads: usize) {
+        let threads = threads.clamp(1, self.threads);
+        if self.at_work.replace(threads) == threads {
+            return;
+        }
+        // One thread alone does not come by the workers.
+        if let Some(pool) = self.pool.as_ref().and_then(|guard| guard.as_ref())
+            && threads > 1
+        {
+            pool.shared.allowed.store(threads - 1, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether a worker has lost its processor to another program since this was last asked, and kept the caller waiting.
+    pub fn was_kept_waiting(&self) -> bool {
+        self.waited.take()
     }
 
     /// Calls `tile(0)`, `tile(1)`, ... `tile(tiles - 1)`, each once, on any thread, in any order.
@@ -233,7 +263,7 @@ impl Team {
     /// When a tile does, after all tiles that were begun have ended.
     pub fn run<F: Fn(usize) + Sync>(&self, tiles: usize, nanoseconds: u64, tile: F) {
         let shared = match &self.pool {
-            Some(guard) if tiles > 1 && self.threads > 1 && tiles <= MAX_TILES => match guard.as_ref() {
+            Some(guard) if tiles > 1 && self.threads() > 1 && tiles <= MAX_TILES => match guard.as_ref() {
                 Some(pool) => &pool.shared,
                 None => return (0..tiles).for_each(tile),
             },
@@ -259,13 +289,21 @@ impl Team {
             }
         }
         let outcome = shared.work(None);
-        let mut looked = 0u32;
+        let (mut looked, mut waits_since) = (0u32, None);
         while shared.done.load(Ordering::Acquire) < tiles {
-            looked += 1;
+            looked = looked.saturating_add(1);
             // The worker that has the last tile may have lost its processor to another program: leave it ours after
             // some 100 us. (To do the next jobs alone as well made a step of 20-256-256-1 take 1010 instead of 710 us
             // on a machine whose processors are shared, and was no better beside a program that keeps one busy.)
-            if looked > PATIENCE { std::thread::yield_now() } else { std::hint::spin_loop() }
+            if looked > PATIENCE {
+                waits_since.get_or_insert_with(Instant::now);
+                std::thread::yield_now();
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+        if waits_since.is_some_and(|since| since.elapsed() > LOST) {
+            self.waited.set(true);
         }
         if shared.panicked.swap(false, Ordering::Relaxed) {
             match outcome {
