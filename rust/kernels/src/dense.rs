@@ -6,7 +6,7 @@
 use crate::activation::Activation;
 use crate::few::{Dots, Outer};
 use crate::isa::Isa;
-use crate::narrow::{NARROW, Narrow};
+use crate::narrow::{self, DOTS_INPUTS, NARROW, Narrow};
 use crate::pointwise::multiply_slope_rows;
 use crate::pool::Team;
 use crate::simd::{Kernel, Vector, run};
@@ -251,6 +251,9 @@ pub fn forward<T: Real>(
     a.check(n);
     assert_eq!((x.columns, x.rows, w.columns), (w.rows, a.rows, a.columns), "shapes of x, w and a");
     assert!(bias.is_none_or(|b| b.len() >= n), "the bias is padded");
+    if w.columns <= NARROW && x.columns >= DOTS_INPUTS {
+        return narrow::forward(isa, team, x, w, bias, activation, z, a);
+    }
     let a_out = a.data.as_mut_ptr();
     let (c, c_stride) = match z {
         Some(z) => {

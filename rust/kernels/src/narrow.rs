@@ -1,19 +1,203 @@
-//! The weight gradient of a layer with few outputs, which would leave most lanes of a vector of outputs empty.
+//! A layer with few outputs, which would leave most lanes of a vector of outputs empty: vectors run over the inputs.
 //!
-//! In: x and the delta, as for any layer. Out: the gradient, with the bits of the tile: each element is the same chain in
-//! the order of the rows, in pieces of `KC`. Vectors run over the inputs instead: `dw^T = delta^T x`.
+//! In: x, with w or the delta, as for any layer. Out: the outputs, or the gradient of w.
+//! The gradient, `dw^T = delta^T x`, has the bits of the tile: each element is the same chain in the order of the rows, in
+//! pieces of `KC`. The outputs have not: they are dot products along the rows of x, whose sums run in the lanes of a
+//! vector, then over the lanes, piece by piece, the same on every set and for any number of rows.
 
-use crate::Real;
+use crate::activation::Activation;
+use crate::dense::{View, ViewMut};
 use crate::isa::Isa;
+use crate::pointwise::{activate_rows, activate_rows_in_place};
 use crate::pool::Team;
 use crate::simd::{Kernel, MAX_LANES, Vector, run};
 use crate::tile::KC;
+use crate::{Real, padded};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Outputs at most. With four, x is read once for all of them, and their sums are twelve registers of AVX2 at most.
 pub(crate) const NARROW: usize = 4;
 
-/// x is (rows, n_in), delta (rows, n_out), dw (n_in, n_out) and padded.
+/// Inputs at least for which [`Dots`] pay, and above the widths of networks that have a kernel of their own.
+pub(crate) const DOTS_INPUTS: usize = 64;
+
+/// z = x w + bias; x is (rows, n_in), w (n_in, n_out), bias (n_out) or null, z (rows, n_out) and padded.
+#[derive(Clone, Copy)]
+pub(crate) struct Dots<T> {
+    pub rows: usize,
+    pub n_in: usize,
+    pub n_out: usize,
+    pub x: *const T,
+    pub x_stride: usize,
+    pub w: *const T,
+    pub w_stride: usize,
+    pub bias: *const T,
+    pub z: *mut T,
+    pub z_stride: usize,
+}
+
+impl<T: Real> Kernel<T> for Dots<T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) {
+        // SAFETY: the caller's word.
+        unsafe { if self.n_out == 1 { self.outputs::<V, 1>() } else { self.outputs::<V, NARROW>() } }
+    }
+}
+
+// SAFETY: parts of it write rows of z that are apart from each other, and only read the rest.
+unsafe impl<T> Sync for Dots<T> {}
+
+/// Sums at a time: enough that they do not wait for each other.
+const SUMS: usize = 8;
+
+impl<T: Real> Dots<T> {
+    /// All of z, rows being shared out.
+    ///
+    /// # Safety
+    /// The pointers reach as far as the shapes and strides say.
+    pub(crate) unsafe fn shared_out(self, isa: Isa, team: &Team) {
+        let elements = self.rows.saturating_mul(self.n_in);
+        if team.threads() == 1 || elements < 2 * WORTH_SHARING {
+            // SAFETY: the caller's word.
+            return unsafe { run(isa, self) };
+        }
+        let height = self.rows.div_ceil(2 * team.threads()).next_multiple_of(SUMS);
+        team.run(self.rows.div_ceil(height), elements as u64 / 10, |part| {
+            let (whole, i) = (&self, part * height);
+            let (x, z) = (whole.x.wrapping_add(i * whole.x_stride), whole.z.wrapping_add(i * whole.z_stride));
+            // SAFETY: the caller's word; the part lies within the whole.
+            unsafe { run(isa, Dots { rows: height.min(whole.rows - i), x, z, ..*whole }) }
+        });
+    }
+
+    /// All rows, several at a time, for at most `N` outputs.
+    ///
+    /// # Safety
+    /// As for [`Dots::shared_out`].
+    #[inline(always)]
+    unsafe fn outputs<V: Vector<Elem = T>, const N: usize>(&self) {
+        let together = SUMS / N;
+        for k0 in (0..self.n_in).step_by(KC) {
+            let count = KC.min(self.n_in - k0);
+            // Columns of w, with zeros behind.
+            let mut columns = [[T::ZERO; KC]; N];
+            for (o, column) in columns.iter_mut().enumerate().take(self.n_out) {
+                for (k, to) in column.iter_mut().enumerate().take(count) {
+                    // SAFETY: the inputs and outputs exist.
+                    *to = unsafe { *self.w.add((k0 + k) * self.w_stride + o) };
+                }
+            }
+            for i in (0..self.rows).step_by(together) {
+                let rows = together.min(self.rows - i);
+                // SAFETY: the rows and inputs exist.
+                unsafe {
+                    let sums = self.sums_of_rows::<V, N>(self.x.add(i * self.x_stride + k0), rows, count, &columns);
+                    self.store::<V, N>(i, rows, &sums, k0 == 0);
+                }
+            }
+        }
+    }
+
+    /// The products of up to `SUMS / N` rows with the columns, the sum of row r and column o at `r * N + o`.
+    ///
+    /// # Safety
+    /// There are `count` numbers in each of so many `rows` from x on.
+    #[inline(always)]
+    unsafe fn sums_of_rows<V: Vector<Elem = T>, const N: usize>(
+        &self,
+        x: *const T,
+        rows: usize,
+        count: usize,
+        columns: &[[T; KC]; N],
+    ) -> [T; SUMS] {
+        // The last row again where there is no other.
+        let row = |r: usize| x.wrapping_add(r.min(rows - 1) * self.x_stride);
+        let mut sums = [V::zero(); SUMS];
+        for k in (0..count).step_by(T::LANES) {
+            let width = T::LANES.min(count - k);
+            for o in 0..N {
+                // SAFETY: columns have a whole number of vectors; the caller's word of x.
+                unsafe {
+                    let w = V::load(columns[o].as_ptr().add(k));
+                    for r in 0..SUMS / N {
+                        sums[r * N + o] = V::load_up_to(row(r).wrapping_add(k), width).fma(w, sums[r * N + o]);
+                    }
+                }
+            }
+        }
+        V::sum_each(sums)
+    }
+
+    /// Writes what came of `rows` rows from i on, on top of the bias, or adds it, and zeros to the padding.
+    ///
+    /// # Safety
+    /// As for [`Dots::shared_out`]; the rows exist.
+    #[inline(always)]
+    unsafe fn store<V: Vector<Elem = T>, const N: usize>(&self, i: usize, rows: usize, sums: &[T; SUMS], first: bool) {
+        for r in 0..rows {
+            // SAFETY: the caller's word; the outputs fill a vector at most.
+            unsafe {
+                let z = self.z.add((i + r) * self.z_stride);
+                if first {
+                    V::zero().store(z);
+                }
+                for (o, &sum) in sums[r * N..][..N].iter().enumerate().take(self.n_out) {
+                    let before = if !first {
+                        *z.add(o)
+                    } else if self.bias.is_null() {
+                        T::ZERO
+                    } else {
+                        *self.bias.add(o)
+                    };
+                    *z.add(o) = before.plus(sum);
+                }
+            }
+        }
+    }
+}
+
+/// [`crate::forward`] for few outputs, whose shapes it has checked.
+pub(crate) fn forward<T: Real>(
+    isa: Isa,
+    team: &Team,
+    x: View<T>,
+    w: View<T>,
+    bias: Option<&[T]>,
+    activation: Activation,
+    z: Option<ViewMut<T>>,
+    a: ViewMut<T>,
+) {
+    // In place where z is not kept.
+    let (z, a) = match z {
+        Some(z) => (z, Some(a)),
+        None => (a, None),
+    };
+    z.check(padded::<T>(w.columns));
+    assert_eq!((z.rows, z.columns), (x.rows, w.columns), "shapes of z and a");
+    let dots = Dots {
+        rows: x.rows,
+        n_in: x.columns,
+        n_out: w.columns,
+        x: x.data.as_ptr(),
+        x_stride: x.stride,
+        w: w.data.as_ptr(),
+        w_stride: w.stride,
+        bias: bias.map_or(std::ptr::null(), <[T]>::as_ptr),
+        z: z.data.as_mut_ptr(),
+        z_stride: z.stride,
+    };
+    // SAFETY: shapes and lengths were checked.
+    unsafe { dots.shared_out(isa, team) };
+    match (a, activation) {
+        (Some(a), _) => activate_rows(isa, team, activation, z.as_view(), a),
+        (None, Activation::Identity) => {}
+        (None, _) => activate_rows_in_place(isa, team, activation, z),
+    }
+}
+
+/// The gradient; x is (rows, n_in), delta (rows, n_out), dw (n_in, n_out) and padded.
 #[derive(Clone, Copy)]
 pub(crate) struct Narrow<T> {
     pub rows: usize,
@@ -35,14 +219,7 @@ impl<T: Real> Kernel<T> for Narrow<T> {
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(self) -> bool {
         // SAFETY: the caller's word.
-        unsafe {
-            match self.n_out {
-                1 => self.outputs::<V, 1, 4>(),
-                2 => self.outputs::<V, 2, 2>(),
-                3 => self.outputs::<V, 3, 1>(),
-                _ => self.outputs::<V, NARROW, 1>(),
-            }
-        }
+        unsafe { if self.n_out == 1 { self.outputs::<V, 1, 4>() } else { self.outputs::<V, NARROW, 1>() } }
     }
 }
 
@@ -77,56 +254,52 @@ impl<T: Real> Narrow<T> {
         finite.into_inner()
     }
 
-    /// All inputs, `NV` vectors of them at a time; the tail of the inputs apart.
+    /// All inputs, `NV` vectors of them at a time; the rest of them one at a time, and the tail apart.
     ///
     /// # Safety
-    /// As for [`Narrow::shared_out`]; there are `N` outputs.
+    /// As for [`Narrow::shared_out`]; there are at most `N` outputs.
     #[inline(always)]
     unsafe fn outputs<V: Vector<Elem = T>, const N: usize, const NV: usize>(&self) -> bool {
-        let lanes = T::LANES;
-        let (mut j, mut squares) = (0, V::zero());
+        let (mut j, mut squares) = (0, T::ZERO);
         // SAFETY: inputs `j..` up to `n_in` exist in every row.
         unsafe {
-            while j + NV * lanes <= self.n_in {
-                squares = self.inputs::<V, N, NV>(j, NV * lanes, squares);
-                j += NV * lanes;
+            while j + NV * T::LANES <= self.n_in {
+                self.inputs::<V, N, NV>(j, NV * T::LANES, |x, _| V::load(x), &mut squares);
+                j += NV * T::LANES;
             }
-            while j + lanes <= self.n_in {
-                squares = self.inputs::<V, N, 1>(j, lanes, squares);
-                j += lanes;
-            }
-            if j < self.n_in {
-                squares = self.inputs::<V, N, 1>(j, self.n_in - j, squares);
+            while j < self.n_in {
+                let width = T::LANES.min(self.n_in - j);
+                self.inputs::<V, N, 1>(j, width, |x, width| V::load_up_to(x, width), &mut squares);
+                j += width;
             }
         }
-        squares.sum_lanes().is_finite()
+        squares.is_finite()
     }
 
     /// Inputs `j..j + width`: `NV` whole vectors, or a part of one.
     ///
     /// # Safety
-    /// As for [`Narrow::shared_out`]; the inputs are among its own, and there are `N` outputs.
+    /// As for [`Narrow::shared_out`]; the inputs are among its own, and `load` takes from x as many as there are.
     #[inline(always)]
     #[expect(clippy::needless_range_loop, reason = "o and v are the output and the vector, in several arrays at once")]
     unsafe fn inputs<V: Vector<Elem = T>, const N: usize, const NV: usize>(
         &self,
         j: usize,
         width: usize,
-        squares: V,
-    ) -> V {
-        let lanes = T::LANES;
-        let mut squares = squares;
+        load: impl Fn(*const T, usize) -> V,
+        squares: &mut T,
+    ) {
         let mut k0 = 0;
         loop {
             let end = self.rows.min(k0 + KC);
             let mut sums = [[V::zero(); NV]; N];
-            // SAFETY: rows and inputs exist; whole vectors are read only where they are.
+            // SAFETY: rows and inputs exist; deltas are padded.
             unsafe {
                 for k in k0..end {
                     let (x, delta) = (self.x.add(k * self.x_stride + j), self.delta.add(k * self.delta_stride));
                     let mut row = [V::zero(); NV];
                     for v in 0..NV {
-                        row[v] = V::load_up_to(x.add(v * lanes), lanes.min(width - v * lanes));
+                        row[v] = load(x.add(v * T::LANES), width);
                     }
                     for o in 0..N {
                         let d = V::splat(*delta.add(o));
@@ -135,11 +308,15 @@ impl<T: Real> Narrow<T> {
                         }
                     }
                 }
-                squares = self.store::<V, N, NV>(j, width, sums, k0 > 0 || self.accumulate, squares);
+                for v in 0..NV {
+                    let columns = sums.map(|sums| sums[v].to_lanes());
+                    let j = j + v * T::LANES;
+                    self.store(j, width.min(T::LANES), &columns, k0 > 0 || self.accumulate, squares);
+                }
             }
             k0 = end;
             if k0 >= self.rows {
-                return squares;
+                return;
             }
         }
     }
@@ -147,37 +324,18 @@ impl<T: Real> Narrow<T> {
     /// Sums of some inputs, added to what is there or in its place, and zeros in the padding; their squares join the others.
     ///
     /// # Safety
-    /// As for [`Narrow::shared_out`]; the inputs are among its own, and there are `N` outputs.
-    #[inline(always)]
-    unsafe fn store<V: Vector<Elem = T>, const N: usize, const NV: usize>(
-        &self,
-        j: usize,
-        width: usize,
-        sums: [[V; NV]; N],
-        add: bool,
-        squares: V,
-    ) -> V {
-        let mut squares = squares;
-        let mut columns = [[[T::ZERO; MAX_LANES]; NV]; N];
-        for (column, sums) in columns.iter_mut().zip(sums) {
-            for (lanes, sum) in column.iter_mut().zip(sums) {
-                *lanes = sum.to_lanes();
-            }
-        }
+    /// As for [`Narrow::shared_out`]; the inputs are among its own.
+    unsafe fn store(&self, j: usize, width: usize, columns: &[[T; MAX_LANES]], add: bool, squares: &mut T) {
         for i in 0..width {
-            let mut row = [T::ZERO; MAX_LANES];
-            for (to, column) in row.iter_mut().zip(&columns) {
-                *to = column[i / T::LANES][i % T::LANES];
+            // SAFETY: the caller's word; rows of dw are padded.
+            let row = unsafe { std::slice::from_raw_parts_mut(self.dw.add((j + i) * self.dw_stride), T::LANES) };
+            if !add {
+                row.fill(T::ZERO);
             }
-            // SAFETY: the row is padded to a vector, and the array as long as the longest one.
-            unsafe {
-                let to = self.dw.add((j + i) * self.dw_stride);
-                let sum = V::load(row.as_ptr());
-                let sum = if add { V::load(to).add(sum) } else { sum };
-                sum.store(to);
-                squares = sum.fma(sum, squares);
+            for (to, column) in row.iter_mut().zip(columns).take(self.n_out) {
+                *to = to.plus(column[i]);
+                *squares = T::from_f64(to.to_f64() * to.to_f64()).plus(*squares);
             }
         }
-        squares
     }
 }

@@ -46,6 +46,30 @@ pub fn activate_rows<T: Real>(isa: Isa, team: &Team, activation: Activation, z: 
     activation.with(Activate { isa, team, z, a });
 }
 
+struct ActivateInPlace<'a, T> {
+    isa: Isa,
+    team: &'a Team,
+    a: ViewMut<'a, T>,
+}
+
+impl<T: Real> Visit for ActivateInPlace<'_, T> {
+    type Output = ();
+    fn visit<C: Curve>(mut self, curve: C) {
+        let from = [Operand::in_place(&mut self.a)];
+        // SAFETY: only made by `activate_rows_in_place`, which has checked the shape.
+        unsafe { each(self.isa, self.team, Value(curve), from, self.a) }
+    }
+}
+
+/// [`activate_rows`] in place.
+///
+/// # Panics
+/// When the shape does not fit the data.
+pub(crate) fn activate_rows_in_place<T: Real>(isa: Isa, team: &Team, activation: Activation, a: ViewMut<T>) {
+    check([], &a);
+    activation.with(ActivateInPlace { isa, team, a });
+}
+
 #[derive(Clone, Copy)]
 struct Slope<C>(C);
 impl<C: Curve> Each<3> for Slope<C> {

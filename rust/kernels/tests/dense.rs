@@ -114,26 +114,45 @@ fn naive<T: Real>(
     c
 }
 
-/// The input gradient of one row or two with some outputs: a sum for each lane, then halves added to halves.
+/// A dot product: a sum for each lane, then halves added to halves.
+fn dots<T: Real>(terms: impl Iterator<Item = (T, T)>) -> T {
+    let mut lanes = vec![T::ZERO; T::LANES];
+    for (k, (a, b)) in terms.enumerate() {
+        lanes[k % T::LANES] = fma(a, b, lanes[k % T::LANES]);
+    }
+    let mut half = T::LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] = add(lanes[lane], lanes[lane + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// The input gradient of few rows with some outputs.
 fn naive_dots<T: Real>(delta: &Matrix<T>, w: &Matrix<T>) -> Matrix<T> {
     let mut out = Matrix::padded(delta.rows, w.rows, 0);
     for i in 0..delta.rows {
         for j in 0..w.rows {
-            let mut lanes = vec![T::ZERO; T::LANES];
-            for k in 0..delta.columns {
-                lanes[k % T::LANES] = fma(delta.at(i, k), w.at(j, k), lanes[k % T::LANES]);
-            }
-            let mut half = T::LANES / 2;
-            while half > 0 {
-                for lane in 0..half {
-                    lanes[lane] = add(lanes[lane], lanes[lane + half]);
-                }
-                half /= 2;
-            }
-            out.data[i * out.stride + j] = lanes[0];
+            out.data[i * out.stride + j] = dots((0..delta.columns).map(|k| (delta.at(i, k), w.at(j, k))));
         }
     }
     out
+}
+
+/// The outputs of a layer that has few, with many inputs: dot products in pieces, on top of what each starts with.
+fn naive_narrow<T: Real>(x: &Matrix<T>, w: &Matrix<T>, start: impl Fn(usize) -> T) -> Matrix<T> {
+    let mut z = Matrix::padded(x.rows, w.columns, 0);
+    let inputs: Vec<usize> = (0..x.columns).collect();
+    for i in 0..x.rows {
+        for j in 0..w.columns {
+            z.data[i * z.stride + j] = inputs
+                .chunks(PIECE)
+                .fold(start(j), |sum, piece| add(sum, dots(piece.iter().map(|&k| (x.at(i, k), w.at(k, j))))));
+        }
+    }
+    z
 }
 
 fn check_shape<T: Real>(rows: usize, n_in: usize, n_out: usize, threads: usize) {
@@ -146,10 +165,17 @@ fn check_shape<T: Real>(rows: usize, n_in: usize, n_out: usize, threads: usize) 
     below.data.iter_mut().take(rows * below.stride).for_each(|x| *x = relu(*x));
     let old = Matrix::<T>::padded(n_in, n_out, 6);
 
-    let mut z = naive(rows, n_out, n_in, |i, k| x.at(i, k), |k, j| w.at(k, j), |j| bias.at(0, j), None);
+    let product = |start: &dyn Fn(usize) -> T| {
+        if n_out <= 4 && n_in >= 64 {
+            naive_narrow(&x, &w, start)
+        } else {
+            naive(rows, n_out, n_in, |i, k| x.at(i, k), |k, j| w.at(k, j), start, None)
+        }
+    };
+    let mut z = product(&|j| bias.at(0, j));
     let linear = z.clone();
     z.data.iter_mut().take(rows * z.stride).for_each(|x| *x = relu(*x));
-    let without_bias = naive(rows, n_out, n_in, |i, k| x.at(i, k), |k, j| w.at(k, j), |_| T::ZERO, None);
+    let without_bias = product(&|_| T::ZERO);
     let mut dx = if rows <= 8 && n_out >= 2.max(rows / 2) * T::LANES {
         naive_dots(&delta, &w)
     } else {
@@ -247,6 +273,22 @@ fn weight_gradients_have_the_bits_of_their_twin_at_every_height_of_a_packed_oper
             check_shape::<f64>(rows, n_in, 129, 1);
         }
         check_shape::<f32>(9, 264 + n_in, 145, 2);
+    }
+}
+
+#[test]
+fn forward_to_few_outputs_has_the_bits_of_its_twin() {
+    for n_out in 1..=4 {
+        for n_in in (60..=100).chain([255, 256, 257, 300, 512, 513]) {
+            check_shape::<f32>(1 + n_in % 11, n_in, n_out, 1);
+            check_shape::<f64>(1 + n_in % 11, n_in, n_out, 1);
+        }
+        for rows in 1..=20 {
+            check_shape::<f32>(rows, 65, n_out, 1);
+            check_shape::<f64>(rows, 65, n_out, 1);
+        }
+        check_shape::<f32>(1030, 530, n_out, 2);
+        check_shape::<f64>(1030, 530, n_out, 3);
     }
 }
 
