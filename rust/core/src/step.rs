@@ -219,7 +219,9 @@ impl<T: Real> Step<T> {
             }
             let share = share_of(plan, block.len());
             let sums = sums.as_deref_mut();
-            let found = if share < block.len() && team.threads() > 1 && seen.is_none() {
+            let together = share < block.len() && team.threads() > 1 && seen.is_none();
+            team.share_rows(together);
+            let found = if together {
                 self.side_by_side(pass, &rows[block.clone()], share, sums, block.start)
             } else {
                 self.one_by_one(pass, &rows[block.clone()], share, sums, block.start, &mut seen)

@@ -17,6 +17,7 @@ mod noise;
 mod norms;
 mod pace;
 mod pack;
+mod placement;
 mod pointwise;
 mod pool;
 mod rows;

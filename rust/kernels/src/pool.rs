@@ -8,6 +8,7 @@
 //! The caller waits only for tiles that somebody claimed: a worker that sleeps, or that a `fork` left behind in the
 //! parent process, costs nothing but its help.
 
+use crate::placement::{Processors, processor};
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -24,9 +25,14 @@ const SPIN: Duration = Duration::from_micros(40);
 const WORTH_WAKING: u64 = 30_000;
 /// Looks for the end of a job before the caller offers its processor: some 100 us.
 const PATIENCE: u32 = 4000;
-/// How long the caller waits for a worker after that, before the worker is thought to have lost its processor: less than
-/// the turns that programs take on one.
-const LOST: Duration = Duration::from_micros(500);
+/// How long the caller waits for a worker after that, before the worker is thought to have lost its processor to another
+/// program: programs take turns of some 4 ms.
+const LOST: Duration = Duration::from_millis(2);
+/// How long the caller then works alone, where it has waited for more than a quarter of the time since it last did: at
+/// first, and at most, as it is four times as long the next time. Beside a program that keeps one of two processors busy, it
+/// would wait for every second turn.
+const ALONE: Duration = Duration::from_millis(10);
+const LONGEST_ALONE: Duration = Duration::from_millis(500);
 /// Tiles of one job at most: the counter is 16 bits.
 const MAX_TILES: usize = u16::MAX as usize;
 
@@ -51,6 +57,8 @@ struct Shared {
     done: AtomicUsize,
     /// Workers of a lower number than this may take part.
     allowed: AtomicUsize,
+    /// Number of the processor that the caller runs on, or `usize::MAX`.
+    callers: AtomicUsize,
     sleeping: AtomicU32,
     lock: Mutex<()>,
     wake: Condvar,
@@ -106,14 +114,17 @@ impl Shared {
     }
 
     fn worker(&self, number: usize) {
+        let processors = Processors::of_this_thread();
         let mut idle_since = Instant::now();
         loop {
+            self.step_aside(processors);
             let mut looked = 0u32;
             while !tiles_left(self.state.load(Ordering::Acquire)) || number >= self.allowed.load(Ordering::Relaxed) {
                 std::hint::spin_loop();
                 looked += 1;
                 if looked.is_multiple_of(64) && idle_since.elapsed() > SPIN {
                     self.sleep(number);
+                    self.step_aside(processors);
                     idle_since = Instant::now();
                 }
             }
@@ -123,12 +134,31 @@ impl Shared {
         }
     }
 
+    /// Leaves the processor that the caller runs on to it, where there are others among those the worker may use.
+    fn step_aside(&self, processors: Option<Processors>) {
+        let callers = self.callers.load(Ordering::Relaxed);
+        if processor() == Some(callers)
+            && let Some(others) = processors.and_then(|all| all.without(callers))
+        {
+            // Where it is refused, the system goes on placing it.
+            let _agreed = others.take();
+        }
+    }
+
+    /// Waits to be woken; then the worker looks for work for a while, as the job that woke it may be over: from the call to
+    /// here took longer than a step of a small network where the system had halted the processor.
     fn sleep(&self, number: usize) {
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         self.sleeping.fetch_add(1, Ordering::SeqCst);
-        while !tiles_left(self.state.load(Ordering::SeqCst)) || number >= self.allowed.load(Ordering::SeqCst) {
+        let is_allowed = || number < self.allowed.load(Ordering::SeqCst);
+        // Not where a job has begun since it last looked, whose caller has not seen it asleep.
+        if !tiles_left(self.state.load(Ordering::SeqCst)) || !is_allowed() {
             guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            while !is_allowed() {
+                guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            }
         }
+        drop(guard);
         self.sleeping.fetch_sub(1, Ordering::SeqCst);
     }
 }
@@ -138,6 +168,11 @@ struct Pool {
     workers: usize,
     /// The process that made it: after a `fork` the child has the memory but not the workers.
     process: u32,
+    /// Until when the caller works alone, where a worker was lost, and for how long it will the next time.
+    alone_until: Cell<Option<Instant>>,
+    alone_for: Cell<Duration>,
+    /// Since when no worker was lost.
+    together_since: Cell<Instant>,
 }
 
 static POOL: Mutex<Option<Pool>> = Mutex::new(None);
@@ -152,12 +187,20 @@ impl Pool {
             job: UnsafeCell::new(Job { call: nothing, context: std::ptr::null() }),
             done: AtomicUsize::new(0),
             allowed: AtomicUsize::new(0),
+            callers: AtomicUsize::new(usize::MAX),
             sleeping: AtomicU32::new(0),
             lock: Mutex::new(()),
             wake: Condvar::new(),
             panicked: AtomicBool::new(false),
         });
-        Pool { shared, workers: 0, process: std::process::id() }
+        Pool {
+            shared,
+            workers: 0,
+            process: std::process::id(),
+            alone_until: Cell::new(None),
+            alone_for: Cell::new(ALONE),
+            together_since: Cell::new(Instant::now()),
+        }
     }
 
     /// Starts workers until there are `wanted`, or as many as the system gives.
@@ -176,6 +219,32 @@ impl Pool {
     }
 }
 
+impl Pool {
+    /// Whether a worker was lost a short while ago.
+    fn is_unreliable(&self) -> bool {
+        let Some(until) = self.alone_until.get() else { return false };
+        let still = Instant::now() < until;
+        if !still {
+            self.alone_until.set(None);
+        }
+        still
+    }
+
+    /// A worker has kept the caller waiting for so long.
+    fn lost_a_worker(&self, waited: Duration) {
+        let now = Instant::now();
+        let together = now.saturating_duration_since(self.together_since.replace(now));
+        if together > 4 * waited {
+            self.alone_for.set(ALONE);
+            return;
+        }
+        let until = now + self.alone_for.get();
+        self.alone_until.set(Some(until));
+        self.together_since.set(until);
+        self.alone_for.set(LONGEST_ALONE.min(4 * self.alone_for.get()));
+    }
+}
+
 /// The right to use the pool's workers, for as long as it lives. Made by [`Team::of`].
 pub struct Team {
     pool: Option<MutexGuard<'static, Option<Pool>>>,
@@ -184,8 +253,7 @@ pub struct Team {
     at_work: Cell<usize>,
     /// Nanoseconds of work done while somebody slept.
     missed: Cell<u64>,
-    /// Whether the caller has waited for longer than [`LOST`].
-    waited: Cell<bool>,
+    shares_rows: Cell<bool>,
 }
 
 impl Team {
@@ -228,7 +296,7 @@ impl Team {
     }
 
     fn without_workers(threads: usize) -> Team {
-        Team { pool: None, threads, at_work: Cell::new(threads), missed: Cell::new(0), waited: Cell::new(false) }
+        Team { pool: None, threads, at_work: Cell::new(threads), missed: Cell::new(0), shares_rows: Cell::new(false) }
     }
 
     /// How many threads work, the caller included.
@@ -250,9 +318,15 @@ impl Team {
         }
     }
 
-    /// Whether a worker has lost its processor to another program since this was last asked, and kept the caller waiting.
-    pub fn was_kept_waiting(&self) -> bool {
-        self.waited.take()
+    /// Says whether the threads share the rows of a step, so that each goes through all weights and their gradients, and
+    /// has to bring over what another has written in any case.
+    pub fn share_rows(&self, yes: bool) {
+        self.shares_rows.set(yes);
+    }
+
+    /// What [`Team::share_rows`] has said last.
+    pub(crate) fn shares_rows(&self) -> bool {
+        self.shares_rows.get()
     }
 
     /// Calls `tile(0)`, `tile(1)`, ... `tile(tiles - 1)`, each once, on any thread, in any order.
@@ -262,13 +336,12 @@ impl Team {
     /// # Panics
     /// When a tile does, after all tiles that were begun have ended.
     pub fn run<F: Fn(usize) + Sync>(&self, tiles: usize, nanoseconds: u64, tile: F) {
-        let shared = match &self.pool {
-            Some(guard) if tiles > 1 && self.threads() > 1 && tiles <= MAX_TILES => match guard.as_ref() {
-                Some(pool) => &pool.shared,
-                None => return (0..tiles).for_each(tile),
-            },
+        let worth_it = tiles > 1 && self.threads() > 1 && tiles <= MAX_TILES;
+        let pool = match self.pool.as_ref().and_then(|guard| guard.as_ref()) {
+            Some(pool) if worth_it && !pool.is_unreliable() => pool,
             _ => return (0..tiles).for_each(tile),
         };
+        let shared = &pool.shared;
         /// # Safety
         /// `context` is a `&F` that lives until the call is over.
         unsafe fn call<F: Fn(usize)>(context: *const (), tile: usize) {
@@ -277,6 +350,7 @@ impl Team {
         }
         // SAFETY: the team is held by this thread alone, and the last job has ended, so nobody reads `job`.
         unsafe { *shared.job.get() = Job { call: call::<F>, context: (&raw const tile).cast() } };
+        shared.callers.store(processor().unwrap_or(usize::MAX), Ordering::Relaxed);
         shared.done.store(0, Ordering::Relaxed);
         let generation = (shared.state.load(Ordering::Relaxed) >> 32).wrapping_add(1);
         shared.state.store((generation << 32) | tiles as u64, Ordering::SeqCst);
@@ -302,8 +376,10 @@ impl Team {
                 std::hint::spin_loop();
             }
         }
-        if waits_since.is_some_and(|since| since.elapsed() > LOST) {
-            self.waited.set(true);
+        // What takes long gains more by a worker that comes and goes than by none.
+        let waited = waits_since.map_or(Duration::ZERO, |since| since.elapsed());
+        if waited > LOST.max(Duration::from_nanos(nanoseconds / 2)) {
+            pool.lost_a_worker(waited);
         }
         if shared.panicked.swap(false, Ordering::Relaxed) {
             match outcome {
@@ -380,6 +456,61 @@ mod tests {
         let first = Team::exactly(2);
         let second = std::thread::spawn(|| Team::of(2).threads()).join().expect("no panic");
         assert_eq!((first.threads(), second), (2, 1));
+    }
+
+    #[test]
+    fn works_alone_for_a_while_where_workers_are_lost_again_and_again() {
+        let pool = Pool::new();
+        assert!(!pool.is_unreliable());
+        let ago = |time: Duration| Instant::now().checked_sub(time).expect("the clock has run for a while");
+        let mut alone = vec![];
+        for _ in 0..5 {
+            pool.together_since.set(ago(Duration::from_millis(4)));
+            pool.lost_a_worker(Duration::from_millis(4));
+            assert!(pool.is_unreliable());
+            let until = pool.alone_until.get().expect("it is alone");
+            alone.push((until - Instant::now()).as_millis());
+            pool.alone_until.set(Some(Instant::now()));
+            assert!(!pool.is_unreliable(), "the time is over");
+        }
+        for (milliseconds, wanted) in alone.iter().zip([10, 40, 160, 500, 500]) {
+            assert!((wanted - 8..=wanted).contains(milliseconds), "{alone:?}");
+        }
+        pool.together_since.set(ago(Duration::from_millis(100)));
+        pool.lost_a_worker(Duration::from_millis(4));
+        assert!(!pool.is_unreliable(), "once in a while does no harm");
+        assert_eq!(pool.alone_for.get(), ALONE);
+    }
+
+    #[test]
+    fn a_worker_that_keeps_the_caller_waiting_is_left_out_for_a_while() {
+        let team = Team::exactly(2);
+        let caller = std::thread::current().id();
+        let helped = |nap: Duration| {
+            let tiles = AtomicUsize::new(0);
+            team.run(64, 1, |_| {
+                if std::thread::current().id() == caller {
+                    std::thread::sleep(Duration::from_micros(100));
+                } else if tiles.fetch_add(1, Ordering::Relaxed) == 0 {
+                    std::thread::sleep(nap);
+                }
+            });
+            tiles.into_inner() > 0
+        };
+        let begun = Instant::now();
+        // A worker that sleeps is woken by as much work as this.
+        while !helped(Duration::ZERO) {
+            team.run(2, WORTH_WAKING, |_| ());
+            assert!(begun.elapsed() < Duration::from_secs(20), "no worker came");
+        }
+        while helped(Duration::from_millis(30)) {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it was never left out");
+        }
+        std::thread::sleep(LONGEST_ALONE);
+        while !helped(Duration::ZERO) {
+            team.run(2, WORTH_WAKING, |_| ());
+            assert!(begun.elapsed() < Duration::from_secs(20), "it never came back");
+        }
     }
 
     #[test]
