@@ -6,11 +6,10 @@ not before.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import KW_ONLY
 from typing import Any, ClassVar
 
-from dnn import _checks
+from dnn import _checks, _warn
 from dnn._dataclass import dataclass
 
 
@@ -106,15 +105,14 @@ class SWA(Averaging):
         object.__setattr__(self, "every", _checks.integer(self.every, "every", 1))
 
 
-def warn_if_none(averaging: Averaging | None, next_epoch: int, stacklevel: int) -> None:
+def warn_if_none(averaging: Averaging | None, next_epoch: int) -> None:
     """Warn where training has ended before there was an average; `next_epoch` would have been the next."""
     if isinstance(averaging, SWA) and 0 < next_epoch <= averaging.start_epoch:
-        warnings.warn(
+        _warn.warn(
             f"no average was taken: SWA({averaging.start_epoch}) begins with the weights after epoch "
             f"{averaging.start_epoch}, counted from 0, but training ended with epoch {next_epoch - 1}; give "
             "it an earlier start_epoch, or train for more epochs",
             UserWarning,
-            stacklevel=stacklevel + 1,
         )
 
 

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "NOT_FINITE_OUTPUTS",
     "Compiled",
     "Network",
     "Rows",
@@ -20,8 +19,6 @@ __all__ = [
 ]
 
 version: str
-# The warning of predictions that are NaN or infinite.
-NOT_FINITE_OUTPUTS: str
 
 class _Hook(Protocol):
     def order(self, epoch: int, /) -> NDArray[np.uint32]: ...

@@ -5,7 +5,6 @@ Users' arguments come in and are checked; the extension computes. No formula sta
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from dnn import (
     _spec,
     _threads,
     _training,
+    _warn,
 )
 from dnn._history import DivergenceWarning, History, history_of
 from dnn._inspection import Inspectable
@@ -295,7 +295,7 @@ class Sequential(Inspectable):
         if self.history.stopped_because == "interrupted":
             raise KeyboardInterrupt(self.history.message)
         if self.history.stopped_because == "diverged":
-            warnings.warn(self.history.message, DivergenceWarning, stacklevel=2)
+            _warn.warn(self.history.message, DivergenceWarning)
         _training.warn_if_no_average(average, self.history)
         hook.train_end({name: values[-1] for name, values in self.history.history.items() if values})
         return self.history

@@ -6,12 +6,11 @@ In: a built model and what a user passes. Out: an array. What is ready goes to t
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dnn import _arrays, _core, _threads
+from dnn import _arrays, _threads, _warn
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -46,10 +45,14 @@ def predicted(
             outputs.undo(part)
             are_finite &= bool(np.isfinite(part).all())
     if not are_finite:
-        tell(stacklevel=4)
+        tell()
     return out
 
 
-def tell(stacklevel: int) -> None:
-    """Warn of outputs that are not finite."""
-    warnings.warn(_core.NOT_FINITE_OUTPUTS, RuntimeWarning, stacklevel=stacklevel)
+def tell() -> None:
+    """Warn of outputs that are not finite; the core calls it too."""
+    _warn.warn(
+        "predict gives NaN or infinity: outputs are too large for the type of the model. Train with a "
+        "smaller learning rate, scale x and y, or use dtype='float64'",
+        RuntimeWarning,
+    )

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dnn import _activations, _initializers, _losses, _optimizers, _preparation
+from dnn import _activations, _initializers, _losses, _optimizers, _preparation, _warn
 from dnn._initializers import Array
 from dnn._layers import Activation, Dense, Layer, Residual
 from dnn._loss import Loss
@@ -108,19 +107,17 @@ def to_file(described: Described, steps: int) -> str:
     rate = described.optimizer.learning_rate
     if callable(rate):
         (rate,) = rates_of(rate, Span(steps, 1), {})
-        warnings.warn(
+        _warn.warn(
             "a learning rate that is a function can't be saved in a file; the loaded model gets its rate "
             f"of step {steps}, {rate:g}: compile it with the function again to go on",
             UserWarning,
-            stacklevel=3,
         )
     if described.loss is not None and described.loss.is_function:
-        warnings.warn(
+        _warn.warn(
             f"the loss is the function {described.loss.name!r}, which a file can't hold; give it to the "
             "loaded "
             "model again to go on: fit(..., loss=...) or compile",
             UserWarning,
-            stacklevel=3,
         )
     return _dumps(
         {

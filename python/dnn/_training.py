@@ -163,7 +163,7 @@ def warn_if_no_average(average: Averaging | None, history: History) -> None:
     if average is not None and history.epochs and history.stopped_because not in ("diverged", "callback"):
         from dnn import _averaging
 
-        _averaging.warn_if_none(average, history.epochs[-1] + 1, stacklevel=3)
+        _averaging.warn_if_none(average, history.epochs[-1] + 1)
 
 
 def options(

@@ -5,7 +5,6 @@ scikit-learn's parameters and data come in; the core trains. No formula of a net
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +14,7 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing, assert_all_finite, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from dnn import _arrays, _averaging, _checks, _spec, _training
+from dnn import _arrays, _averaging, _checks, _spec, _training, _warn
 from dnn._estimators import _settings
 from dnn._estimators._data import Goal, Targets, Validation, row_weights, split
 from dnn._estimators._epochs import Contexts, Hook, Order, Rules
@@ -286,9 +285,8 @@ class MLP(CallbackSupportMixin, Networked):
         if is_lbfgs:
             batch_size = n_rows
         elif settings.batch_size is not None and settings.batch_size > n_rows:
-            warnings.warn(
+            _warn.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
-                stacklevel=4,
             )
         if validation is not None and self.validation_scores_ is None:
             self.validation_scores_, self.best_validation_score_ = [], float("-inf")
@@ -330,23 +328,21 @@ class MLP(CallbackSupportMixin, Networked):
                 )
             rules.diverged(measured["message"])
         elif why == "interrupted":
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            _warn.warn("Training interrupted by user.")
         elif why in ("epochs", "max_fun") and is_lbfgs:
-            warnings.warn(
+            _warn.warn(
                 f"lbfgs failed to converge after {self.n_iter_} iteration(s): {measured['message']}. "
                 "Increase max_iter or max_fun, or scale the data",
                 ConvergenceWarning,
-                stacklevel=4,
             )
         elif why == "epochs" and not incremental:
-            warnings.warn(
+            _warn.warn(
                 f"Stochastic Optimizer: Maximum iterations ({settings.max_iter}) reached and the "
                 "optimization hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
         if why not in ("diverged", "interrupted", "callback"):
-            _averaging.warn_if_none(settings.averaging, self.n_iter_, stacklevel=4)
+            _averaging.warn_if_none(settings.averaging, self.n_iter_)
         self._restore(network, settings, rules, incremental=incremental)
         self._given = None
         hook.train_end({"loss": self.loss_})

@@ -6,13 +6,12 @@ Losses and scores come in epoch by epoch; the estimator's own attributes keep th
 from __future__ import annotations
 
 import math
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from dnn import _training
+from dnn import _training, _warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,9 +83,7 @@ class Rules:
         estimator.loss_ = float("nan")
         estimator.loss_curve_.append(estimator.loss_)
         estimator.validation_scores_.append(float("nan"))
-        warnings.warn(
-            f"{message}. The weights of the best validation score are kept", ConvergenceWarning, stacklevel=5
-        )
+        _warn.warn(f"{message}. The weights of the best validation score are kept", ConvergenceWarning)
 
     def _see_score(self, score: float) -> bool:
         estimator, settings = self._estimator, self._settings

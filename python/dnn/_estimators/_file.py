@@ -6,14 +6,13 @@ Plain types, arrays and the dataclasses of the package go in and come out; readi
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from sklearn.preprocessing import LabelBinarizer
 
-from dnn import _activations, _averaging, _losses, _optimizers, _spec
+from dnn import _activations, _averaging, _losses, _optimizers, _spec, _warn
 from dnn._core import Network
 from dnn._loss import Loss
 from dnn._model import Sequential
@@ -56,11 +55,10 @@ def save(estimator: Any, model: Sequential, path: str | os.PathLike[str]) -> Non
         try:
             parameters[name] = _plain(value)
         except TypeError:
-            warnings.warn(
+            _warn.warn(
                 f"{name}={value!r} can't be saved in a file, so the loaded estimator has None there; pickle "
                 "keeps it",
                 UserWarning,
-                stacklevel=3,
             )
             parameters[name] = None
     attributes = {name: _attribute(estimator, name) for name in _ATTRIBUTES if hasattr(estimator, name)}

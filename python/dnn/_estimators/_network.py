@@ -272,7 +272,7 @@ def _predict(model: Sequential, X: Any, n_threads: int) -> NDArray[Any]:
             part = slice(start, start + _DENSE_ROWS)
             are_finite &= network.predict(_arrays.dense(X[part]), outputs[part], n_threads)
     if not are_finite:
-        _prediction.tell(stacklevel=5)
+        _prediction.tell()
     return outputs
 
 

@@ -6,7 +6,6 @@ An estimator comes in, which may hold anything; out goes what training needs. No
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from sklearn import metrics
 from sklearn.utils._param_validation import InvalidParameterError
 
-from dnn import _activations, _callbacks, _checks, _optimizers, _threads, _training
+from dnn import _activations, _callbacks, _checks, _optimizers, _threads, _training, _warn
 from dnn._activations import Activation
 from dnn._adam_family import Adam
 from dnn._averaging import Averaging
@@ -98,12 +97,11 @@ def check_scoring(estimator: Any, settings: Settings, *, has_rows: bool) -> None
         )
     metrics.check_scoring(estimator, estimator.scoring)
     if not (settings.early_stopping or has_rows):
-        warnings.warn(
+        _warn.warn(
             f"scoring={estimator.scoring!r} is not used, for no rows are validated; pass X_val and y_val to "
             "fit, or set early_stopping=True"
             + (", with another solver than L-BFGS" if has_whole_steps(estimator.solver) else ""),
             UserWarning,
-            stacklevel=4,
         )
 
 

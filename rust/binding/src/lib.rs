@@ -57,7 +57,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<rows::Rows>()?;
     module.add_class::<network::Network>()?;
     module.add_class::<network::Compiled>()?;
-    module.add("NOT_FINITE_OUTPUTS", prediction::NOT_FINITE_OUTPUTS)?;
     module.add_function(wrap_pyfunction!(available_isas, module)?)?;
     module.add_function(wrap_pyfunction!(default_isa, module)?)?;
     module.add_function(wrap_pyfunction!(cpu_features, module)?)?;

@@ -10,14 +10,8 @@ use crate::signals::Signals;
 use dnn_core::{Error, Look, Model, Run};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use numpy::{PyArray2, PyArrayMethods, PyReadonlyArray2, PyReadwriteArray2, PyUntypedArray, PyUntypedArrayMethods};
-use pyo3::exceptions::PyRuntimeWarning;
 use pyo3::prelude::*;
-use std::ffi::CStr;
 
-/// What is told of outputs that are no numbers, here and by `python/dnn/_prediction.py`.
-pub const NOT_FINITE_OUTPUTS: &CStr =
-    c"predict gives NaN or infinity: outputs are too large for the type of the model. \
-    Train with a smaller learning rate, scale x and y, or use dtype='float64'";
 /// Numbers of an array for which the memory is surely there.
 const MOST_NEW: usize = 1 << 16;
 
@@ -61,7 +55,7 @@ pub fn ready<'py, T: Typed>(
     };
     let Some(are_finite) = found.map_err(convert::error)? else { return Ok(None) };
     if !are_finite {
-        PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), NOT_FINITE_OUTPUTS, 2)?;
+        py.import("dnn._prediction")?.call_method0("tell")?;
     }
     Ok(Some(out.into_any()))
 }
