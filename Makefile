@@ -25,7 +25,7 @@ RUST := Cargo.toml Cargo.lock pyproject.toml $(shell find rust -name '*.rs' -o -
 
 # Builds the extension where its sources have changed, and installs it in the environment $(1). An active conda
 # environment would make maturin ask which one is meant.
-install = env -u CONDA_PREFIX VIRTUAL_ENV="$(CURDIR)/$(1)" $(BIN)/maturin develop --release
+install = env -u CONDA_PREFIX PIP_QUIET=1 VIRTUAL_ENV="$(CURDIR)/$(1)" $(BIN)/maturin develop --release
 # The binding is tested from Python; its crate has no tests, and would only be built once more.
 RUST_TESTED := --workspace --exclude dnn-binding
 

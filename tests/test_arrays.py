@@ -7,6 +7,7 @@ from typing import Any
 
 import dnn
 import numpy as np
+import pytest
 from models import Table, model_of, same
 from numpy.typing import NDArray
 
@@ -138,3 +139,24 @@ def test_predict_classes_of_every_kind_of_output() -> None:
         found = model.predict_classes(x)
         assert found.dtype == np.int64
         assert found.tolist() == expected
+
+
+def test_a_frame_of_several_kinds_of_numbers_is_read_with_its_names() -> None:
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"a": [0.5, 1.5, 2.5], "k": ["u", "v", "u"]})
+    mixed = pd.get_dummies(frame)
+    assert np.asarray(mixed).dtype == object
+    nullable = pd.DataFrame({"a": pd.array([1, 2, 3], "Int64"), "b": pd.array([0.5, 1.0, 2.0], "Float64")})
+    for x in (mixed, nullable):
+        plain = x.to_numpy(dtype=float)
+        models = [dnn.Sequential([dnn.Dense(1)], seed=1) for _ in range(2)]
+        for model, rows in zip(models, (x, plain), strict=True):
+            model.fit(rows, [1.0, 2.0, 3.0], epochs=3, verbose=0)
+        assert models[0].feature_names == tuple(x.columns)
+        np.testing.assert_array_equal(models[0].predict(x), models[1].predict(plain))
+    lacking = pd.DataFrame({"a": pd.array([1, None], "Int64"), "b": [True, False]})
+    with pytest.raises(ValueError, match="NaN or infinity in 1 value, nan at row 1, column 0"):
+        dnn.Sequential([dnn.Dense(1)]).fit(lacking, [1.0, 2.0], verbose=0)
+    for column in (["u", "v", "u"], pd.Categorical(["u", "v", "u"]), pd.to_datetime(["2020-01-01"] * 3)):
+        with pytest.raises(TypeError, match="a column that is not of numbers, 'k'"):
+            dnn.Sequential([dnn.Dense(1)]).fit(frame.assign(k=column), [1.0, 2.0, 3.0], verbose=0)

@@ -7,6 +7,8 @@ import io
 import os
 import re
 import sys
+import threading
+import time
 import types
 from pathlib import Path
 from typing import Any
@@ -343,3 +345,57 @@ def test_what_else_a_lambda_returns_counts_for_nothing(regression: Table) -> Non
     write = dnn.LambdaCallback(on_epoch_end=lambda epoch, logs: text.write(f"{epoch} "))
     assert len(small().fit(*regression, epochs=3, callbacks=[write, lambda *_: "stop"]).epochs) == 3
     assert text.getvalue() == "0 1 2 "
+
+
+def test_another_thread_ends_training_and_is_refused_another_rate() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(5000, 30))
+    model = dnn.Sequential([dnn.Input(30), dnn.Dense(64, "relu"), dnn.Dense(1)], seed=1)
+    found: list[dnn.History] = []
+    thread = threading.Thread(target=lambda: found.append(model.fit(x, x[:, 0], epochs=100_000, verbose=0)))
+    thread.start()
+    try:
+        while not model._network.is_training:
+            time.sleep(0.001)
+        with pytest.raises(RuntimeError, match="training in another thread; set it in a callback"):
+            model.learning_rate = 1.0
+        with pytest.raises(RuntimeError, match="writes those from before this fit"):
+            model.save("never.dnn")
+    finally:
+        model.stop_training = True
+        thread.join()
+    assert found[0].stopped_because == "callback"
+    assert len(found[0].epochs) < 100_000
+    assert model.learning_rate == 0.001
+    # It does not end the next one.
+    assert len(model.fit(x, x[:, 0], epochs=2, verbose=0).epochs) == 2
+
+
+@pytest.mark.parametrize(
+    ("callback", "error", "message"),
+    [
+        (dnn.ModelCheckpoint("missing/{epoch}.dnn"), FileNotFoundError, "no such folder: 'missing'"),
+        (dnn.ModelCheckpoint("{val_loss}.dnn"), ValueError, "wants {val_loss}, which is not measured"),
+        (dnn.ModelCheckpoint("best.dnn", save_best_only=True), ValueError, "pass validation_split"),
+        (dnn.ReduceLROnPlateau(), ValueError, "pass validation_split"),
+    ],
+)
+def test_what_a_callback_can_not_do_is_refused_before_training(
+    regression: Table, callback: dnn.Callback, error: type[Exception], message: str
+) -> None:
+    model = small()
+    model.fit(*regression, epochs=1)
+    before = model.get_weights()
+    with pytest.raises(error, match=re.escape(message)):
+        model.fit(*regression, epochs=3, callbacks=[callback])
+    assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_what_another_callback_measures_may_be_watched(regression: Table) -> None:
+    class Measures(dnn.Callback):
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            logs["mine"] = 1.0
+
+    callbacks = [Measures(), dnn.ReduceLROnPlateau("mine", factor=0.5, patience=1)]
+    history = small().fit(*regression, epochs=4, optimizer=dnn.SGD(0.1), callbacks=callbacks)
+    assert history.history["rate"] == [0.1, 0.1, 0.05, 0.025]

@@ -325,3 +325,18 @@ def test_several_go_on_counting_where_training_goes_on(classes: Table, tmp_path:
         assert same(model, whole)
         assert (history.message, history.best_epoch) == (expected.message, expected.best_epoch)
         assert history.stopped_because == "early_stopping"
+
+
+def test_the_history_tells_whose_weights_came_back() -> None:
+    history = dnn.History(
+        {"loss": [3.0, 2.0, 1.0], "val_loss": [2.0, 1.5, 4.0]},
+        epochs=[0, 1, 2],
+        stopped_because="epochs",
+        message="all 3 epochs are done",
+        best_epoch=1,
+    )
+    told = "all 3 epochs are done; the weights are those of epoch 2: val_loss 1.5"
+    assert repr(history) == f"<History of 3 epochs: loss 1, val_loss 4; {told}>"
+    assert told in history._repr_html_()
+    history.best_epoch = 2
+    assert "weights" not in repr(history)

@@ -131,3 +131,11 @@ def test_what_is_too_large_is_refused_with_both_bounds_or_means_infinity() -> No
     still = classifier(solver="sgd", learning_rate="invscaling", power_t=1e300, max_iter=3).fit(X, Y)
     assert (still.n_iter_, still.learning_rate_) == (3, 0.0)
     assert classifier(n_iter_no_change=2**63 - 1).fit(X, Y).n_iter_ == 3
+
+
+def test_validation_labels_that_are_no_classes_are_refused() -> None:
+    x = np.random.default_rng(0).normal(size=(30, 3))
+    y = np.where(x[:, 0] > 0, "a", "b")
+    model = dnn.MLPClassifier((4,), early_stopping=True, random_state=0)
+    with pytest.raises(ValueError, match=r"y_val has no label that y has.*\['a', 'b'\]"):
+        model.fit(x, y, X_val=x, y_val=np.char.upper(y))

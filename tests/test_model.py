@@ -455,3 +455,15 @@ def test_numpy_scalars_are_numbers(regression: Table) -> None:
 def test_dtype_may_be_one_of_numpy() -> None:
     for dtype in (np.float64, np.dtype("float64"), float, "float64"):
         assert model_of(dnn.Input(1), dnn.Dense(1), dtype=dtype).predict([[1.0]]).dtype == np.float64
+
+
+def test_load_tells_whose_file_it_is_and_refuses_what_is_no_file(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    path = tmp_path / "estimator.dnn"
+    estimator = dnn.MLPRegressor(hidden_layer_sizes=(3,), max_iter=200, tol=1.0, random_state=0)
+    estimator.fit(np.eye(4), np.arange(4.0)).save(path)
+    with pytest.raises(ValueError, match=r"it holds a MLPRegressor; read it with dnn.MLPRegressor.load"):
+        dnn.load(path)
+    for load in (dnn.load, dnn.MLPRegressor.load):
+        with pytest.raises(ValueError, match="'/dev/null' is not a model file: it is a device or a pipe"):
+            load("/dev/null")

@@ -85,7 +85,7 @@ class Model:
         self._callback_states: list[tuple[str, dict[str, Any]]] = []
         self._hook: _training.Hook | None = None
         self.history: History | None = None
-        self.stop_training = False
+        self._stops = False
 
     # What was said
 
@@ -137,11 +137,24 @@ class Model:
         return self._optimizer
 
     @property
+    def stop_training(self) -> bool:
+        """Whether training ends with the epoch that it is in; a callback or any other thread may set it."""
+        return self._stops
+
+    @stop_training.setter
+    def stop_training(self, stops: bool) -> None:
+        self._stops = bool(stops)
+        if self._network is not None:
+            self._network.stop(self._stops)
+
+    @property
     def learning_rate(self) -> Rate:
         """The rate of the optimizer: a number, or what gives one. Setting it keeps the optimizer's state.
 
         Raises
         ------
+        RuntimeError
+            If it is set while another thread trains the model; a callback may set it.
         TypeError, ValueError
             If it is set to something that is no rate, or the optimizer is `LBFGS`, which has none.
         """
@@ -152,6 +165,8 @@ class Model:
         if any(field.name == "learning_rate" and not field.init for field in fields(self._optimizer)):
             name = type(self._optimizer).__name__
             raise ValueError(f"{name} finds its step by itself and has no learning rate to set")
+        if self._network is not None and self._network.is_training:
+            raise RuntimeError("learning_rate: the model is training in another thread; set it in a callback")
         self._optimizer = replace(self._optimizer, learning_rate=rate)
 
     def _state_of_rate(self) -> State:
@@ -331,7 +346,7 @@ class Model:
         Raises
         ------
         RuntimeError
-            If the model has no weights yet.
+            If the model has no weights yet, or another thread trains it and its optimizer is to be saved.
         OSError
             If the file can't be written.
 
@@ -390,8 +405,7 @@ class Model:
         ValueError
             If it is not a model file, or damaged.
         """
-        with open(_path(path), "rb") as file:
-            data = file.read()
+        data = _spec.content(_path(path))
         try:
             network, extra = Network.from_bytes(data)
             return cls._revived(network, _spec.from_file(extra))

@@ -6,7 +6,7 @@ A callback may look at the model, change its weights and stop it. It costs only 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +29,9 @@ class Callback:
     model : Sequential
         The model that trains; set before `on_train_begin`. Its `learning_rate` may be set, for the coming
         epochs; in `on_epoch_begin` also for this one.
-    params : dict of str to int
-        "epochs" and "initial_epoch" of the `fit`.
+    params : dict
+        "epochs" and "initial_epoch" of the `fit`; where it is known, the names of what an epoch has
+        "measured".
     goes_on : bool
         Whether the `fit` goes on where an earlier one, or the file of one, ended.
 
@@ -54,7 +55,7 @@ class Callback:
     """
 
     model: Sequential
-    params: Mapping[str, int]
+    params: Mapping[str, Any]
     goes_on: bool = False
 
     def get_state(self) -> dict[str, Any] | None:
@@ -171,14 +172,18 @@ class Monitor:
         """Nothing seen yet."""
         self.best = -math.inf if self.higher else math.inf
 
-    def is_better(self, logs: Logs, who: str) -> bool:
-        """Whether this epoch is better than all before, which is remembered."""
-        if self.name not in logs:
+    def check(self, names: Iterable[str], who: str) -> None:
+        """ValueError where what is watched is not among what is measured."""
+        if self.name not in names:
             hint = "; pass validation_split or validation_data" if self.name.startswith("val_") else ""
             raise ValueError(
                 f"{who} monitors {self.name!r}, which was not measured; there are: "
-                f"{', '.join(sorted(logs))}{hint}"
+                f"{', '.join(sorted(names))}{hint}"
             )
+
+    def is_better(self, logs: Logs, who: str) -> bool:
+        """Whether this epoch is better than all before, which is remembered."""
+        self.check(logs, who)
         value = logs[self.name]
         better = value > self.best + self.min_delta if self.higher else value < self.best - self.min_delta
         if better:
@@ -258,6 +263,8 @@ def checked(callbacks: Any, stoppers: list[EarlyStopping] | None = None) -> list
 
     An `EarlyStopping` goes to the list of `stoppers`, if there is one: training itself does what it says.
     """
+    if callbacks is None:
+        return []
     if isinstance(callbacks, Callback) or callable(callbacks):
         raise TypeError("callbacks must be a list; write callbacks=[...] around it")
     found = []

@@ -5,6 +5,7 @@ What an epoch measured comes in, a file goes out, whole or not at all.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from dnn import _checks
 from dnn._callbacks import Callback, Logs, Monitor
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
 
@@ -107,6 +109,17 @@ class ModelCheckpoint(Callback):
         """The best value of `monitor` so far, with `save_best_only`."""
         return self._monitor.best if math.isfinite(self._monitor.best) else None
 
+    def on_train_begin(self, logs: Logs) -> None:
+        """Refuse what could not be saved, before there is anything to lose."""
+        names = self.params.get("measured")
+        if names is not None:
+            self._check_names([*names, "epoch"])
+            if self.save_best_only:
+                self._monitor.check(names, "ModelCheckpoint")
+        folder = os.path.dirname(self.filepath) or "."
+        if not any(sign in folder for sign in "{}") and not os.path.isdir(folder):
+            raise FileNotFoundError(errno.ENOENT, "ModelCheckpoint: there is no such folder", folder)
+
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Save, if this epoch is to be saved."""
         if self.save_best_only and not self._monitor.is_better(logs, "ModelCheckpoint"):
@@ -120,13 +133,16 @@ class ModelCheckpoint(Callback):
 
     def _path(self, epoch: int, logs: Logs) -> str:
         values = {**logs, "epoch": epoch + 1}
-        for name in self._names:
-            if name not in values:
-                raise ValueError(
-                    f"filepath {self.filepath!r} wants {{{name}}}, which was not measured; there are: "
-                    f"{', '.join(sorted(values))}"
-                )
+        self._check_names(values)
         return self.filepath.format(**values)
+
+    def _check_names(self, there: Collection[str]) -> None:
+        for name in self._names:
+            if name not in there:
+                raise ValueError(
+                    f"filepath {self.filepath!r} wants {{{name}}}, which is not measured; there are: "
+                    f"{', '.join(sorted(there))}"
+                )
 
     def get_state(self) -> dict[str, Any]:
         """What going on needs: the best value so far."""

@@ -34,7 +34,7 @@ _CHANGED = (
     "_awaits_data",
     "_rate_state",
     "_callback_states",
-    "stop_training",
+    "_stops",
 )
 
 

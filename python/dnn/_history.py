@@ -31,10 +31,11 @@ class History:
     ----------
     history : dict of str to list of float
         One list for each of loss, val_loss (with validation), the metrics and their val_ twins, rate (the
-        last learning rate of the epoch), grad_norm and seconds; one value for each epoch. The loss of a step
-        is the one before its update.
+        last learning rate of the epoch), grad_norm and seconds (since training began); one value for each
+        epoch. The loss of a step is the one before its update.
     epochs : list of int
-        Numbers of the epochs, from `initial_epoch` on.
+        Numbers of the epochs, from `initial_epoch` on; the first is 0, as for callbacks. What is printed or
+        drawn counts from 1.
     stopped_because : str
         "epochs", "tol", "stop_at_loss", "early_stopping", "max_time", "callback", "interrupted" or
         "diverged"; with L-BFGS also "gtol", "ftol", "max_fun" or "line_search".
@@ -62,7 +63,18 @@ class History:
     def __repr__(self) -> str:
         n = len(self.epochs)
         last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self._measured().items())
-        return f"<History of {counted(n, 'epoch')}{': ' if last else ''}{last}; {self.message}>"
+        return f"<History of {counted(n, 'epoch')}{': ' if last else ''}{last}; {self.message}{self._kept()}>"
+
+    def _kept(self) -> str:
+        """Whose weights came back, if they are not those of the last epoch."""
+        if self.best_epoch is None or self.best_epoch in self.epochs[-1:]:
+            return ""
+        if self.best_epoch not in self.epochs:
+            return f"; the weights are those of epoch {self.best_epoch + 1}"
+        at = self.epochs.index(self.best_epoch)
+        measured = {name: values for name, values in self._measured().items() if name.startswith("val_")}
+        values = ", ".join(f"{name} {values[at]:.4g}" for name, values in measured.items())
+        return f"; the weights are those of epoch {self.best_epoch + 1}{': ' if values else ''}{values}"
 
     def _measured(self) -> dict[str, list[float]]:
         return {name: values for name, values in self.history.items() if name not in _NOT_PLOTTED and values}
@@ -82,11 +94,11 @@ class History:
             numbers = "".join(f"<td>{value:.4g}</td>" for value in cells)
             body += f"<tr><th>{escape(name)}</th>{numbers}<td>{_sparkline(values)}</td></tr>"
         n = len(self.epochs)
-        title = f"{counted(n, 'epoch')}; {escape(self.message)}"
+        title = f"{counted(n, 'epoch')}; {escape(self.message + self._kept())}"
         return f"<table><caption>{title}</caption><tr>{head}</tr>{body}</table>"
 
     def plot(self, *names: str, ax: Axes | None = None) -> Axes:
-        """Draw the course of the losses and metrics over the epochs. Needs matplotlib.
+        """Draw the course of the losses and metrics over the epochs, counted from 1. Needs matplotlib.
 
         Parameters
         ----------
@@ -125,15 +137,21 @@ class History:
             except ImportError as error:
                 raise ImportError("History.plot needs matplotlib: pip install matplotlib") from error
             _, ax = plt.subplots()
+        from matplotlib.ticker import MaxNLocator
+
         curves: dict[str, Any] = {name: self.history[name] for name in names} or self._measured()
         for name, values in curves.items():
             # A validation curve has the colour of its twin, dashed.
             twin = list(curves).index(name[4:]) if name.startswith("val_") and name[4:] in curves else None
             at = list(curves).index(name) if twin is None else twin
-            ax.plot(self.epochs, values, f"C{at % 10}", linestyle="-" if twin is None else "--", label=name)
+            # A point alone is no line.
+            look: dict[str, Any] = {"marker": "o"} if len(values) == 1 else {}
+            look["linestyle"] = "-" if twin is None else "--"
+            ax.plot([epoch + 1 for epoch in self.epochs], values, f"C{at % 10}", label=name, **look)
         if self.best_epoch is not None:
-            ax.axvline(self.best_epoch, color="0.6", linewidth=1, label="best epoch")
+            ax.axvline(self.best_epoch + 1, color="0.6", linewidth=1, label="best epoch")
         ax.set_xlabel("epoch")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.legend()
         return ax
 

@@ -258,7 +258,7 @@ class Sequential(Inspectable):
             n_threads=options["n_threads"],
         )
         if validation_data is not None:
-            preparation.named(validation_data[0])
+            preparation.named(validation_data[0], "validation_data[0]")
         _training.check_batches(self._layers, options["batch_size"])
         network = self._network or self._new_network(source.n_inputs)
         with self._ready_to_train(network, chosen_loss, chosen_optimizer, training.x, options["n_threads"]):
@@ -274,6 +274,7 @@ class Sequential(Inspectable):
                 options["epochs"],
                 _data.count(training) if rows_in_order is None else rows_in_order.length,
                 rows_in_order,
+                _training.names_of_logs(chosen_metrics, validates),
             )
             wire = _spec.options(
                 {

@@ -66,7 +66,7 @@ class Preparation(NamedTuple):
     def lacks_y(self) -> bool:
         return self.scale_target is not None and self.y is None
 
-    def named(self, x: Any) -> Preparation:
+    def named(self, x: Any, name: str = "x") -> Preparation:
         """With the names of the columns of `x`, if it has some; refused if they are not those known."""
         names = _arrays.column_names(x)
         if names is None or names == self.feature_names:
@@ -77,11 +77,12 @@ class Preparation(NamedTuple):
         unknown = [name for name in names if name not in self.feature_names]
         if not missing and not unknown:
             raise ValueError(
-                "x has the columns of the training data in another order; pass x[list(model.feature_names)]"
+                f"{name} has the columns of the training data in another order; "
+                f"pass {name}[list(model.feature_names)]"
             )
         told = [f"lacks {_few(missing)}"] if missing else []
         told += [f"has {_few(unknown)}, which the training data had not"] if unknown else []
-        raise ValueError(f"x {' and '.join(told)}; its columns must be those of model.feature_names")
+        raise ValueError(f"{name} {' and '.join(told)}; its columns must be those of model.feature_names")
 
     def fitted(self, source: Source, rows: Callable[[], Picked]) -> Preparation:
         """With what is lacking learned from the rows `rows()` (None: all) of `source`."""

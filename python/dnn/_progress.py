@@ -92,7 +92,7 @@ class Lines:
 
     def update(self, epoch: int, logs: Mapping[str, float]) -> None:
         """Print what `epoch` measured."""
-        seconds = f", {_duration(logs['seconds'])}" if "seconds" in logs else ""
+        seconds = f", {_duration(logs['seconds'])} in all" if "seconds" in logs else ""
         _put(f"epoch {epoch + 1}/{self._epochs}: {_numbers(logs, ', ')}{seconds}\n")
 
     def close(self) -> None:

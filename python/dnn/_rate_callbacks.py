@@ -45,7 +45,8 @@ class LearningRateScheduler(Callback):
     def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
         """Set the rate of this epoch."""
         before = rate_of(self.model.learning_rate, "LearningRateScheduler")
-        rate = _checks.number(self.schedule(epoch, before), f"schedule({epoch}, {before:g})", above=0.0)
+        name = f"LearningRateScheduler: schedule({epoch}, {before:g})"
+        rate = _checks.number(self.schedule(epoch, before), name, above=0.0)
         self.model.learning_rate = rate
         if self.verbose:
             from dnn import _progress
@@ -113,6 +114,9 @@ class ReduceLROnPlateau(Callback):
 
     def on_train_begin(self, logs: Logs) -> None:
         """Count from the beginning, unless training goes on."""
+        names = self.params.get("measured")
+        if names is not None:
+            self._monitor.check(names, "ReduceLROnPlateau")
         if not self.goes_on:
             self._monitor.reset()
             self._waited = self._cooling = 0

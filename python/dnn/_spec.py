@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple
@@ -139,13 +141,24 @@ def to_file(described: Described, steps: int) -> str:
     )
 
 
+def content(path: str | os.PathLike[str]) -> bytes:
+    """What the file has; OSError where it can't be read, ValueError where it is a device or a pipe."""
+    with open(path, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError(f"{os.fspath(path)!r} is not a model file: it is a device or a pipe")
+        return file.read()
+
+
 def from_file(text: str) -> Described:
     """What `to_file` wrote. ValueError if it is something else."""
     try:
         said = json.loads(text)
+        estimator = said.get("estimator")
         newer = said["format"] > FORMAT
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError("it has no description of a Sequential") from None
+    if isinstance(estimator, str):
+        raise ValueError(f"it holds a {estimator}; read it with dnn.{estimator}.load")
     if newer:
         raise ValueError(
             f"its format {said['format']} is newer than {FORMAT}, the one this version reads; update dnn"

@@ -104,14 +104,18 @@ def _early_stopping(given: Any) -> EarlyStopping:
     return EarlyStopping(_checks.integer(given, "early_stopping", 1))
 
 
+def _keys(metrics: Sequence[Any]) -> list[str]:
+    """What the metrics are called in logs."""
+    if not metrics:
+        return []
+    from dnn import _metrics  # for who asks for any
+
+    return [_metrics.key(metric) for metric in metrics]
+
+
 def _watched(said: EarlyStopping, metrics: tuple[Any, ...], validates: bool) -> dict[str, Any] | None:
     """What is watched, on the wire; None for the validation loss."""
-    keys: list[str] = []
-    if metrics:
-        from dnn import _metrics
-
-        keys = [_metrics.key(metric) for metric in metrics]
-    names = ["loss", *keys]
+    names = ["loss", *_keys(metrics)]
     is_plain = said.monitor in names
     name = said.monitor if is_plain else said.monitor.removeprefix("val_")
     if is_plain or (name in names and validates):
@@ -122,12 +126,12 @@ def _watched(said: EarlyStopping, metrics: tuple[Any, ...], validates: bool) -> 
         return {"name": said.monitor, "validation": not is_plain, "metric": metric, "higher": said.higher}
     if name in names:
         raise ValueError(
-            f"early_stopping watches {said.monitor!r}, but there is no validation; pass validation_split=0.1 "
+            f"EarlyStopping watches {said.monitor!r}, but there is no validation; pass validation_split=0.1 "
             f"or validation_data=(x, y), or watch what is measured in training, monitor={name!r}"
         )
     there = [*names, *(f"val_{name}" for name in names if validates)]
     raise ValueError(
-        f"early_stopping watches {said.monitor!r}, which is not measured; there are: {', '.join(there)}"
+        f"EarlyStopping watches {said.monitor!r}, which is not measured; there are: {', '.join(there)}"
     )
 
 
@@ -158,6 +162,13 @@ def averaging(given: Any, optimizer: Optimizer) -> Averaging | None:
     return _averaging.checked(given, optimizer.name)
 
 
+def names_of_logs(metrics: Sequence[Any], validates: bool) -> list[str]:
+    """What an epoch will have measured."""
+    names = ["loss", *_keys(metrics)]
+    twins = [f"val_{name}" for name in names] if validates else []
+    return [*names, *twins, "rate", "grad_norm", "seconds"]
+
+
 def warn_if_no_average(average: Averaging | None, history: History) -> None:
     """Warn where training has ended by itself before an average that was asked for began."""
     if average is not None and history.epochs and history.stopped_because not in ("diverged", "callback"):
@@ -180,7 +191,9 @@ def options(
     n_threads: Any,
 ) -> dict[str, Any]:
     """The hyper-parameters of a fit, checked, under the names they have on the wire."""
-    if isinstance(batch_size, str):
+    if batch_size is None:  # Keras's way to leave it out
+        batch_size = 32
+    elif isinstance(batch_size, str):
         if batch_size != "full":
             raise ValueError(f"batch_size must be a whole number from 1, or 'full', got {batch_size!r}")
     else:
@@ -238,13 +251,19 @@ class Hook:
         epochs: int,
         rows: int,
         order: RowOrder | None = None,
+        measured: Sequence[str] | None = None,
     ) -> None:
         self._model = model
         self._callbacks = callbacks
         self._display: _progress.Bar | _progress.Lines | None = None
         if verbose:
             self._display = _progress.Bar(first, epochs) if verbose == 1 else _progress.Lines(epochs)
-        self._params = {"initial_epoch": first, "epochs": epochs}
+        self._params: dict[str, Any] = {"initial_epoch": first, "epochs": epochs}
+        # A callback of the user may measure something else, and write it to the logs.
+        if measured is not None and all(
+            type(callback).__module__.startswith("dnn.") for callback in callbacks
+        ):
+            self._params["measured"] = list(measured)
         self._order = order
         self._at_epoch_begin = _callbacks.overriding(callbacks, "on_epoch_begin")
         self._at_epoch_end = _callbacks.overriding(callbacks, "on_epoch_end")
@@ -267,7 +286,7 @@ class Hook:
     @property
     def first_epoch(self) -> int:
         """The number of the epoch that training begins with."""
-        return self._params["initial_epoch"]
+        return int(self._params["initial_epoch"])
 
     @property
     def is_needed(self) -> bool:

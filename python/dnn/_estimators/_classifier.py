@@ -17,7 +17,7 @@ from dnn import _arrays, _checks, _class_losses, _losses
 from dnn._checks import counted
 from dnn._estimators import _scores
 from dnn._estimators._base import MLP, is_stochastic
-from dnn._estimators._data import Goal, Targets, of_classes
+from dnn._estimators._data import Goal, Targets, Validation, of_classes
 from dnn._estimators._settings import OUTPUTS
 
 if TYPE_CHECKING:
@@ -422,6 +422,13 @@ class MLPClassifier(ClassifierMixin, MLP):
     def _truth(self, y: Any) -> NDArray[Any]:
         truth = np.asarray(_arrays.dense(y))
         return self._numbers(truth[:, 0] if truth.ndim == 2 and truth.shape[1] == 1 else truth)
+
+    def _validation(self, given: tuple[Any, Any, Any], dtype: Any) -> Validation | None:
+        validation = super()._validation(given, dtype)
+        if validation is not None and validation.truth.ndim == 1 and np.all(validation.truth < 0):
+            few = _checks.shown(self.classes_[:5].tolist())
+            raise ValueError(f"y_val has no label that y has, and nothing to score; the first classes: {few}")
+        return validation
 
     def _as_given(self, truth: NDArray[Any]) -> NDArray[Any]:
         labels: NDArray[Any] = truth.astype(int) if truth.ndim == 2 else self.classes_[truth]

@@ -87,8 +87,7 @@ def _attribute(estimator: Any, name: str) -> Any:
 
 def load(made: Any, path: str | os.PathLike[str]) -> Any:
     """The estimator of the class `made` that `save` wrote."""
-    with open(path, "rb") as file:
-        data = file.read()
+    data = _spec.content(path)
     try:
         network, text = Network.from_bytes(data)
         said = _spec.plain_from_text(text)

@@ -163,6 +163,17 @@ impl Network {
         with!(self, shared => detached(py, || shared.read().progress.next_epoch))
     }
 
+    /// Whether a `fit` is under way, and not in one of its callbacks.
+    #[getter]
+    fn is_training(&self) -> bool {
+        with!(self, shared => shared.is_training())
+    }
+
+    /// Whether training should end with the epoch that it is in.
+    fn stop(&self, yes: bool) {
+        with!(self, shared => shared.stop.store(yes, Ordering::SeqCst));
+    }
+
     /// `function` is the loss, where that is a function.
     #[pyo3(signature = (loss, optimizer, function=None))]
     fn compile(&self, py: Python<'_>, loss: &str, optimizer: &str, function: Option<Py<PyAny>>) -> PyResult<Compiled> {
@@ -270,6 +281,7 @@ impl Network {
                 return Err(PyRuntimeError::new_err("fit: the model is already training"));
             }
             let _until_the_end = Training(&shared.training);
+            shared.stop.store(false, Ordering::SeqCst);
             let mut watch = Watch::new(shared, hook, wanted, spec.metrics.clone(), is_main);
             let fitted = detached(py, || shared.fit(&data, validation.as_ref(), &spec, &mut watch))?;
             let raised = watch.raised.or_else(function::raised);

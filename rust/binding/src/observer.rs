@@ -1,5 +1,6 @@
 //! The observer of a `fit`: the clock, Ctrl-C, and the hook that Python gave.
 
+use crate::convert::caught;
 use crate::function;
 use crate::rows::Typed;
 use crate::shared::Shared;
@@ -9,6 +10,7 @@ use numpy::PyReadonlyArray1;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Which hooks Python wants.
@@ -56,7 +58,8 @@ impl<'a, T: Typed> Watch<'a, T> {
         if let Some(state) = &mut state {
             self.shared.exchange(state, true);
         }
-        let asked = Python::attach(|py| call(hook.bind(py))?.is_truthy());
+        // Also after a panic the weights have to come back.
+        let asked = caught(|| Python::attach(|py| call(hook.bind(py))?.is_truthy())).flatten();
         if let Some(state) = &mut state {
             self.shared.exchange(state, false);
         }
@@ -156,7 +159,7 @@ impl<T: Typed> Observer<T> for Watch<'_, T> {
             (Some(seconds), Some(called)) => last || epoch.seconds - called >= seconds,
         };
         if !due {
-            return Flow::Go;
+            return if self.shared.stop.load(Ordering::SeqCst) { Flow::Stop } else { Flow::Go };
         }
         self.epoch_called = Some(epoch.seconds);
         let metrics = self.metrics.clone();

@@ -24,6 +24,8 @@ pub struct Shared<T: Typed> {
     /// What predictions write on the way.
     pub idle: Idle<T>,
     pub training: AtomicBool,
+    /// Somebody, on any thread, wants training to end with the epoch that it is in.
+    pub stop: AtomicBool,
     /// While a hook runs, training waits and the weights may be changed.
     in_hook: AtomicBool,
 }
@@ -31,9 +33,10 @@ pub struct Shared<T: Typed> {
 impl<T: Typed> Shared<T> {
     /// A model that nobody uses yet.
     pub fn new(model: Model<T>) -> Shared<T> {
-        let (training, in_hook) = (AtomicBool::new(false), AtomicBool::new(false));
+        let no = || AtomicBool::new(false);
         let (n_inputs, n_outputs) = (model.plan.n_inputs, model.plan.n_outputs());
-        Shared { model: RwLock::new(model), n_inputs, n_outputs, idle: Idle::new(), training, in_hook }
+        let (training, stop, in_hook) = (no(), no(), no());
+        Shared { model: RwLock::new(model), n_inputs, n_outputs, idle: Idle::new(), training, stop, in_hook }
     }
 
     /// The model to read, unless somebody is changing it.
@@ -71,20 +74,26 @@ impl<T: Typed> Shared<T> {
     pub fn read_unless_training(&self, what: &str) -> PyResult<RwLockReadGuard<'_, Model<T>>> {
         // Asked with the lock in hand, without which `fit` can't take the memory away.
         let model = self.read();
-        if self.training.load(Ordering::SeqCst) && !self.in_hook.load(Ordering::SeqCst) {
+        if self.is_training() {
             return Err(PyRuntimeError::new_err(format!(
                 "{what}: the model is training, and the state of its optimizer is in use; \
-                 do it in a callback, or save(..., optimizer=False)"
+                 do it in a callback, where the weights of the last step are seen as well; \
+                 save(..., optimizer=False) writes those from before this fit"
             )));
         }
         Ok(model)
+    }
+
+    /// Whether training goes on in another thread, and not in a hook, which may change what it goes by.
+    pub fn is_training(&self) -> bool {
+        self.training.load(Ordering::SeqCst) && !self.in_hook.load(Ordering::SeqCst)
     }
 
     /// The right to change the model, unless it is training.
     pub fn write_unless_training(&self, what: &str) -> PyResult<RwLockWriteGuard<'_, Model<T>>> {
         // Asked with the lock in hand: a `fit` that begins in between would put its weights over what is written.
         let model = self.write();
-        if self.training.load(Ordering::SeqCst) && !self.in_hook.load(Ordering::SeqCst) {
+        if self.is_training() {
             return Err(PyRuntimeError::new_err(format!("{what}: the model is training in another thread")));
         }
         Ok(model)

@@ -30,6 +30,11 @@ impl Error {
     }
 }
 
+/// A number in few characters: 0.001, 20, 1e300.
+pub fn short(x: f64) -> String {
+    if x == 0.0 || (1e-4..1e7).contains(&x.abs()) { x.to_string() } else { format!("{x:e}") }
+}
+
 /// "1 row", "2 rows".
 pub fn counted(n: usize, one: &str) -> String {
     format!("{n} {one}{}", if n == 1 { "" } else { "s" })

@@ -8,10 +8,11 @@ use crate::error::Error;
 use crate::metrics::Sums;
 use crate::model::Model;
 use crate::params::Params;
+use crate::penalty::penalty;
 use crate::plan::Plan;
 use crate::run::Run;
 use crate::spec::Metric;
-use crate::step::{Outcome, Step, penalty};
+use crate::step::{Outcome, Step};
 use dnn_kernels::{Real, Team};
 
 /// Room to evaluate data, allocated once.
@@ -42,7 +43,7 @@ impl<T: Real> Evaluation<T> {
     ) -> Result<(f64, Vec<f64>), Outcome> {
         sums.clear();
         let (loss, weight) = self.step.loss(plan, team, params, None, data, &self.rows, Some(sums), go_on)?;
-        Ok((loss / weight + penalty(plan, params), sums.values(weight).ok_or(Outcome::Raised)?))
+        Ok((loss / weight + penalty(plan, team, params), sums.values(weight).ok_or(Outcome::Raised)?))
     }
 }
 

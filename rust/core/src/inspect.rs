@@ -10,9 +10,10 @@ use crate::layer::Layer;
 use crate::memory::{collected, filled};
 use crate::model::Model;
 use crate::params::Params;
+use crate::penalty::penalty;
 use crate::plan::{Place, Plan, Shown};
 use crate::run::Run;
-use crate::step::{Outcome, Step, penalty};
+use crate::step::{Outcome, Step};
 use crate::workspace::{Workspace, view};
 use dnn_kernels::{Real, Team, View};
 use ndarray::{Array2, ArrayD};
@@ -164,7 +165,7 @@ pub fn numeric_gradients<'a, T: Real>(
                     params[at] = x;
                     let found = step.loss(plan, &team, &params, number, data, &rows, None, || run.goes_on());
                     let (loss, weight) = found.map_err(|_| Error::Raised)?;
-                    Ok::<_, Error>(loss / weight + penalty(plan, &params))
+                    Ok::<_, Error>(loss / weight + penalty(plan, &team, &params))
                 };
                 let (up, down) = (T::from_f64(p.to_f64() + h), T::from_f64(p.to_f64() - h));
                 let slope = (loss_at(up)? - loss_at(down)?) / (up.to_f64() - down.to_f64());

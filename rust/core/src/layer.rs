@@ -135,6 +135,11 @@ impl Layer {
         start..start + if self.use_bias { self.stride } else { 0 }
     }
 
+    /// Whether its weights add to the loss.
+    pub fn has_penalty(&self) -> bool {
+        self.l1 > 0.0 || self.l2 > 0.0
+    }
+
     /// The running mean and variance in the buffer, padding included: two rows, where it has them.
     pub fn running(&self) -> Range<usize> {
         let start = self.bias().end;

@@ -30,6 +30,7 @@ mod moments;
 mod optimizer;
 mod pairs;
 mod params;
+mod penalty;
 mod plan;
 mod predict;
 mod progress;

@@ -6,19 +6,17 @@
 use crate::backward::backward;
 use crate::batches::{BLOCK_ROWS, Batch, blocks};
 use crate::data::Data;
-use crate::error::Error;
+use crate::error::{Error, short};
 use crate::forward::{Last, Mode, forward};
 use crate::loss::Loss;
 use crate::metrics::Sums;
 use crate::moments::Moved;
 use crate::params::Params;
+use crate::penalty::{self, has_squares};
 use crate::plan::{Kind, Layer, Place, Plan};
 use crate::spec::Objective;
 use crate::workspace::{Workspace, view, view_mut};
-use dnn_kernels::{
-    Asked, Buffer, Real, Team, Tiny, View, add_penalty_gradient, largest, sum_of_magnitudes, sum_of_squares,
-    tiny_backward, tiny_forward,
-};
+use dnn_kernels::{Asked, Buffer, Real, Team, Tiny, View, tiny_backward, tiny_forward};
 
 /// All that a step needs besides the parameters, allocated once.
 #[derive(Debug)]
@@ -239,10 +237,13 @@ impl<T: Real> Step<T> {
             let name = &plan.layers[layer].name;
             return Outcome::Diverged(format!("the mean or variance of the inputs of layer {name} is not finite"));
         }
-        match self.add_penalty(plan, params, weight) {
+        // A batch that weighs nothing teaches nothing, its penalty included.
+        let share = if self.objective.penalty_over_rows && weight > 0.0 { 1.0 / weight } else { 1.0 };
+        match penalty::add(plan, team, params, share, self.gradient_mut()) {
             Ok(penalty) => Outcome::Done { loss: total * self.objective.loss_factor, weight, penalty },
             Err(layer) => {
                 let Layer { name, l1, l2, .. } = &plan.layers[layer];
+                let (l1, l2) = (short(*l1), short(*l2));
                 Outcome::Diverged(format!("the penalty of layer {name} (l1={l1}, l2={l2}) is not finite"))
             }
         }
@@ -360,25 +361,6 @@ impl<T: Real> Step<T> {
         }
         Ok((total * self.objective.loss_factor, weight))
     }
-
-    /// Adds the gradient of the penalties of a batch of this weight; returns their value, or the layer whose penalty
-    /// overflows.
-    fn add_penalty(&mut self, plan: &Plan, params: &Params<T>, weight: f64) -> Result<f64, usize> {
-        // A batch that weighs nothing teaches nothing, its penalty included.
-        let share = if self.objective.penalty_over_rows && weight > 0.0 { 1.0 / weight } else { 1.0 };
-        let layers = plan.layers.iter().enumerate();
-        for (index, layer) in layers.filter(|(_, layer)| layer.trainable_weights && (layer.l1 > 0.0 || layer.l2 > 0.0))
-        {
-            let weights = layer.weights();
-            let (p, g) = (&params[weights.clone()], &mut self.shards[0].gradient[weights.clone()]);
-            add_penalty_gradient(plan.isa, layer.l1 * share, layer.l2 * share, p, g);
-            // As for the gradient of the loss: its squares have to be numbers of this type.
-            if !has_squares(plan, &self.gradient()[weights]) {
-                return Err(index);
-            }
-        }
-        Some(penalty(plan, params) * share).filter(|penalty| penalty.is_finite()).ok_or(plan.layers.len() - 1)
-    }
 }
 
 impl<T: Real> Shard<T> {
@@ -476,11 +458,6 @@ fn not_finite<T: Real>(plan: &Plan, gradient: &Params<T>) -> Option<usize> {
     })
 }
 
-fn has_squares<T: Real>(plan: &Plan, x: &[T]) -> bool {
-    let largest = largest(plan.isa, x);
-    T::from_f64(largest * largest).is_finite()
-}
-
 fn gradient_of(plan: &Plan, layer: usize) -> Outcome {
     Outcome::Diverged(format!("the gradient of layer {} is not finite", plan.layers[layer].name))
 }
@@ -525,15 +502,4 @@ fn is_called(plan: &Plan) -> bool {
 /// The sum of the weights of rows.
 fn weight_of<T: Real>(data: &Data<T>, rows: &[u32]) -> f64 {
     if data.weights.is_empty() { rows.len() as f64 } else { rows.iter().map(|&row| data.weights[row as usize]).sum() }
-}
-
-/// `sum over the layers of l1 sum |W| + l2 sum W^2`
-pub fn penalty<T: Real>(plan: &Plan, params: &Params<T>) -> f64 {
-    let of = |layer: &Layer| {
-        let w = &params[layer.weights()];
-        let l1 = if layer.l1 > 0.0 { layer.l1 * sum_of_magnitudes(plan.isa, w) } else { 0.0 };
-        let l2 = if layer.l2 > 0.0 { layer.l2 * sum_of_squares(plan.isa, w) } else { 0.0 };
-        l1 + l2
-    };
-    plan.layers.iter().map(of).sum()
 }

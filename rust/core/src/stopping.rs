@@ -2,7 +2,7 @@
 //!
 //! In: what each epoch measured. Out: a reason to stop, or none. It never touches weights.
 
-use crate::error::counted;
+use crate::error::{counted, short};
 use crate::history::{Epoch, Stopped};
 use crate::spec::{FitSpec, Watched};
 
@@ -108,7 +108,7 @@ impl Stopping {
             return Some((Stopped::EarlyStopping, message));
         }
         if let Some(limit) = spec.max_time.filter(|&limit| epoch.seconds >= limit) {
-            let message = format!("max_time={limit} seconds were over after epoch {number}");
+            let message = format!("max_time={} seconds were over after epoch {number}", short(limit));
             return Some((Stopped::MaxTime, message));
         }
         None

@@ -7,7 +7,7 @@ use crate::averaging;
 use crate::batches::{BLOCK_ROWS, Batches, all_rows};
 use crate::clip;
 use crate::data::Data;
-use crate::error::Error;
+use crate::error::{Error, short};
 use crate::evaluate::Evaluation;
 use crate::history::{Epoch, History, Stopped};
 use crate::lbfgs::{Lbfgs, Limits};
@@ -219,7 +219,14 @@ pub fn fit<T: Real>(
             let (loss, weight, penalty) = match outcome {
                 Outcome::Done { loss, weight, penalty } => (loss, weight, penalty),
                 Outcome::Diverged(what) => {
-                    ended = Some((Stopped::Diverged, diverged(&what, number, batch, lbfgs.is_none().then_some(rate))));
+                    // Before the first step no rate is to blame.
+                    let blamed = (lbfgs.is_none() && history.steps > 0).then_some(rate);
+                    let mut message = diverged(&what, number, batch, blamed);
+                    if history.steps == 0 {
+                        message += "; where an earlier training has diverged, begin with a new model, or with weights \
+                                    from before it";
+                    }
+                    ended = Some((Stopped::Diverged, message));
                     break 'epochs;
                 }
                 Outcome::Stopped => {
@@ -416,7 +423,7 @@ impl Questions {
 
 fn diverged(what: &str, epoch: usize, batch: usize, rate: Option<f64>) -> String {
     let (epoch, step) = (epoch + 1, batch + 1);
-    let slower = rate.map_or(String::new(), |rate| format!("a learning rate below {rate}, "));
+    let slower = rate.map_or(String::new(), |rate| format!("a learning rate below {}, ", short(rate)));
     format!(
         "training diverged: {what} in epoch {epoch}, step {step}; the weights are those before that step. \
          Try {slower}inputs scaled to mean 0 and variance 1, or another initializer"

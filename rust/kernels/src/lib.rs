@@ -46,12 +46,13 @@ pub use pointwise::{
     activate_rows, add_rows, add_rows_in_place, multiply_slope_rows, prelu, prelu_gradient, prelu_slope_gradient,
 };
 pub use pool::Team;
-pub use rows::{all_finite, sum_of_magnitudes, sum_of_squares};
+pub use rows::{all_finite, sum_of_squares};
 pub use simd::Real;
 pub use softmax::{Target, multiply_softmax_slope, softmax_cross_entropy, softmax_in_place};
 pub use tiny::{Asked, Stage, Tiny, TinyLoss, tiny_backward, tiny_forward};
 pub use update::{
-    Adadelta, Adagrad, Adam, AdamW, Adamax, LambDirection, Lion, Nadam, RAdam, RmsProp, Rprop, Rule, Sgd, adam,
-    add_in_order, add_penalty_gradient, blend, clamp, limit_column_norms, move_towards, scale, sgd, step,
+    Adadelta, Adagrad, Adam, AdamW, Adamax, LambDirection, Lion, Nadam, RAdam, RmsProp, Rprop, Rule, Sgd,
+    Sums as PenaltySums, adam, add_in_order, add_penalty_gradient, blend, clamp, limit_column_norms, move_towards,
+    penalty_sums, scale, sgd, step,
 };
 pub use vectors::{add_multiple, dot, largest};

@@ -6,10 +6,10 @@ use crate::Real;
 use crate::isa::Isa;
 use crate::simd::{Kernel, Vector, run};
 
-/// The sum of x^2 or of |x|, in `f64`: sixteen sums, one for each place in a group of sixteen, then those in order.
-struct SumOf<'a, T, const SQUARES: bool>(&'a [T]);
+/// The sum of x^2, in `f64`: sixteen sums, one for each place in a group of sixteen, then those in order.
+struct SumOfSquares<'a, T>(&'a [T]);
 
-impl<T: Real, const SQUARES: bool> Kernel<T> for SumOf<'_, T, SQUARES> {
+impl<T: Real> Kernel<T> for SumOfSquares<'_, T> {
     type Output = f64;
     #[inline(always)]
     #[expect(
@@ -23,12 +23,12 @@ impl<T: Real, const SQUARES: bool> Kernel<T> for SumOf<'_, T, SQUARES> {
         for group in groups {
             for i in 0..16 {
                 let x = group[i].to_f64();
-                sums[i] += if SQUARES { x * x } else { x.abs() };
+                sums[i] += x * x;
             }
         }
         for i in 0..rest.len() {
             let x = rest[i].to_f64();
-            sums[i] += if SQUARES { x * x } else { x.abs() };
+            sums[i] += x * x;
         }
         let mut total = sums[0];
         for i in 1..16 {
@@ -41,13 +41,7 @@ impl<T: Real, const SQUARES: bool> Kernel<T> for SumOf<'_, T, SQUARES> {
 /// The sum of the squares, in `f64`: sixteen sums, one for each place in a group of sixteen, then those in order.
 pub fn sum_of_squares<T: Real>(isa: Isa, x: &[T]) -> f64 {
     // SAFETY: the kernel reads a slice.
-    unsafe { run(isa, SumOf::<T, true>(x)) }
-}
-
-/// The sum of the absolute values, in `f64`, in the order of [`sum_of_squares`].
-pub fn sum_of_magnitudes<T: Real>(isa: Isa, x: &[T]) -> f64 {
-    // SAFETY: the kernel reads a slice.
-    unsafe { run(isa, SumOf::<T, false>(x)) }
+    unsafe { run(isa, SumOfSquares(x)) }
 }
 
 struct AllFinite<T> {

@@ -5,9 +5,11 @@
 //! SGD and Adam stand here; the others are in `update/rules.rs`, each a formula that `update/pass.rs` runs over slices.
 
 mod pass;
+mod penalty;
 mod rules;
 
 pub use pass::{blend, clamp, limit_column_norms, move_towards, scale, step};
+pub use penalty::{Sums, add_penalty_gradient, penalty_sums};
 pub use rules::{Adadelta, Adagrad, AdamW, Adamax, LambDirection, Lion, Nadam, RAdam, RmsProp, Rprop, Rule};
 
 use crate::Real;
@@ -284,46 +286,4 @@ pub fn add_in_order<T: Real>(isa: Isa, team: &Team, sum: &mut [T], others: &[&[T
         }
     });
     finite.into_inner()
-}
-
-struct Penalty<T> {
-    n: usize,
-    l1: f64,
-    l2: f64,
-    p: *const T,
-    g: *mut T,
-}
-
-impl<T: Real> Kernel<T> for Penalty<T> {
-    type Output = ();
-    #[inline(always)]
-    unsafe fn run<V: Vector<Elem = T>>(self) {
-        // SAFETY: the caller's word.
-        unsafe { all_of::<V, _>(&self, self.n) }
-    }
-}
-
-impl<T: Real> Each<T> for Penalty<T> {
-    #[inline(always)]
-    unsafe fn each<V: Vector<Elem = T>>(&self, i: usize, n: usize) {
-        let (l1, two_l2) = (V::num(self.l1), V::num(2.0 * self.l2));
-        // SAFETY: `i + n` is at most `self.n`, for which the caller vouches.
-        unsafe {
-            let p = V::load_up_to(self.p.add(i), n);
-            let g = V::load_up_to(self.g.add(i), n);
-            // |p|' is the sign of p, and 0 at 0.
-            let sign = V::select(p.abs().le(V::zero()), V::zero(), l1.with_sign_of(p));
-            two_l2.fma(p, g.add(sign)).store_up_to(self.g.add(i), n);
-        }
-    }
-}
-
-/// `g <- g + l1 sign(p) + 2 l2 p`: the gradient of the penalty `l1 sum |p| + l2 sum p^2`.
-///
-/// # Panics
-/// When the lengths differ.
-pub fn add_penalty_gradient<T: Real>(isa: Isa, l1: f64, l2: f64, p: &[T], g: &mut [T]) {
-    assert_eq!(p.len(), g.len(), "parameters and gradient");
-    // SAFETY: the lengths are the same.
-    unsafe { run(isa, Penalty { n: p.len(), l1, l2, p: p.as_ptr(), g: g.as_mut_ptr() }) }
 }

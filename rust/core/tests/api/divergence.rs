@@ -20,7 +20,7 @@ fn diverged<T: Real>(model: &mut Model<T>, task: &Task<T>, rate: f64, batch_size
 
 #[test]
 fn a_rate_that_is_too_large_is_told_with_epoch_step_layer_and_advice() {
-    for (rate, batch_size) in [(1e3, 8), (1e6, 40), (1e15, 16)] {
+    for (rate, told, batch_size) in [(1e3, "1000", 8), (1e6, "1000000", 40), (1e15, "1e15", 16)] {
         let mut model = model::<f32>(3, vec![layer(8, "relu"), layer(2, "identity")], "mse", sgd(0.0));
         let task = Task::<f32>::regression(40, 3, 2);
         let (message, epoch, step) = diverged(&mut model, &task, rate, batch_size);
@@ -30,8 +30,18 @@ fn a_rate_that_is_too_large_is_told_with_epoch_step_layer_and_advice() {
             message.contains(&format!(" in epoch {epoch}, step {step}; the weights are those before")),
             "{message}"
         );
-        assert!(message.contains(&format!("Try a learning rate below {rate}, ")), "{message}");
+        assert!(message.contains(&format!("Try a learning rate below {told}, ")), "{message}");
     }
+}
+
+#[test]
+fn no_rate_is_blamed_before_the_first_step() {
+    let mut model = model::<f32>(3, vec![layer(8, "relu"), layer(2, "identity")], "mse", sgd(0.0));
+    let task = Task::<f32>::regression(40, 3, 2);
+    diverged(&mut model, &task, 1e6, 8);
+    let (message, epoch, step) = diverged(&mut model, &task, 1e-3, 8);
+    assert_eq!((epoch, step), (1, 1), "{message}");
+    assert!(!message.contains("learning rate") && message.contains("begin with a new model"), "{message}");
 }
 
 /// One layer or two, all weights `value`.

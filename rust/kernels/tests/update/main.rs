@@ -4,7 +4,7 @@ mod changes;
 mod numbers;
 mod rules;
 
-use dnn_kernels::{Adam, Isa, Real, Sgd, Team, adam, add_penalty_gradient, sgd};
+use dnn_kernels::{Adam, Isa, PenaltySums, Real, Sgd, Team, adam, add_penalty_gradient, penalty_sums, sgd};
 use numbers::plain::{add, div, flushed, fma, mul, neg, sqrt};
 use numbers::{Numbers, forgotten, pool, smallest_normal};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -99,7 +99,19 @@ fn check_adam<T: Real>(isa: Isa, team: &Team, n: usize) {
     }
 }
 
-fn check_penalty<T: Real>(isa: Isa, n: usize) {
+/// The sums over p as the kernel forms them: parts, in each sixteen sums by place, and then those in order.
+fn sums_of<T: Real>(p: &[T]) -> PenaltySums {
+    let size = (8 * 1024).max(p.len().div_ceil(16).next_multiple_of(16));
+    let sum = |of: fn(f64) -> f64| {
+        p.chunks(size).fold(0.0, |total, part| {
+            let place = |at: usize| part.iter().skip(at).step_by(16).fold(0.0, |sum, x| sum + of(x.to_f64()));
+            total + (0..16).fold(0.0, |sum, at| sum + place(at))
+        })
+    };
+    PenaltySums { magnitudes: sum(f64::abs), squares: sum(|x| x * x) }
+}
+
+fn check_penalty<T: Real>(isa: Isa, team: &Team, n: usize) {
     for (l1, l2) in [(0.0, 0.01), (0.02, 0.0), (0.02, 0.01)] {
         let what = format!("penalty {l1} {l2} {} {isa:?} n {n}", T::NAME);
         let (p, mut g) = (Numbers::<T>::new(n, 1), Numbers::<T>::new(n, 2));
@@ -108,7 +120,9 @@ fn check_penalty<T: Real>(isa: Isa, n: usize) {
             fma(T::from_f64(2.0 * l2), p, add(g, T::from_f64(sign)))
         };
         let expected: Vec<T> = p.inside().iter().zip(g.inside()).map(|(&p, &g)| twin(p, g)).collect();
-        add_penalty_gradient(isa, l1, l2, p.inside(), g.inside_mut());
+        let found = add_penalty_gradient(isa, team, l1, l2, p.inside(), g.inside_mut());
+        assert_eq!(found, (sums_of(p.inside()), true), "{what}");
+        assert_eq!(penalty_sums(isa, team, p.inside()), found.0, "{what}");
         g.assert_is(&expected, &what);
         p.assert_is(Numbers::new(n, 1).inside(), &what);
     }
@@ -122,8 +136,8 @@ fn steps_have_the_bits_of_their_twins_at_every_length_on_every_set() {
             check_sgd::<f64>(isa, &Team::solo(), n);
             check_adam::<f32>(isa, &Team::solo(), n);
             check_adam::<f64>(isa, &Team::solo(), n);
-            check_penalty::<f32>(isa, n);
-            check_penalty::<f64>(isa, n);
+            check_penalty::<f32>(isa, &Team::solo(), n);
+            check_penalty::<f64>(isa, &Team::solo(), n);
         }
     }
 }
@@ -140,6 +154,10 @@ fn steps_have_the_bits_of_their_twins_for_any_team() {
                 check_sgd::<f64>(isa, &team, n);
                 check_adam::<f32>(isa, &team, n);
                 check_adam::<f64>(isa, &team, n);
+            }
+            for n in [8192, 8193, 140_001] {
+                check_penalty::<f32>(isa, &team, n);
+                check_penalty::<f64>(isa, &team, n);
             }
         }
     }
@@ -172,8 +190,13 @@ fn steps_worked_by_hand_come_out_as_worked() {
         assert_eq!((p[0], m[0], v[0]), (-3.0, 1.25, 16.0), "{isa:?}");
         // |p| has no slope at 0, and -0 is 0.
         let mut g = [1.0f32, 1.0, 1.0, 1.0];
-        add_penalty_gradient(isa, 0.5, 0.25, &[0.0, -0.0, 2.0, -2.0], &mut g);
-        assert_eq!(g, [1.0, 1.0, 2.5, -0.5], "{isa:?}");
+        let (sums, finite) = add_penalty_gradient(isa, &team, 0.5, 0.25, &[0.0, -0.0, 2.0, -2.0], &mut g);
+        assert_eq!((g, finite), ([1.0, 1.0, 2.5, -0.5], true), "{isa:?}");
+        assert_eq!(sums, PenaltySums { magnitudes: 4.0, squares: 8.0 }, "{isa:?}");
+        // The square of 1e20 is no float32, and the sums are in float64.
+        let (sums, finite) = add_penalty_gradient(isa, &team, 0.0, 0.5, &[1e20f32], &mut [0.0]);
+        assert!(!finite && (sums.squares / 1e40 - 1.0).abs() < 1e-6, "{isa:?}");
+        assert!(penalty_sums(isa, &team, &[1.0f32, f32::NAN]).squares.is_nan(), "{isa:?}");
     }
 }
 
@@ -302,7 +325,7 @@ fn lengths_that_differ_panic() {
         panics("g", &mut || adam(isa, &team, rule, &mut three, &g, &mut more, &mut other, &mut []));
         panics("m", &mut || adam(isa, &team, rule, &mut three, &[0.0; 3], &mut v, &mut other, &mut []));
         panics("v", &mut || adam(isa, &team, rule, &mut three, &[0.0; 3], &mut other, &mut v, &mut []));
-        panics("penalty", &mut || add_penalty_gradient(isa, 0.1, 0.1, &g, &mut three));
+        panics("penalty", &mut || _ = add_penalty_gradient(isa, &Team::solo(), 0.1, 0.1, &g, &mut three));
     }
     for n in [2, 4] {
         let (mut largest, rule) = (vec![0.0; n], adam_at(1, 0.1));
