@@ -95,7 +95,7 @@ SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et 
 def erfc() -> Callable[[Array], Array]:
     """SciPy's, where it is installed: NumPy has none. Imported when used, because it takes a while."""
     try:
-        from scipy.special import erfc as of_scipy  # type: ignore[import-untyped,unused-ignore]
+        from scipy.special import erfc as of_scipy
     except ImportError:
         return np.vectorize(math.erfc, otypes=[float])
     return of_scipy

@@ -160,3 +160,12 @@ def test_a_frame_of_several_kinds_of_numbers_is_read_with_its_names() -> None:
     for column in (["u", "v", "u"], pd.Categorical(["u", "v", "u"]), pd.to_datetime(["2020-01-01"] * 3)):
         with pytest.raises(TypeError, match="a column that is not of numbers, 'k'"):
             dnn.Sequential([dnn.Dense(1)]).fit(frame.assign(k=column), [1.0, 2.0, 3.0], verbose=0)
+
+
+def test_a_frame_of_polars_with_strings_is_refused() -> None:
+    pl = pytest.importorskip("polars")
+    with pytest.raises(TypeError, match=r"among them 'u' \(str\); a network takes numbers"):
+        dnn.Sequential([dnn.Dense(1)]).fit(pl.DataFrame({"a": [0.5, 1.5], "k": ["u", "v"]}), [1.0, 2.0])
+    mixed = pl.DataFrame({"a": [0.5, 1.5], "k": [True, False]})
+    model = dnn.Sequential([dnn.Dense(1)], seed=1)
+    assert model.fit(mixed, [1.0, 2.0], epochs=1, verbose=0).epochs == [0]

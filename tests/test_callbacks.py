@@ -399,3 +399,38 @@ def test_what_another_callback_measures_may_be_watched(regression: Table) -> Non
     callbacks = [Measures(), dnn.ReduceLROnPlateau("mine", factor=0.5, patience=1)]
     history = small().fit(*regression, epochs=4, optimizer=dnn.SGD(0.1), callbacks=callbacks)
     assert history.history["rate"] == [0.1, 0.1, 0.05, 0.025]
+
+
+def test_a_fit_that_is_refused_beside_another_one_changes_nothing_of_it() -> None:
+    x = np.random.default_rng(0).normal(size=(2000, 20))
+    model = dnn.Sequential([dnn.Input(20), dnn.Dense(32, "relu"), dnn.Dense(1)], seed=1)
+    refused: list[str] = []
+
+    class Beside(dnn.Callback):
+        """Another thread wants to train with everything else, while this one waits here."""
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+            def fit() -> None:
+                try:
+                    model.fit(x, x[:, 0], optimizer="sgd", metrics=["mae"], epochs=1)
+                except RuntimeError as error:
+                    refused.append(str(error))
+
+            hook, thread = model._hook, threading.Thread(target=fit)
+            model.learning_rate, model.stop_training = 0.01, epoch == 2
+            thread.start()
+            thread.join()
+            assert model._hook is hook
+
+    model.fit(x, x[:, 0], epochs=9, callbacks=[Beside()])
+    assert refused == ["fit: the model is already training"] * 3
+    assert (model.optimizer.name, model.learning_rate, model.stop_training) == ("adam", 0.01, True)
+
+
+@pytest.mark.parametrize("path", ["{loss:d}.dnn", "{epoch:{width}}.dnn"])
+def test_a_path_that_can_not_be_filled_in_is_refused_before_training(regression: Table, path: str) -> None:
+    model = small()
+    with pytest.raises(ValueError, match="can't be filled in"):
+        model.fit(*regression, epochs=1, callbacks=[dnn.ModelCheckpoint(path)])
+    with pytest.raises(RuntimeError, match="no weights yet"):
+        model.get_weights()

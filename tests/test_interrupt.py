@@ -6,7 +6,10 @@ import os
 import subprocess
 import sys
 
+import dnn
+import numpy as np
 import pytest
+from dnn import _training
 
 # The parent sends the signal when the child says that it trains. Sizes as in the digits of scikit-learn.
 CHILD = """
@@ -143,3 +146,74 @@ def test_ctrl_c_ends_long_calls_in_the_middle_and_leaves_the_model_whole(way: st
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "interrupted\nwent on\n"
+
+
+def test_ctrl_c_after_the_last_step_keeps_what_was_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As if the signal came when the extension has given back the trained network.
+    def close(hook: object) -> None:
+        raise KeyboardInterrupt
+
+    x = np.random.default_rng(0).normal(5.0, 3.0, (50, 3))
+    model, twin = (
+        dnn.Sequential([dnn.Dense(4, "tanh"), dnn.Dense(1)], seed=1, scale="standard") for _ in "12"
+    )
+    twin.fit(x, x[:, 0], epochs=3, optimizer=dnn.SGD(0.1))
+    with monkeypatch.context() as patched:
+        patched.setattr(_training.Hook, "close", close)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(x, x[:, 0], epochs=3, optimizer=dnn.SGD(0.1))
+    np.testing.assert_array_equal(model.predict(x), twin.predict(x))
+    assert model.optimizer == twin.optimizer
+    histories = [each.fit(x, x[:, 0], epochs=2).history for each in (model, twin)]
+    assert histories[0]["loss"] == histories[1]["loss"]
+
+
+HANDLER = """
+import signal, sys, threading, time
+import numpy as np
+import dnn
+
+rng = np.random.default_rng(0)
+x, y = rng.normal(size=(60_000, 64)).astype(np.float32), rng.integers(0, 10, 60_000)
+layers = [dnn.Input(64), dnn.Dense(1024, "relu"), dnn.Dense(1024, "relu"), dnn.Dense(10, "softmax")]
+model, other = dnn.Sequential(layers, seed=1), dnn.Sequential([dnn.Input(64), dnn.Dense(1)])
+told = []
+
+def handler(number, frame):
+    other.predict(x[:1])
+    for call in (lambda: model.set_weights(model.get_weights()), lambda: model.predict(x[:1])):
+        try:
+            call()
+            told.append("done")
+        except RuntimeError as error:
+            told.append(str(error))
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.3)
+try:
+    model.{call}
+except KeyboardInterrupt:
+    print(told)
+model.set_weights(model.get_weights())
+"""
+IN_USE = "the model is in use by the call that the signal has interrupted"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no timer that sends a signal")
+@pytest.mark.parametrize(
+    ("call", "told"),
+    # Several may read at a time.
+    [("evaluate(x, y)", [IN_USE, "done"]), ("train_on_batch(x, y)", [IN_USE, IN_USE])],
+)
+def test_the_handler_of_a_signal_can_not_hang_on_the_model(call: str, told: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HANDLER.replace("{call}", call)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **SLOW},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{told}\n"

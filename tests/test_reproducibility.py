@@ -388,3 +388,45 @@ def test_a_forked_child_can_fit_after_its_parent_has():
         [sys.executable, "-W", "ignore", "-c", FORK], timeout=120, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
+
+
+FORK_BESIDE = """
+import os, sys, threading
+import numpy as np
+import dnn
+
+x = np.random.default_rng(0).normal(size=(2000, 300))
+def model():
+    return dnn.Sequential([dnn.Dense(300, "relu"), dnn.Dense(1)], seed=1)
+
+trains, ended = threading.Event(), threading.Event()
+def beside(epoch, logs):
+    trains.set()
+    return ended.is_set()
+
+thread = threading.Thread(
+    target=lambda: model().fit(x, x[:, 0], epochs=10**6, n_threads=2, verbose=0, callbacks=[beside])
+)
+thread.start()
+trains.wait()
+child = os.fork()
+if child == 0:
+    model().fit(x, x[:, 0], epochs=2, n_threads=2, verbose=0)
+    os._exit(0 if len(os.listdir("/proc/self/task")) == 2 else 3)
+_, status = os.waitpid(child, 0)
+ended.set()
+thread.join()
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are counted in /proc")
+def test_a_child_that_was_forked_while_another_thread_trained_has_workers_of_its_own():
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK_BESIDE],
+        timeout=120,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr

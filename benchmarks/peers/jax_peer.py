@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import jax  # type: ignore[import-not-found,unused-ignore]
-import jax.numpy as jnp  # type: ignore[import-not-found,unused-ignore]
-from jax import lax  # type: ignore[import-not-found,unused-ignore]
+import jax
+import jax.numpy as jnp
+from jax import lax
 
 from ..workloads import Workload
 from .base import Array, Peer

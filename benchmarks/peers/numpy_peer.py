@@ -28,7 +28,7 @@ class Numpy(Peer):
     def versions() -> dict[str, str]:
         versions = {"numpy": np.__version__}
         try:
-            from threadpoolctl import threadpool_info  # type: ignore[import-not-found,import-untyped,unused-ignore]  # comes with scikit-learn
+            from threadpoolctl import threadpool_info  # comes with scikit-learn
         except ImportError:
             return versions
         for blas in threadpool_info():

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnx  # type: ignore[import-not-found,unused-ignore]
-import onnxruntime  # type: ignore[import-not-found,unused-ignore]
+import onnx
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from ..workloads import Workload

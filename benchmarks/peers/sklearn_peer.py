@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import sklearn  # type: ignore[import-untyped,unused-ignore]
-from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped,unused-ignore]
-from sklearn.neural_network import MLPClassifier, MLPRegressor  # type: ignore[import-untyped,unused-ignore]
+import sklearn
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from ..workloads import Workload
 from .base import Array, Peer

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-import torch  # type: ignore[import-not-found,unused-ignore]
-from torch import nn  # type: ignore[import-not-found,unused-ignore]
+import torch
+from torch import nn
 
 from ..workloads import Workload
 from .base import Array, Peer

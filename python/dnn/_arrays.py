@@ -32,7 +32,6 @@ _WRONG_KINDS = {
         "has complex numbers ({dtype}), which a network can't take",
         "pass the parts as columns: np.column_stack([{name}.real, {name}.imag])",
     ),
-    "O": ("is an array of Python objects, {content}", "{cure}"),
     "S": ("has strings", "a network takes numbers: encode them first"),
     "U": ("has strings", "a network takes numbers: encode them first"),
     "T": ("has strings", "a network takes numbers: encode them first"),
@@ -62,7 +61,7 @@ def numeric(value: Any, name: str) -> Array:
         raise ValueError(
             f"{name} is ragged: its rows have different lengths; give each row the same"
         ) from None
-    if array.dtype.kind == "O" and hasattr(value, "dtypes") and hasattr(value, "to_numpy"):
+    if array.dtype.kind == "O" and array.ndim == 2 and hasattr(value, "iloc"):
         return _of_frame(value, name)
     if array.dtype.kind not in "biuf":
         _refuse_kind(array, value, name)
@@ -70,9 +69,8 @@ def numeric(value: Any, name: str) -> Array:
 
 
 def _of_frame(frame: Any, name: str) -> Array:
-    """A DataFrame or Series whose columns are numbers of several kinds, or may lack some, as float64."""
-    kinds = frame.dtypes.items() if hasattr(frame.dtypes, "items") else [(frame.name, frame.dtypes)]
-    for column, dtype in kinds:
+    """A DataFrame of pandas whose columns are numbers of several kinds, or may lack some, as float64."""
+    for column, dtype in frame.dtypes.items():
         if getattr(dtype, "kind", "O") not in "biuf":
             raise TypeError(
                 f"{name} has a column that is not of numbers, {column!r} ({dtype}); a network takes numbers: "
@@ -84,20 +82,24 @@ def _of_frame(frame: Any, name: str) -> Array:
 
 
 def _refuse_kind(array: Array, value: Any, name: str) -> NoReturn:
+    if array.dtype.kind == "O":
+        _refuse_objects(array, value, name)
     problem, cure = _WRONG_KINDS.get(array.dtype.kind, ("has the type {dtype}", "pass numbers"))
-    content, to_floats = "which may hold anything", f"convert it first: np.asarray({name}, dtype=float)"
-    if array.dtype.kind == "O" and array.ndim == 0:
+    raise TypeError(f"{name} {problem.format(dtype=array.dtype)}; {cure.format(name=name)}")
+
+
+def _refuse_objects(array: Array, value: Any, name: str) -> NoReturn:
+    if array.ndim == 0:
         raise TypeError(
             f"{name} must be an array of numbers, got {_checks.shown(value)} ({type(value).__name__})"
         )
-    if array.dtype.kind == "O":
-        odd = next((item for item in array.flat if not isinstance(item, (int, float, np.number))), None)
-        if odd is not None or any(item is None for item in array.flat):
-            content = f"among them {_checks.shown(odd)} ({type(odd).__name__})"
-            if odd is not None:  # which a float may stand for
-                to_floats = "a network takes numbers: encode them first"
-    problem = problem.format(dtype=array.dtype, name=name, content=content)
-    raise TypeError(f"{name} {problem}; {cure.format(name=name, cure=to_floats)}")
+    content, cure = "which may hold anything", f"convert it first: np.asarray({name}, dtype=float)"
+    odd = next((item for item in array.flat if not isinstance(item, (int, float, np.number))), 0)
+    if not isinstance(odd, int):
+        content = f"among them {_checks.shown(odd)} ({type(odd).__name__})"
+    if not isinstance(odd, int) and odd is not None:  # which a float may stand for
+        cure = "a network takes numbers: encode them first"
+    raise TypeError(f"{name} is an array of Python objects, {content}; {cure}")
 
 
 def table(value: Any, name: str, n_columns: int | None = None) -> Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,7 +31,7 @@ from dnn._schedule import Schedule
 from dnn._summary import Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -86,6 +87,7 @@ class Model:
         self._hook: _training.Hook | None = None
         self.history: History | None = None
         self._stops = False
+        self._lock = threading.Lock()
 
     # What was said
 
@@ -146,6 +148,16 @@ class Model:
         self._stops = bool(stops)
         if self._network is not None:
             self._network.stop(self._stops)
+
+    @contextlib.contextmanager
+    def _trains_alone(self) -> Iterator[None]:
+        """The right to train, which one `fit` has at a time: before it touches anything of the model."""
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError("fit: the model is already training")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     @property
     def learning_rate(self) -> Rate:
@@ -449,10 +461,13 @@ class Model:
     def __getstate__(self) -> dict[str, Any]:
         network = None if self._network is None else self._network.to_bytes("")
         states = self._callback_states if self._hook is None else self._hook.states()
-        return {**self.__dict__, "_network": network, "_hook": None, "_callback_states": states}
+        state = {**self.__dict__, "_network": network, "_hook": None, "_callback_states": states}
+        del state["_lock"]
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._lock = threading.Lock()
         if state["_network"] is not None:
             self._network, _ = Network.from_bytes(state["_network"])
             if self._lent is not None:  # a function, which the bytes of a network do not hold

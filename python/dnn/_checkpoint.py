@@ -14,7 +14,6 @@ from dnn import _checks
 from dnn._callbacks import Callback, Logs, Monitor
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from pathlib import Path
 
 
@@ -113,7 +112,7 @@ class ModelCheckpoint(Callback):
         """Refuse what could not be saved, before there is anything to lose."""
         names = self.params.get("measured")
         if names is not None:
-            self._check_names([*names, "epoch"])
+            self._path(0, dict.fromkeys(names, 1.0))
             if self.save_best_only:
                 self._monitor.check(names, "ModelCheckpoint")
         folder = os.path.dirname(self.filepath) or "."
@@ -133,16 +132,16 @@ class ModelCheckpoint(Callback):
 
     def _path(self, epoch: int, logs: Logs) -> str:
         values = {**logs, "epoch": epoch + 1}
-        self._check_names(values)
-        return self.filepath.format(**values)
-
-    def _check_names(self, there: Collection[str]) -> None:
         for name in self._names:
-            if name not in there:
+            if name not in values:
                 raise ValueError(
                     f"filepath {self.filepath!r} wants {{{name}}}, which is not measured; there are: "
-                    f"{', '.join(sorted(there))}"
+                    f"{', '.join(sorted(values))}"
                 )
+        try:
+            return self.filepath.format(**values)
+        except (ValueError, KeyError) as error:
+            raise ValueError(f"filepath {self.filepath!r} can't be filled in: {error}") from None
 
     def get_state(self) -> dict[str, Any]:
         """What going on needs: the best value so far."""

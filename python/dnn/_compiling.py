@@ -114,8 +114,12 @@ class Compilable(Model):
     ) -> Iterator[None]:
         """`network` in its place, compiled and with weights scaled by x if they have to be.
 
-        Where the extension refuses what is asked of it in the `with`, all is put back as it was.
+        Where the extension refuses what is asked of it in the `with`, all is put back as it was; not where
+        it has done it, and Ctrl-C came then.
         """
+        if network.is_training:
+            raise RuntimeError("the model is already training")
+        trainings = network.trainings
         before = {name: getattr(self, name) for name in _CHANGED}
         replaced, weights = None, None
         try:
@@ -127,6 +131,8 @@ class Compilable(Model):
                 self._awaits_data = False
             yield
         except BaseException:
+            if network.trainings != trainings:
+                raise
             vars(self).update(before)
             if self._network is network:
                 if replaced is not None:

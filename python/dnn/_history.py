@@ -42,7 +42,8 @@ class History:
     message : str
         The same as a sentence, with numbers.
     best_epoch : int or None
-        The epoch whose weights came back: that of the lowest validation loss. None without validation.
+        The epoch whose weights came back: that of the best value of what is watched, which is the
+        validation loss unless early stopping says otherwise. None where none came back.
     """
 
     def __init__(

@@ -261,7 +261,10 @@ class Sequential(Inspectable):
             preparation.named(validation_data[0], "validation_data[0]")
         _training.check_batches(self._layers, options["batch_size"])
         network = self._network or self._new_network(source.n_inputs)
-        with self._ready_to_train(network, chosen_loss, chosen_optimizer, training.x, options["n_threads"]):
+        with (
+            self._trains_alone(),
+            self._ready_to_train(network, chosen_loss, chosen_optimizer, training.x, options["n_threads"]),
+        ):
             self._loss, self._optimizer, self._metrics = chosen_loss, chosen_optimizer, chosen_metrics
             self._preparation = preparation
             self.stop_training = False

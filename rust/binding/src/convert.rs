@@ -43,6 +43,9 @@ pub fn json<S: DeserializeOwned>(text: &str) -> PyResult<S> {
     serde_json::from_str(text).map_err(|error| PyValueError::new_err(format!("the spec can't be read: {error}")))
 }
 
+/// What unwinds where the handler of a signal asks for a model in the middle of a call that needs it.
+pub struct InUse;
+
 /// Runs `work` without the interpreter; a panic becomes a `RuntimeError`.
 pub fn detached<R: Send>(py: Python<'_>, work: impl FnOnce() -> R + Send) -> PyResult<R> {
     py.detach(|| caught(work))
@@ -51,6 +54,9 @@ pub fn detached<R: Send>(py: Python<'_>, work: impl FnOnce() -> R + Send) -> PyR
 /// Runs `work`, which is over in microseconds, with the interpreter; a panic becomes a `RuntimeError`.
 pub fn caught<R>(work: impl FnOnce() -> R) -> PyResult<R> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        if panic.is::<InUse>() {
+            return PyRuntimeError::new_err("the model is in use by the call that the signal has interrupted");
+        }
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
         PyRuntimeError::new_err(format!("internal error, please report it: {text}"))

@@ -169,6 +169,12 @@ impl Network {
         with!(self, shared => shared.is_training())
     }
 
+    /// How many calls have trained it so far.
+    #[getter]
+    fn trainings(&self) -> u64 {
+        with!(self, shared => shared.trainings.load(Ordering::SeqCst))
+    }
+
     /// Whether training should end with the epoch that it is in.
     fn stop(&self, yes: bool) {
         with!(self, shared => shared.stop.store(yes, Ordering::SeqCst));
@@ -284,7 +290,9 @@ impl Network {
             shared.stop.store(false, Ordering::SeqCst);
             let mut watch = Watch::new(shared, hook, wanted, spec.metrics.clone(), is_main);
             let fitted = detached(py, || shared.fit(&data, validation.as_ref(), &spec, &mut watch))?;
-            let raised = watch.raised.or_else(function::raised);
+            // A signal that came after the last look would be raised over what is given back here, which would be lost.
+            let late = || if is_main { py.check_signals().err() } else { None };
+            let raised = watch.raised.or_else(function::raised).or_else(late);
             // Where there is a history, something was learnt, whatever was raised on the way.
             let mut history = match fitted {
                 Ok(history) => history,
@@ -293,7 +301,7 @@ impl Network {
             if raised.as_ref().is_some_and(|error| error.is_instance_of::<PyKeyboardInterrupt>(py)) {
                 let epochs = dnn_core::counted(history.epochs.len(), "epoch");
                 (history.stopped, history.message) =
-                    (Stopped::Interrupted, format!("interrupted in a function of yours, after {epochs}"));
+                    (Stopped::Interrupted, format!("interrupted after {epochs}"));
             }
             let dict = history_dict(py, &history)?;
             dict.set_item("raised", raised.map(|error| error.into_value(py)))?;

@@ -4,16 +4,18 @@
 //! the model while a hook runs and at its end; so a network can be used while it learns, and stays whole whatever happens.
 //! The memory of the optimizer, twice as large, is not copied: it is away meanwhile, and nobody may save it.
 
-use crate::convert::{self, HeldData, detached};
+use crate::convert::{self, HeldData, InUse, detached};
 use crate::function;
 use crate::observer::Watch;
 use crate::rows::Typed;
-use crate::signals::Signals;
+use crate::signals::{self, Signals};
 use dnn_core::{Error, FitSpec, Gradients, History, Idle, Metric, Model, Run, State, StepSpec};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::time::{Duration, Instant};
 
 /// A model that several threads may use.
 pub struct Shared<T: Typed> {
@@ -26,6 +28,8 @@ pub struct Shared<T: Typed> {
     pub training: AtomicBool,
     /// Somebody, on any thread, wants training to end with the epoch that it is in.
     pub stop: AtomicBool,
+    /// How many calls have trained the model so far.
+    pub trainings: AtomicU64,
     /// While a hook runs, training waits and the weights may be changed.
     in_hook: AtomicBool,
 }
@@ -36,7 +40,8 @@ impl<T: Typed> Shared<T> {
         let no = || AtomicBool::new(false);
         let (n_inputs, n_outputs) = (model.plan.n_inputs, model.plan.n_outputs());
         let (training, stop, in_hook) = (no(), no(), no());
-        Shared { model: RwLock::new(model), n_inputs, n_outputs, idle: Idle::new(), training, stop, in_hook }
+        let (model, trainings) = (RwLock::new(model), AtomicU64::new(0));
+        Shared { model, n_inputs, n_outputs, idle: Idle::new(), training, stop, trainings, in_hook }
     }
 
     /// The model to read, unless somebody is changing it.
@@ -48,12 +53,22 @@ impl<T: Typed> Shared<T> {
         }
     }
 
-    // A panic under the lock can't leave a model half-changed: it is changed by moves and copies alone.
+    // After a panic under the lock the model is used on: every weight of it is a number, of before a step or after it.
     pub fn read(&self) -> RwLockReadGuard<'_, Model<T>> {
+        if signals::in_handler() {
+            return soon(|| self.try_read());
+        }
         self.model.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn write(&self) -> RwLockWriteGuard<'_, Model<T>> {
+        if signals::in_handler() {
+            return soon(|| match self.model.try_write() {
+                Ok(model) => Some(model),
+                Err(TryLockError::Poisoned(broken)) => Some(broken.into_inner()),
+                Err(TryLockError::WouldBlock) => None,
+            });
+        }
         self.model.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -148,16 +163,20 @@ impl<T: Typed> Shared<T> {
         };
         let mut model = self.write_unless_training("train_on_batch")?;
         if !function::any_called(metrics) && !function::is_called(model.spec.loss.as_ref()) {
-            return step(&mut model);
+            let done = step(&mut model)?;
+            self.trainings.fetch_add(1, Ordering::SeqCst);
+            return Ok(done);
         }
         let mut copy = model.duplicate().map_err(convert::error)?;
-        drop(model);
+        // With the lock still in hand: what somebody changed in between would be lost.
         if self.training.swap(true, Ordering::SeqCst) {
             return Err(PyRuntimeError::new_err("train_on_batch: the model is training"));
         }
         let _until_the_end = Training(&self.training);
+        drop(model);
         let done = step(&mut copy)?;
         *self.write() = copy;
+        self.trainings.fetch_add(1, Ordering::SeqCst);
         Ok(done)
     }
 
@@ -183,6 +202,21 @@ impl<T: Typed> Shared<T> {
     }
 }
 
+/// A lock for the handler of a signal, which may have come in the middle of a call that holds it: that call goes on after
+/// the handler only, so to wait for it would be for ever.
+fn soon<G>(attempt: impl Fn() -> Option<G>) -> G {
+    let until = Instant::now() + Duration::from_secs(1);
+    loop {
+        if let Some(guard) = attempt() {
+            return guard;
+        }
+        if Instant::now() > until {
+            resume_unwind(Box::new(InUse));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// What `fit` works on. In the end it takes the place of the model where it was trained, else it gives back what it took.
 struct HandedOut<'a, T: Typed> {
     model: Model<T>,
@@ -195,6 +229,7 @@ impl<T: Typed> Drop for HandedOut<'_, T> {
         let mut shared = self.to.write();
         if self.is_trained {
             std::mem::swap(&mut *shared, &mut self.model);
+            self.to.trainings.fetch_add(1, Ordering::SeqCst);
         } else {
             shared.take_back(&mut self.model);
         }

@@ -6,10 +6,20 @@
 use crate::function;
 use dnn_core::Run;
 use pyo3::prelude::*;
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// Between two looks, which need the interpreter.
 pub const LOOK: Duration = Duration::from_millis(10);
+
+thread_local! {
+    /// Whether this thread may be in the handler of a signal, called in the middle of a call that holds a model.
+    static IN_HANDLER: Cell<bool> = const { Cell::new(false) };
+}
+
+pub fn in_handler() -> bool {
+    IN_HANDLER.get()
+}
 
 /// Looks for signals, which reach the main thread only.
 pub struct Signals {
@@ -34,7 +44,11 @@ impl Signals {
             self.is_main = Some(is_main);
             if is_main { py.check_signals() } else { Ok(()) }
         };
-        Python::attach(look).map_err(function::raise).is_ok()
+        // Any Python code may run a handler, that of `is_main_thread` included.
+        IN_HANDLER.set(true);
+        let found = Python::attach(look);
+        IN_HANDLER.set(false);
+        found.map_err(function::raise).is_ok()
     }
 
     /// Calls `work`, which asks from time to time whether to go on with so many threads.

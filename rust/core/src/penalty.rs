@@ -23,22 +23,23 @@ pub fn add<T: Real>(
     let mut penalty = 0.0;
     for (index, layer) in plan.layers.iter().enumerate().filter(|(_, layer)| layer.has_penalty()) {
         let w = &params[layer.weights()];
-        penalty += of_layer(
-            layer,
-            if layer.trainable_weights {
-                let g = &mut gradient[layer.weights()];
-                let (sums, finite) = add_penalty_gradient(plan.isa, team, layer.l1 * share, layer.l2 * share, w, g);
-                // As for the gradient of the loss: its squares have to be numbers of this type.
-                if !finite && !has_squares(plan, g) {
-                    return Err(index);
-                }
-                sums
-            } else {
-                penalty_sums(plan.isa, team, w)
-            },
-        );
+        let sums = if layer.trainable_weights {
+            let g = &mut gradient[layer.weights()];
+            let (sums, finite) = add_penalty_gradient(plan.isa, team, layer.l1 * share, layer.l2 * share, w, g);
+            // As for the gradient of the loss: its squares have to be numbers of this type.
+            if !finite && !has_squares(plan, g) {
+                return Err(index);
+            }
+            sums
+        } else {
+            penalty_sums(plan.isa, team, w)
+        };
+        penalty += of_layer(layer, sums);
+        if !(penalty * share).is_finite() {
+            return Err(index);
+        }
     }
-    Some(penalty * share).filter(|penalty| penalty.is_finite()).ok_or(plan.layers.len() - 1)
+    Ok(penalty * share)
 }
 
 /// The penalty of a layer, from the sums over its weights. One that does not count may be infinite.

@@ -333,7 +333,8 @@ pub fn fit<T: Real>(
             })
         {
             progress.hide_average(params);
-            (history.stopped, history.message) = interrupted(spec.epochs, "at its end");
+            let last = history.epochs.last().map_or(spec.initial_epoch, |epoch| epoch.epoch);
+            (history.stopped, history.message) = interrupted(last, "at its end");
         }
     }
     Ok(history)

@@ -368,7 +368,7 @@ pub fn input_gradient<T: Real>(
     unsafe { product.run(isa, team) };
 }
 
-/// `dw = x^T delta`, or added to what `dw` holds. Returns whether the square of every element is finite.
+/// `dw = x^T delta`, or added to what `dw` holds. Returns whether the squares of all elements have a finite sum.
 ///
 /// # Shapes
 /// x is (rows, n_in), delta is (rows, n_out) and padded, dw is (n_in, n_out) and padded.
@@ -498,7 +498,7 @@ impl<T: Real> Kernel<T> for ColumnSums<T> {
     }
 }
 
-/// `sums = sum over rows of x`, or added to what `sums` holds; the order of the rows. Returns whether their squares are finite.
+/// `sums = sum over rows of x`, or added to what `sums` holds; the order of the rows. Returns whether their squares have a finite sum.
 ///
 /// # Shapes
 /// x is (rows, columns) and padded, sums is (columns) and padded.

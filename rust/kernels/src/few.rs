@@ -59,7 +59,7 @@ pub(crate) struct Outer<T> {
 unsafe impl<T> Sync for Outer<T> {}
 
 impl<T: Real> Kernel<T> for Outer<T> {
-    /// Whether the square of every element is finite.
+    /// Whether the squares of all elements have a finite sum.
     type Output = bool;
 
     #[inline(always)]
@@ -81,7 +81,7 @@ impl<T: Real> Outer<T> {
         matches!(rows, 1 | 2 | 4)
     }
 
-    /// The whole gradient, rows of dw being shared out. Returns whether the square of every element is finite.
+    /// The whole gradient, rows of dw being shared out. Returns whether the squares of all elements have a finite sum.
     ///
     /// # Safety
     /// The pointers reach as far as the shapes and strides say; their number [suits](Outer::suits).

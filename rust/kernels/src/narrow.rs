@@ -213,7 +213,7 @@ pub(crate) struct Narrow<T> {
 }
 
 impl<T: Real> Kernel<T> for Narrow<T> {
-    /// Whether the square of every element is finite.
+    /// Whether the squares of all elements have a finite sum.
     type Output = bool;
 
     #[inline(always)]
@@ -230,7 +230,7 @@ unsafe impl<T> Sync for Narrow<T> {}
 const WORTH_SHARING: usize = 256 * 1024;
 
 impl<T: Real> Narrow<T> {
-    /// The whole gradient, the inputs being shared out. Returns whether the square of every element is finite.
+    /// The whole gradient, the inputs being shared out. Returns whether the squares of all elements have a finite sum.
     ///
     /// # Safety
     /// The pointers reach as far as the shapes and strides say.

@@ -12,8 +12,8 @@ use crate::placement::{Processors, processor};
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 /// How long a worker looks for the next job before it sleeps. Waking one costs the caller 2 to 5 us; the gaps between
@@ -166,8 +166,6 @@ impl Shared {
 struct Pool {
     shared: Arc<Shared>,
     workers: usize,
-    /// The process that made it: after a `fork` the child has the memory but not the workers.
-    process: u32,
     /// Until when the caller works alone, where a worker was lost, and for how long it will the next time.
     alone_until: Cell<Option<Instant>>,
     alone_for: Cell<Duration>,
@@ -175,7 +173,33 @@ struct Pool {
     together_since: Cell<Instant>,
 }
 
-static POOL: Mutex<Option<Pool>> = Mutex::new(None);
+/// The pool of a process, which made it: after a `fork` the child has the memory but not the workers, and a thread that is
+/// not there may hold the lock.
+struct OfProcess {
+    process: u32,
+    pool: Mutex<Pool>,
+}
+
+static POOL: AtomicPtr<OfProcess> = AtomicPtr::new(std::ptr::null_mut());
+
+/// That of this process. It stays for ever, also where a child makes its own.
+fn pool() -> &'static Mutex<Pool> {
+    let process = std::process::id();
+    loop {
+        let there = POOL.load(Ordering::Acquire);
+        // SAFETY: null, or leaked from a box below.
+        if let Some(found) = unsafe { there.as_ref() }
+            && found.process == process
+        {
+            return &found.pool;
+        }
+        let made = Box::into_raw(Box::new(OfProcess { process, pool: Mutex::new(Pool::new()) }));
+        if POOL.compare_exchange(there, made, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            // SAFETY: nobody else has seen it.
+            drop(unsafe { Box::from_raw(made) });
+        }
+    }
+}
 
 impl Pool {
     fn new() -> Pool {
@@ -196,7 +220,6 @@ impl Pool {
         Pool {
             shared,
             workers: 0,
-            process: std::process::id(),
             alone_until: Cell::new(None),
             alone_for: Cell::new(ALONE),
             together_since: Cell::new(Instant::now()),
@@ -217,9 +240,7 @@ impl Pool {
             self.workers += 1;
         }
     }
-}
 
-impl Pool {
     /// Whether a worker was lost a short while ago.
     fn is_unreliable(&self) -> bool {
         let Some(until) = self.alone_until.get() else { return false };
@@ -247,7 +268,7 @@ impl Pool {
 
 /// The right to use the pool's workers, for as long as it lives. Made by [`Team::of`].
 pub struct Team {
-    pool: Option<MutexGuard<'static, Option<Pool>>>,
+    pool: Option<MutexGuard<'static, Pool>>,
     /// All of them, the caller included, and those that work at the moment.
     threads: usize,
     at_work: Cell<usize>,
@@ -262,20 +283,15 @@ impl Team {
         if threads < 2 {
             return Team::solo();
         }
-        let mut guard = match POOL.try_lock() {
-            Ok(guard) => guard,
-            Err(std::sync::TryLockError::Poisoned(broken)) => broken.into_inner(),
-            Err(std::sync::TryLockError::WouldBlock) => return Team::solo(),
+        let mut pool = match pool().try_lock() {
+            Ok(pool) => pool,
+            Err(TryLockError::Poisoned(broken)) => broken.into_inner(),
+            Err(TryLockError::WouldBlock) => return Team::solo(),
         };
-        if guard.as_ref().is_some_and(|pool| pool.process != std::process::id()) {
-            // The workers stayed in the parent process. What they shared is leaked: one of them may hold its lock.
-            std::mem::forget(guard.take());
-        }
-        let pool = guard.get_or_insert_with(Pool::new);
         pool.grow(threads - 1);
         let workers = pool.workers.min(threads - 1);
         pool.shared.allowed.store(workers, Ordering::SeqCst);
-        Team { pool: Some(guard), ..Team::without_workers(workers + 1) }
+        Team { pool: Some(pool), ..Team::without_workers(workers + 1) }
     }
 
     /// A team of just so many threads, as soon as the pool is free: to test and to measure with. It never comes where
@@ -311,7 +327,7 @@ impl Team {
             return;
         }
         // One thread alone does not come by the workers.
-        if let Some(pool) = self.pool.as_ref().and_then(|guard| guard.as_ref())
+        if let Some(pool) = &self.pool
             && threads > 1
         {
             pool.shared.allowed.store(threads - 1, Ordering::SeqCst);
@@ -337,7 +353,7 @@ impl Team {
     /// When a tile does, after all tiles that were begun have ended.
     pub fn run<F: Fn(usize) + Sync>(&self, tiles: usize, nanoseconds: u64, tile: F) {
         let worth_it = tiles > 1 && self.threads() > 1 && tiles <= MAX_TILES;
-        let pool = match self.pool.as_ref().and_then(|guard| guard.as_ref()) {
+        let pool = match &self.pool {
             Some(pool) if worth_it && !pool.is_unreliable() => pool,
             _ => return (0..tiles).for_each(tile),
         };
@@ -356,9 +372,10 @@ impl Team {
         shared.state.store((generation << 32) | tiles as u64, Ordering::SeqCst);
         if shared.sleeping.load(Ordering::SeqCst) > 0 {
             self.missed.set(self.missed.get().saturating_add(nanoseconds));
-            if self.missed.get() >= WORTH_WAKING {
+            // Somebody who falls asleep at this moment holds the lock, and will be woken by a later job; in the child of a
+            // `fork`, which has the lock as it was and nobody who lets go of it, to wait would be for ever.
+            if self.missed.get() >= WORTH_WAKING && !matches!(shared.lock.try_lock(), Err(TryLockError::WouldBlock)) {
                 self.missed.set(0);
-                drop(shared.lock.lock().unwrap_or_else(PoisonError::into_inner));
                 shared.wake.notify_all();
             }
         }

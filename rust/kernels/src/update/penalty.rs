@@ -33,7 +33,7 @@ struct Penalty<T> {
 }
 
 impl<T: Real> Kernel<T> for Penalty<T> {
-    /// The sums, and whether the square of every element of the gradient is finite.
+    /// The sums, and whether the squares of the gradient have a finite sum.
     type Output = (Sums, bool);
 
     #[inline(always)]
