@@ -27,6 +27,7 @@ mod memory;
 mod metrics;
 mod model;
 mod moments;
+mod observer;
 mod optimizer;
 mod pairs;
 mod params;
@@ -55,6 +56,7 @@ pub use layer::{Kind, Layer, Output, Place, Shown};
 pub use lsuv::unit_variance;
 pub use memory::{collected, filled};
 pub use model::{Compiled, Model};
+pub use observer::{Flow, Observer, State};
 pub use optimizer::Optimizer;
 pub use params::Params;
 pub use plan::Plan;
@@ -68,4 +70,4 @@ pub use spec::{
     LayerSpec, LossSpec, Measure, Metric, MuonRate, Objective, OptimizerSpec, Precision, Spec, StepSpec, Truth,
     Watched,
 };
-pub use train::{Flow, Observer, State, fit, train_on_batch};
+pub use train::{fit, train_on_batch};

@@ -44,6 +44,25 @@ fn no_rate_is_blamed_before_the_first_step() {
     assert!(!message.contains("learning rate") && message.contains("begin with a new model"), "{message}");
 }
 
+#[test]
+fn the_layer_whose_penalty_overflows_is_named() {
+    // Its square is infinite: of the second layer only, whether that learns or not.
+    for (learns, first, second) in [(true, 1.0, 1e160), (false, 1.0, 1e160), (true, 1e160, 1.0), (false, 1e160, 1.0)] {
+        let of = |value: f64, learns: bool| {
+            let constant = json!({"name": "constant", "value": value});
+            let dense = with(with(layer(1, "tanh"), "weight_initializer", constant), "l2", json!(0.1));
+            with(dense, "trainable", json!(learns))
+        };
+        let mut model = model::<f64>(1, vec![of(first, true), of(second, learns)], "mse", sgd(0.0));
+        let task = Task { x: table(1, 1, |_, _| 0.0), y: table(1, 1, |_, _| 0.0), labels: vec![], weights: None };
+        let data = task.data(&model.plan);
+        let history = fit(&mut model, &data, None, &fit_spec(1, 2, 0.1), &mut Watcher::new()).expect("no error");
+        let number = if second > first { 2 } else { 1 };
+        let told = format!("training diverged: the penalty of layer {number} (");
+        assert!(history.message.starts_with(&told), "{}", history.message);
+    }
+}
+
 /// One layer or two, all weights `value`.
 fn constant(value: f64, widths: &[usize], loss: &str) -> Model<f32> {
     let wire = json!({"name": "constant", "value": value});
