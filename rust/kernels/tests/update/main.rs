@@ -99,16 +99,28 @@ fn check_adam<T: Real>(isa: Isa, team: &Team, n: usize) {
     }
 }
 
-/// The sums over p as the kernel forms them: parts, in each sixteen sums by place, and then those in order.
+/// The sums over p as the kernel forms them: parts, in each 32 vectors whose lanes are summed in the type; these sums, from
+/// halves added to halves, in `f64`.
 fn sums_of<T: Real>(p: &[T]) -> PenaltySums {
-    let size = (8 * 1024).max(p.len().div_ceil(16).next_multiple_of(16));
-    let sum = |of: fn(f64) -> f64| {
-        p.chunks(size).fold(0.0, |total, part| {
-            let place = |at: usize| part.iter().skip(at).step_by(16).fold(0.0, |sum, x| sum + of(x.to_f64()));
-            total + (0..16).fold(0.0, |sum, at| sum + place(at))
-        })
+    let size = (8 * 1024).max(p.len().div_ceil(16).next_multiple_of(T::LANES));
+    let sum = |join: fn(T, T) -> T, of: fn(f64) -> f64| {
+        let together = |numbers: &[T]| {
+            let mut lanes = vec![T::ZERO; T::LANES];
+            for (i, &x) in numbers.iter().enumerate() {
+                lanes[i % T::LANES] = join(x, lanes[i % T::LANES]);
+            }
+            let mut lanes: Vec<f64> = lanes.into_iter().map(T::to_f64).collect();
+            while lanes.len() > 1 {
+                let upper = lanes.split_off(lanes.len() / 2);
+                lanes.iter_mut().zip(upper).for_each(|(sum, x)| *sum += x);
+            }
+            // Squares may be too large for the type.
+            if lanes[0].is_finite() { lanes[0] } else { numbers.iter().map(|x| of(x.to_f64())).sum() }
+        };
+        p.chunks(size).fold(0.0, |total, part| total + part.chunks(32 * T::LANES).map(together).sum::<f64>())
     };
-    PenaltySums { magnitudes: sum(f64::abs), squares: sum(|x| x * x) }
+    let magnitudes = sum(|x, sum| add(if x < T::ZERO { neg(x) } else { x }, sum), f64::abs);
+    PenaltySums { magnitudes, squares: sum(|x, sum| fma(x, x, sum), |x| x * x) }
 }
 
 fn check_penalty<T: Real>(isa: Isa, team: &Team, n: usize) {
@@ -160,6 +172,33 @@ fn steps_have_the_bits_of_their_twins_for_any_team() {
                 check_penalty::<f64>(isa, &team, n);
             }
         }
+    }
+}
+
+#[test]
+fn penalties_of_numbers_whose_squares_float32_has_no_room_for_are_exact() {
+    for isa in Isa::available() {
+        let mut p = vec![1.0f32; 2000];
+        p[700] = -1e25;
+        let sums = penalty_sums(isa, &Team::solo(), &p);
+        let large = f64::from(1e25f32);
+        assert_eq!(sums.magnitudes, 1999.0 + large, "{isa:?}");
+        assert!((sums.squares / (large * large) - 1.0).abs() < 1e-15, "{isa:?}");
+        p[700] = f32::NAN;
+        assert!(penalty_sums(isa, &Team::solo(), &p).squares.is_nan(), "{isa:?}");
+    }
+}
+
+/// What a sum in `f64` would be, but for some roundings.
+#[test]
+fn sums_of_penalties_are_as_exact_as_a_loss() {
+    for isa in Isa::available() {
+        let p = Numbers::<f32>::new(100_000, 1);
+        let sums = penalty_sums(isa, &Team::solo(), p.inside());
+        let exactly = |of: fn(f64) -> f64| p.inside().iter().map(|&x| of(f64::from(x))).sum::<f64>();
+        let (magnitudes, squares) = (exactly(f64::abs), exactly(|x| x * x));
+        assert!((sums.magnitudes / magnitudes - 1.0).abs() < 1e-7, "{isa:?}: {} is {magnitudes}", sums.magnitudes);
+        assert!((sums.squares / squares - 1.0).abs() < 1e-7, "{isa:?}: {} is {squares}", sums.squares);
     }
 }
 
