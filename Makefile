@@ -58,7 +58,7 @@ bench: $(if $(findstring all,$(PEERS))$(findstring torch,$(PEERS))$(findstring j
 build: $(DONE)/build  ## build the extension and install dnn in .venv
 
 wheel: $(DONE)/venv  ## build the wheel, in dist, and check that it has at most 2 MB
-	$(BIN)/maturin build --release --out dist
+	$(BIN)/maturin build --release --compression-level 9 --out dist
 	scripts/size.sh dist 2000000
 
 docs: $(DONE)/test  ## run the examples in the documentation of both languages

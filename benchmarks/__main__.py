@@ -41,7 +41,9 @@ def arguments() -> argparse.Namespace:
 
 def chosen_peers(asked: str | None) -> list[str]:
     """Choose who takes part, dnn first; those that are not installed are named and left out."""
-    names = list(peers.ENTRIES) if asked == "all" else asked.split(",") if asked else list(peers.DEFAULT)
+    # All that compute the same: who rounds to bfloat16 is asked for by name.
+    exact = [name for name, entry in peers.ENTRIES.items() if not entry.rounds]
+    names = exact if asked == "all" else asked.split(",") if asked else list(peers.DEFAULT)
     unknown = [name for name in names if name not in peers.ENTRIES]
     if unknown:
         raise SystemExit(f"unknown peer {unknown[0]!r}; there are {', '.join(peers.ENTRIES)}")

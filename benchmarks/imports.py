@@ -7,18 +7,21 @@ each, and of the difference within a pair; and which modules take most of it.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
 import time
 
 NUMPY, OURS = "import numpy", "import dnn"
+# As users have it: what was compiled once is kept.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def seconds(code: str) -> float:
     """Return how long a new interpreter takes for this, from its start to its end."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, env=ENVIRONMENT)
     return time.perf_counter() - start
 
 
@@ -28,7 +31,9 @@ def inside(name: str) -> float:
         f"import time, numpy; start = time.perf_counter(); import {name}; print(time.perf_counter() - start)"
     )
     return float(
-        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=ENVIRONMENT
+        ).stdout
     )
 
 
@@ -36,7 +41,11 @@ def slowest(count: int) -> list[tuple[int, str]]:
     """Return the modules that took most by themselves, in microseconds, NumPy's left out."""
     code = "import numpy; import dnn"
     told = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", code], check=True, capture_output=True, text=True
+        [sys.executable, "-X", "importtime", "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
     )
     rows = [line.removeprefix("import time:").split("|") for line in told.stderr.splitlines()[1:]]
     names = [row[2].strip() for row in rows]

@@ -103,13 +103,14 @@ def comparison(named: list[tuple[str, float, list[Result]]], names: list[str]) -
 
 
 def ratios(best: dict[str, Result], names: list[str]) -> list[float | None]:
-    """How many times faster dnn is than each peer, and than the best of them."""
+    """How many times faster dnn is than each peer, and than the best of those that are as exact."""
     others = [name for name in names if name != SUBJECT]
     if SUBJECT not in best:
         return [None] * (len(others) + 1)
     mine = best[SUBJECT].median
     each = [best[name].median / mine if name in best else None for name in others]
-    return [*each, min((x for x in each if x), default=None)]
+    rivals = (x for name, x in zip(others, each, strict=True) if x and not peers.ENTRIES[name].rounds)
+    return [*each, min(rivals, default=None)]
 
 
 def training_rows(measured: list[tuple[Workload, list[Result]]]) -> list[tuple[str, float, list[Result]]]:

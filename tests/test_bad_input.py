@@ -269,7 +269,7 @@ CASES = [
     Case("dtype that is no type", lambda m: dnn.Sequential([dnn.Dense(1)], dtype=32), TypeError,
          r"dtype must be one of"),
     Case("unknown precision", lambda m: dnn.Sequential([dnn.Dense(1)], precision="exact"), ValueError,
-         r"unknown precision 'exact'.*highest, strict"),
+         r"unknown precision 'exact'.*highest, medium, strict"),
     Case("unknown instruction set", lambda m: dnn.Sequential([dnn.Dense(1)], isa="avx1024"), ValueError,
          r"unknown isa 'avx1024'.*scalar"),
     Case("layer too large for memory", lambda m: dnn.Sequential([dnn.Input(2**20), dnn.Dense(2**40)]),

@@ -14,13 +14,17 @@ from .base import Peer
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a peer is found: the name in tables, the packages it needs, its module and class here."""
+    """Where a peer is found: the name in tables, the packages it needs, its module and class here.
+
+    One that rounds to bfloat16 is asked for by name, and no rival where the best of all is told.
+    """
 
     label: str
     needs: str
     module: str
     attribute: str
     trains: bool = True
+    rounds: bool = False
 
     def missing(self) -> str | None:
         """Why it can't run here, or None."""
@@ -43,7 +47,9 @@ ENTRIES = {
     "torch": Entry("PyTorch", "torch", "torch_peer", "PyTorch"),
     "jax": Entry("JAX", "jax", "jax_peer", "Jax"),
     "onnx": Entry("ONNX Runtime", "onnx onnxruntime", "onnx_peer", "OnnxRuntime", trains=False),
-    "torch-bf16": Entry("PyTorch bf16", "torch", "torch_peer", "PyTorchBf16"),
+    "dnn-medium": Entry("dnn medium", "dnn._core", "dnn_peer", "DnnMedium", rounds=True),
+    "torch-bf16": Entry("PyTorch bf16", "torch", "torch_peer", "PyTorchBf16", rounds=True),
+    "torch-autocast": Entry("PyTorch autocast", "torch", "torch_peer", "PyTorchAutocast", rounds=True),
 }
 DEFAULT = ("numpy", "sklearn", "torch", "jax", "onnx")
 BLAS = (
@@ -57,7 +63,7 @@ BLAS = (
 
 def environment(name: str, threads: int) -> dict[str, str]:
     """Tell the variables a peer's process must be born with, to use this many threads."""
-    if name == "dnn":
+    if name.startswith("dnn"):
         return {}
     variables = {f"{library}_NUM_THREADS": str(threads) for library in BLAS}
     if name == "jax":

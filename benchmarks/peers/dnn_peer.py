@@ -13,10 +13,14 @@ from .base import Array, Peer
 
 
 class Dnn(Peer):
+    precision = "highest"
+
     def __init__(self, workload: Workload, x: Array, y: Array, threads: int):
         self.workload, self.x, self.y, self.threads = workload, x, y, threads
         layers = [dnn.Dense(m, f) for m, f in zip(workload.widths[1:], workload.activations, strict=True)]
-        self.model = dnn.Sequential([dnn.Input(workload.widths[0]), *layers], dtype="float32", seed=0)
+        self.model = dnn.Sequential(
+            [dnn.Input(workload.widths[0]), *layers], dtype="float32", precision=self.precision, seed=0
+        )
         self.initial = workload.weights()
 
     @staticmethod
@@ -45,3 +49,9 @@ class Dnn(Peer):
     def predictor(self, x: Array) -> Callable[[], Any]:
         out = np.empty((len(x), self.workload.widths[-1]), np.float32)
         return lambda: self.model.predict(x, out=out, n_threads=self.threads)
+
+
+class DnnMedium(Dnn):
+    """The same with products of training in bf16 where the CPU has them."""
+
+    precision = "medium"

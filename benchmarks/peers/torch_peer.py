@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -32,6 +33,10 @@ class PyTorch(Peer):
         self.model = nn.Sequential(*layers[:-1])  # softmax is part of the loss
         self.loss = nn.CrossEntropyLoss() if workload.loss == "cross_entropy" else nn.MSELoss()
         self.initial = [torch.from_numpy(w.T.copy()) for w in workload.weights()]
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """What the way forward of a step runs in."""
+        return nullcontext()
 
     @staticmethod
     def versions() -> dict[str, str]:
@@ -66,7 +71,8 @@ class PyTorch(Peer):
             total = torch.zeros(())
             for xb, yb in batches:
                 optimizer.zero_grad(set_to_none=True)
-                loss = loss_of(model(xb), yb)
+                with self.autocast():
+                    loss = loss_of(model(xb), yb)
                 loss.backward()
                 optimizer.step()
                 total.add_(loss.detach(), alpha=len(xb))
@@ -86,6 +92,13 @@ class PyTorch(Peer):
 
 
 class PyTorchBf16(PyTorch):
-    """The same with products in bf16 where the CPU has them."""
+    """The same, allowed to multiply in bf16; which it does where the CPU has AMX, and else hardly ever."""
 
     precision = "medium"
+
+
+class PyTorchAutocast(PyTorch):
+    """The same with products in bf16, weights and updates in float32."""
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast("cpu", dtype=torch.bfloat16)

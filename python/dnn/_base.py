@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from dnn._schedule import State
 
 DTYPES = ("float32", "float64")
-PRECISIONS = ("highest", "strict")
+PRECISIONS = ("highest", "high", "medium", "strict")
 
 
 class Model:
@@ -108,7 +108,7 @@ class Model:
 
     @property
     def precision(self) -> str:
-        """How exact: highest or strict."""
+        """How exact training is: highest, high, medium or strict."""
         return self._precision
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -37,7 +37,9 @@ class Callback:
 
     Notes
     -----
-    What is neither None nor a bool is refused as an answer, of what `fit` is given: a "stop" would be lost.
+    Callbacks are called in the order of the list, but for `ModelCheckpoint`, which waits for all in the list
+    that keep a state: its file has to have what they counted. What is neither None nor a bool is refused as
+    an answer, of what `fit` is given: a "stop" would be lost.
     What a callback raises ends the `fit` and is raised from it; weights and optimizer are then those after
     the last finished step. A callback whose `get_state` returns a dict has it saved in the files of the
     model, and gets it back through `set_state` when a `fit` goes on.
@@ -57,6 +59,8 @@ class Callback:
     model: Sequential
     params: Mapping[str, Any]
     goes_on: bool = False
+    # Whether it saves the model at the end of epochs.
+    _saves: ClassVar[bool] = False
 
     def get_state(self) -> dict[str, Any] | None:
         """What it needs to go on later: plain numbers, strings, lists and dicts; None for nothing."""
@@ -306,6 +310,21 @@ def stops(answer: Any, callback: Callback, method: str) -> bool:
         f"{method} of {who} returned {_checks.shown(answer)} ({type(answer).__name__}); return True to stop "
         "training, and None or False to go on"
     )
+
+
+def savers_last(callbacks: list[Callback]) -> list[Callback]:
+    """The same, those that save the model moved behind the last one that keeps a state.
+
+    A state that was saved before its callback has seen the epoch would be one epoch late.
+    """
+    keep_state = overriding(callbacks, "get_state")
+    behind = 1 + max((at for at, callback in enumerate(callbacks) if callback in keep_state), default=-1)
+    before = callbacks[:behind]
+    return [
+        *(callback for callback in before if not callback._saves),
+        *(callback for callback in before if callback._saves),
+        *callbacks[behind:],
+    ]
 
 
 def overriding(callbacks: list[Callback], *names: str) -> list[Callback]:

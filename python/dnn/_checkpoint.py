@@ -69,6 +69,8 @@ class ModelCheckpoint(Callback):
     True
     """
 
+    _saves = True
+
     def __init__(
         self,
         filepath: str | Path,

@@ -44,6 +44,10 @@ class History:
     best_epoch : int or None
         The epoch whose weights came back: that of the best value of what is watched, which is the
         validation loss unless early stopping says otherwise. None where none came back.
+    arithmetic : str
+        The instruction set, and the type that the factors of products had while training: "avx512 float32",
+        or "avx512 bfloat16" with ``precision="medium"`` where the processor has it. "" where nothing was
+        begun.
     """
 
     def __init__(
@@ -54,12 +58,14 @@ class History:
         stopped_because: str,
         message: str,
         best_epoch: int | None = None,
+        arithmetic: str = "",
     ) -> None:
         self.history = history
         self.epochs = epochs
         self.stopped_because = stopped_because
         self.message = message
         self.best_epoch = best_epoch
+        self.arithmetic = arithmetic
 
     def __repr__(self) -> str:
         n = len(self.epochs)
@@ -179,4 +185,5 @@ def history_of(measured: Mapping[str, Any]) -> History:
         stopped_because=measured["stopped_because"],
         message=measured["message"],
         best_epoch=measured["best_epoch"],
+        arithmetic=measured["arithmetic"],
     )

@@ -53,8 +53,12 @@ class Sequential(Inspectable):
         threads. None draws one, which `model.seed` tells.
     dtype : {"float32", "float64"}, default "float32"
         Type of weights, and of all computation.
-    precision : {"highest", "strict"}, default "highest"
-        "strict" gives the same bits on all instruction sets.
+    precision : {"highest", "high", "medium", "strict"}, default "highest"
+        How exact the products of training are. "highest": as exact as `dtype`. "medium": factors of float32
+        may be rounded to bfloat16 (relative error of a product 2e-3), with sums, weights and all else in
+        float32; up to twice as fast where layers are wide, on processors with AVX512-BF16; as "highest" on
+        others, and with L-BFGS. "high": as "highest". "strict": the same bits on all instruction sets.
+        `predict` and `evaluate` are exact with each, and `History.arithmetic` tells what a `fit` did.
     isa : {"scalar", "avx2", "avx512"}, optional
         Instruction set. None takes DNN_ISA, or the fastest this machine has.
     scale : {"standard", "robust"}, optional

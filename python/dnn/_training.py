@@ -42,6 +42,7 @@ NOT_BEGUN: dict[str, Any] = {
     "stopped_because": "callback",
     "message": "stopped by a callback before the first epoch",
     "best_epoch": None,
+    "arithmetic": "",
     "raised": None,
 }
 
@@ -266,7 +267,7 @@ class Hook:
             self._params["measured"] = list(measured)
         self._order = order
         self._at_epoch_begin = _callbacks.overriding(callbacks, "on_epoch_begin")
-        self._at_epoch_end = _callbacks.overriding(callbacks, "on_epoch_end")
+        self._at_epoch_end = _callbacks.overriding(_callbacks.savers_last(callbacks), "on_epoch_end")
         self._at_batch_begin = _callbacks.overriding(callbacks, "on_train_batch_begin")
         self._at_batch_end = _callbacks.overriding(callbacks, "on_train_batch_end")
         self._rows = rows
@@ -274,7 +275,7 @@ class Hook:
         self._reacts = isinstance(rate, Schedule) and rate.reacts
         every_epoch = verbose == 2 or bool(self._at_epoch_end) or self._reacts
         # A callback may set the rate.
-        is_fixed = isinstance(rate, float) and not (callbacks)
+        is_fixed = isinstance(rate, float) and not callbacks
         self.options = {
             "learning_rate": rate if is_fixed else None,
             "order_rows": None if order is None else order.length,

@@ -130,7 +130,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         Stop after so many seconds, at the end of an epoch.
     n_threads : int, optional
         At most so many threads; results don't depend on it.
-    precision : {"highest", "strict"}, default "highest"
+    precision : {"highest", "high", "medium", "strict"}, default "highest"
         As for `Sequential`.
     dtype : {"auto", "float32", "float64"}, default "auto"
         Type of all computation. "auto" is that of X, if it is one of them, and float64 otherwise.

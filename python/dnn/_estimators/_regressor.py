@@ -108,7 +108,7 @@ class MLPRegressor(RegressorMixin, MLP):
         Stop after so many seconds, at the end of an epoch.
     n_threads : int, optional
         At most so many threads; results don't depend on it.
-    precision : {"highest", "strict"}, default "highest"
+    precision : {"highest", "high", "medium", "strict"}, default "highest"
         As for `Sequential`.
     dtype : {"auto", "float32", "float64"}, default "auto"
         Type of all computation. "auto" is that of X, if it is one of them, and float64 otherwise.
@@ -275,7 +275,7 @@ class MLPRegressor(RegressorMixin, MLP):
             Of several quantiles all of them; of `GaussianNLL` the means.
         """
         outputs = self._outputs(X)
-        if isinstance(self.loss, _losses.GaussianNLL):
+        if isinstance(self._named_loss, _losses.GaussianNLL):
             outputs = self._central(outputs)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
@@ -298,14 +298,19 @@ class MLPRegressor(RegressorMixin, MLP):
         return X, Targets(table, table.shape[1] * self._heads, table)
 
     @property
+    def _named_loss(self) -> Any:
+        """The loss, where its name was given and it has more than one output for a target."""
+        return _losses.GaussianNLL() if self.loss == _losses.GaussianNLL.name else self.loss
+
+    @property
     def _heads(self) -> int:
         """Outputs for each target."""
-        return int(getattr(self.loss, "heads", 1))
+        return int(getattr(self._named_loss, "heads", 1))
 
     def _central(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """The outputs to score: those of the middle quantile, or the means beside variances."""
         n_targets = outputs.shape[1] // self._heads
-        head = 0 if isinstance(self.loss, _losses.GaussianNLL) else self._heads // 2
+        head = 0 if isinstance(self._named_loss, _losses.GaussianNLL) else self._heads // 2
         return outputs[:, head * n_targets : (head + 1) * n_targets]
 
     def _told_besides(self, truth: NDArray[Any], weights: NDArray[np.float64] | None) -> float:

@@ -17,6 +17,7 @@ from dnn import _activations, _callbacks, _checks, _optimizers, _threads, _train
 from dnn._activations import Activation
 from dnn._adam_family import Adam
 from dnn._averaging import Averaging
+from dnn._base import PRECISIONS
 from dnn._callbacks import Callback
 from dnn._checks import counted
 from dnn._dataclass import dataclass
@@ -156,7 +157,7 @@ def _settings(given: Any) -> Settings:
         n_iter_no_change=math.inf if is_lbfgs else patience,
         max_time=None if given.max_time is None else _checks.number(given.max_time, "max_time", above=0.0),
         n_threads=_threads.count(given.n_threads),
-        precision=_name(given.precision, "precision", ("highest", "strict")),
+        precision=_name(given.precision, "precision", PRECISIONS),
         dtype=_name(given.dtype, "dtype", ("auto", "float32", "float64")),
         callbacks=_callbacks.checked(() if given.callbacks is None else given.callbacks),
         averaging=_training.averaging(given.averaging, optimizer),
@@ -216,6 +217,11 @@ def _hidden_activations(given: Any, n_layers: int) -> tuple[str | Activation, ..
         _activations.resolve(given if isinstance(given, (str, Activation)) else "identity")
     if "softmax" in found:
         raise ValueError("activation 'softmax' belongs on the last layer, which the estimator chooses")
+    if any(_activations.name_of(one) == "prelu" for one in found):
+        raise ValueError(
+            "activation 'prelu' learns slopes, which have no place in coefs_ and intercepts_; use "
+            "leaky_relu, or dnn.Sequential"
+        )
     return found
 
 

@@ -27,6 +27,13 @@ fn default_isa() -> PyResult<&'static str> {
     Isa::preferred().map(Isa::name).map_err(convert::isa_error)
 }
 
+/// Whether training with `precision="medium"` rounds the factors of products to bfloat16 here.
+#[pyfunction]
+fn rounds_to_bf16() -> PyResult<bool> {
+    let isa = Isa::preferred().map_err(convert::isa_error)?;
+    Ok(isa != Isa::SCALAR && isa.with_bf16().has_bf16())
+}
+
 /// The features of this processor that matter here.
 #[pyfunction]
 fn cpu_features() -> Vec<&'static str> {
@@ -59,6 +66,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<network::Compiled>()?;
     module.add_function(wrap_pyfunction!(available_isas, module)?)?;
     module.add_function(wrap_pyfunction!(default_isa, module)?)?;
+    module.add_function(wrap_pyfunction!(rounds_to_bf16, module)?)?;
     module.add_function(wrap_pyfunction!(cpu_features, module)?)?;
     module.add_function(wrap_pyfunction!(non_finite, module)?)?;
     module.add_function(wrap_pyfunction!(shuffled, module)?)

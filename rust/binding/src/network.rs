@@ -82,6 +82,7 @@ fn history_dict<'py>(py: Python<'py>, history: &History) -> PyResult<Bound<'py, 
     dict.set_item("stopped_because", history.stopped.name())?;
     dict.set_item("message", &history.message)?;
     dict.set_item("best_epoch", history.best_epoch)?;
+    dict.set_item("arithmetic", &history.arithmetic)?;
     Ok(dict)
 }
 

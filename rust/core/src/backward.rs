@@ -7,7 +7,7 @@ use crate::forward::{Mode, copy, draw};
 use crate::params::Params;
 use crate::plan::{Kind, Layer, Place, Plan};
 use crate::workspace::{Workspace, view, view_mut};
-use dnn_kernels::{Activation, Below, Buffer, Moments, Real, Team, View, ViewMut};
+use dnn_kernels::{Activation, Below, Buffer, Isa, Moments, Real, Team, View, ViewMut};
 
 /// Walks the layers from the last to the first; `seen(place, delta)` is shown dL/dz of each layer, and dL/dx where the
 /// workspace has room for it.
@@ -39,7 +39,7 @@ pub fn backward<T: Real>(
             copy(plan, team, delta, view_mut(&mut work.skips[slot], x.rows, layer));
         }
         let moments = &mut work.moments[index];
-        let finite = parameters(plan, team, layer, input, moments, delta, accumulate, gradient);
+        let finite = parameters(plan, team, mode.products(plan), layer, input, moments, delta, accumulate, gradient);
         if !finite && not_finite.is_none() {
             not_finite = Some(index);
         }
@@ -77,6 +77,7 @@ pub fn backward<T: Real>(
 fn parameters<T: Real>(
     plan: &Plan,
     team: &Team,
+    products: Isa,
     layer: &Layer,
     input: View<T>,
     moments: &mut [T],
@@ -90,7 +91,7 @@ fn parameters<T: Real>(
             // dL/dW = x^T delta, dL/db = sum over the rows of delta
             if layer.trainable_weights {
                 let dw = ViewMut::new(&mut gradient[layer.weights()], layer.n_in, layer.n_out, layer.stride);
-                finite &= dnn_kernels::weight_gradient(plan.isa, team, input, delta, accumulate, dw);
+                finite &= dnn_kernels::weight_gradient(products, team, input, delta, accumulate, dw);
             }
             if layer.trainable_bias {
                 finite &= dnn_kernels::column_sums(plan.isa, team, delta, accumulate, &mut gradient[layer.bias()]);
@@ -163,7 +164,7 @@ impl<T: Real> Back<'_, T> {
         let isa = plan.isa;
         match layer.kind {
             Kind::Dense => {
-                dnn_kernels::input_gradient(isa, team, delta, params.weights(layer), below, out);
+                dnn_kernels::input_gradient(mode.products(plan), team, delta, params.weights(layer), below, out);
                 return below.is_some();
             }
             Kind::Prelu => dnn_kernels::prelu_gradient(isa, team, delta, input, &params[layer.weights()], out),

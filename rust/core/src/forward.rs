@@ -6,7 +6,7 @@
 use crate::params::Params;
 use crate::plan::{Kind, Layer, Output, Place, Plan};
 use crate::workspace::{Workspace, view, view_mut};
-use dnn_kernels::{Activation, Draw, Moments, Real, Team, View, ViewMut};
+use dnn_kernels::{Activation, Draw, Isa, Moments, Real, Team, View, ViewMut};
 
 /// How far the last layer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,19 @@ pub enum Mode {
         batch: u64,
         /// The place in the batch of the first row.
         first_row: usize,
+        /// The instruction set of the products of dense layers.
+        products: Isa,
     },
+}
+
+impl Mode {
+    /// The instruction set of the products of dense layers.
+    pub fn products(self, plan: &Plan) -> Isa {
+        match self {
+            Mode::Inference => plan.isa,
+            Mode::Training { products, .. } => products,
+        }
+    }
 }
 
 /// Runs the rows of x, (rows, n_inputs), through all layers.
@@ -51,7 +63,7 @@ pub fn forward<T: Real>(
         let (a, z, moments) = (&mut rest[0], &mut work.z[index], &mut work.moments[index]);
         let linear = fused && index + 1 == plan.layers.len();
         match layer.kind {
-            Kind::Dense => dense(plan, team, params, layer, input, linear, z, a),
+            Kind::Dense => dense(mode.products(plan), team, params, layer, input, linear, z, a),
             Kind::Activation => activate(plan, team, layer, input, linear, z, view_mut(a, x.rows, layer)),
             Kind::Prelu => {
                 let a = view_mut(a, x.rows, layer);
@@ -89,7 +101,7 @@ pub fn forward<T: Real>(
 
 /// `z = x W + b`, `a = f(z)`; `linear`, or a softmax, leaves a = z.
 fn dense<T: Real>(
-    plan: &Plan,
+    isa: Isa,
     team: &Team,
     params: &Params<T>,
     layer: &Layer,
@@ -101,7 +113,7 @@ fn dense<T: Real>(
     let activation = if linear { Activation::Identity } else { layer.activation() };
     let kept = (!z.is_empty()).then(|| view_mut(z, x.rows, layer));
     let (w, bias) = (params.weights(layer), params.bias(layer));
-    dnn_kernels::forward(plan.isa, team, x, w, bias, activation, kept, view_mut(a, x.rows, layer));
+    dnn_kernels::forward(isa, team, x, w, bias, activation, kept, view_mut(a, x.rows, layer));
 }
 
 /// `z = x`, kept where it is needed, and `a = f(z)`; `linear`, or a softmax, leaves a = z.
@@ -150,6 +162,6 @@ pub fn copy<T: Real>(plan: &Plan, team: &Team, x: View<T>, to: ViewMut<T>) {
 pub fn draw(key: u64, mode: Mode) -> Option<Draw> {
     match mode {
         Mode::Inference => None,
-        Mode::Training { batch, first_row } => Some(Draw { key, batch, first_row }),
+        Mode::Training { batch, first_row, .. } => Some(Draw { key, batch, first_row }),
     }
 }

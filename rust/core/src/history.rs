@@ -87,4 +87,6 @@ pub struct History {
     pub steps: usize,
     /// The epoch whose weights came back, where they are not the last.
     pub best_epoch: Option<usize>,
+    /// The instruction set, and the type that the factors of products had: `"avx512 float32"`.
+    pub arithmetic: String,
 }

@@ -1,6 +1,5 @@
 //! Who looks on while a model learns: the only way up from this crate.
 
-use crate::batches::BLOCK_ROWS;
 use crate::history::Epoch;
 use crate::optimizer::Optimizer;
 use crate::params::Params;
@@ -68,9 +67,9 @@ pub struct Questions {
 }
 
 impl Questions {
-    /// Whether to go on with so many rows, or with the first block of them.
+    /// Whether to go on with so many rows, which go through together.
     pub fn go_on<T: Real>(&mut self, plan: &Plan, rows: usize, observer: &mut dyn Observer<T>) -> bool {
-        self.work = self.work.saturating_add(plan.work(rows.min(BLOCK_ROWS)));
+        self.work = self.work.saturating_add(plan.work(rows));
         self.work < WORK_PER_QUESTION || {
             self.work = 0;
             !observer.interrupted()

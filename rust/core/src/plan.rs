@@ -7,7 +7,7 @@ use crate::error::{Error, counted};
 pub use crate::layer::{Kind, Layer, Output, Place, Shown};
 use crate::loss::Loss;
 use crate::rng;
-use crate::spec::{ActivationSpec, DenseSpec, Initializer, LayerSpec, Spec};
+use crate::spec::{ActivationSpec, DenseSpec, Initializer, LayerSpec, Precision, Spec};
 use dnn_kernels::{Activation, Isa, Noise, Real, Stage, TinyLoss, row_stride};
 use std::ops::Range;
 
@@ -29,11 +29,18 @@ pub struct Plan {
     pub loss: Option<Loss>,
     /// The instruction set of every kernel.
     pub isa: Isa,
+    /// The same for the products of training, which may round their factors to bfloat16.
+    pub products: Isa,
     /// Of the initial weights and the shuffles.
     pub seed: u64,
     /// What learns, as ranges of the parameter buffer, neighbours joined.
     pub trainable: Vec<Range<usize>>,
 }
+
+/// Parameters of a layer, on average, up to which a narrow network is one kernel: at any number of rows, and for each vector
+/// of rows besides.
+const TINY_LAYER: usize = 150;
+const TINY_PER_VECTOR: usize = 480;
 
 impl Plan {
     /// Checks a network for inputs of `n_inputs` columns.
@@ -49,6 +56,7 @@ impl Plan {
             None => Isa::preferred(),
         };
         let isa = isa.map_err(|error| Error::invalid(error.to_string()))?;
+        let products = products::<T>(spec, isa);
         let mut list = List::new(n_inputs, spec.seed);
         list.add_all::<T>(&spec.layers, "")?;
         let List { layers, input_skips, end, .. } = list;
@@ -63,7 +71,7 @@ impl Plan {
         }
         let loss = spec.loss.as_ref().map(|loss| Loss::new(loss, last)).transpose()?;
         let trainable = trainable_ranges(&layers);
-        Ok(Plan { layers, input_skips, n_inputs, len: end, loss, isa, seed: spec.seed, trainable })
+        Ok(Plan { layers, input_skips, n_inputs, len: end, loss, isa, products, seed: spec.seed, trainable })
     }
 
     /// Columns of the output.
@@ -90,7 +98,7 @@ impl Plan {
         let loss = self.loss.as_ref()?;
         let of_a_layer = self.n_parameters() / self.layers.len().max(1);
         let small = self.is_narrow()
-            && of_a_layer <= (480 * rows / lanes).saturating_add(150)
+            && of_a_layer <= (TINY_PER_VECTOR * rows / lanes).saturating_add(TINY_LAYER)
             && (self.last().output == Output::Softmax) == (loss.tiny() == Some(TinyLoss::SoftmaxCrossEntropy))
             && (loss.tiny().is_some() || !self.last().keeps_z());
         let mut stages: Vec<Stage> = self.layers.iter().map(Layer::stage).collect();
@@ -492,6 +500,13 @@ fn check_dense<T: Real>(name: &str, layer: &DenseSpec) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// The instruction set of the products of training. Without instructions for bfloat16 rounding would only cost time: then
+/// the twin does it where that is what was asked for, to compare with.
+fn products<T: Real>(spec: &Spec, isa: Isa) -> Isa {
+    let rounds = isa != Isa::SCALAR || spec.isa.is_some();
+    if spec.precision == Precision::Medium && T::NAME == f32::NAME && rounds { isa.with_bf16() } else { isa }
 }
 
 /// What learns, neighbours joined: one range for an ordinary network, so that an optimizer is one loop.

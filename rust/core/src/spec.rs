@@ -42,6 +42,11 @@ pub enum Precision {
     Strict,
     /// Anything as accurate as that, the same for any number of threads on one machine.
     Highest,
+    /// An error near 4e-6 in a product would be allowed; no instruction set here has a faster way to that than to the
+    /// highest precision, so it is computed as that.
+    High,
+    /// Products of training may round their factors to bfloat16; sums and parameters are float32.
+    Medium,
 }
 
 /// A layer by its kind; `layer.rs` says what each does.

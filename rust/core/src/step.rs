@@ -1,6 +1,6 @@
 //! One step short of its update: the loss of a batch and the gradient of every parameter.
 //!
-//! In: parameters, data and the numbers of the rows. Out: the mean loss, and the gradient in `Step::gradient`.
+//! In: parameters, data and the numbers of the rows. Out: the weighted sum of their losses, and the gradient in `Step::gradient`.
 //! A batch of any size goes through in blocks; sums run in the order of the rows.
 
 use crate::backward::backward;
@@ -16,13 +16,15 @@ use crate::penalty::{self, has_squares};
 use crate::plan::{Kind, Layer, Place, Plan};
 use crate::spec::Objective;
 use crate::workspace::{Workspace, view, view_mut};
-use dnn_kernels::{Asked, Buffer, Real, Team, Tiny, View, tiny_backward, tiny_forward};
+use dnn_kernels::{Asked, Buffer, Isa, Real, Team, Tiny, View, tiny_backward, tiny_forward};
 
 /// All that a step needs besides the parameters, allocated once.
 #[derive(Debug)]
 pub struct Step<T: Real> {
     /// How loss and penalty are weighed.
     pub objective: Objective,
+    /// The instruction set of the products of dense layers, where the network learns.
+    pub products: Isa,
     /// One for each share of a block that may go its own way; the first takes whatever is not shared out.
     shards: Vec<Shard<T>>,
     /// Rows that go through together at most.
@@ -50,6 +52,7 @@ struct Pass<'a, T: Real> {
     params: &'a Params<T>,
     /// The number of the batch in the life of the model; none where the network is used and does not learn.
     number: Option<u64>,
+    products: Isa,
     data: &'a Data<'a, T>,
     weight: f64,
     /// Of the gradient of the loss.
@@ -58,7 +61,8 @@ struct Pass<'a, T: Real> {
 
 impl<T: Real> Pass<'_, T> {
     fn mode(&self, first_row: usize) -> Mode {
-        self.number.map_or(Mode::Inference, |batch| Mode::Training { batch, first_row })
+        let products = self.products;
+        self.number.map_or(Mode::Inference, |batch| Mode::Training { batch, first_row, products })
     }
 }
 
@@ -121,7 +125,13 @@ impl<T: Real> Step<T> {
             })
         };
         let shards = (0..shards).map(shard).collect::<Result<_, Error>>()?;
-        Ok(Step { objective: Objective::default(), shards, block_rows: capacity, moved: Moved::new(plan) })
+        let (objective, products) = (Objective::default(), plan.isa);
+        Ok(Step { objective, products, shards, block_rows: capacity, moved: Moved::new(plan) })
+    }
+
+    /// Rows that go through together at most.
+    pub fn block_rows(&self) -> usize {
+        self.block_rows
     }
 
     /// dL/dp of every parameter that learns; 0 elsewhere.
@@ -175,7 +185,7 @@ impl<T: Real> Step<T> {
             if !go_on() {
                 return false;
             }
-            let mode = Mode::Training { batch: number, first_row: block.start };
+            let mode = Mode::Training { batch: number, first_row: block.start, products: self.products };
             batch.gather(data, &rows[block], weight);
             batch.shares(&mut work.share);
             forward(plan, team, params, mode, batch.x(), Last::AsLossTakesIt, work);
@@ -205,7 +215,8 @@ impl<T: Real> Step<T> {
     ) -> Outcome {
         let weight = weight_of(data, rows);
         let factor = self.objective.gradient_factor;
-        let pass = Pass { plan, team, params, number: Some(number), data, weight, factor };
+        let (number, products) = (Some(number), self.products);
+        let pass = Pass { plan, team, params, number, products, data, weight, factor };
         if let Some(moved) = &mut self.moved {
             moved.begin(plan, params);
         }
@@ -345,7 +356,7 @@ impl<T: Real> Step<T> {
     ) -> Result<(f64, f64), Outcome> {
         let weight = weight_of(data, rows);
         let factor = self.objective.gradient_factor;
-        let pass = Pass { plan, team, params, number, data, weight, factor };
+        let pass = Pass { plan, team, params, number, products: self.products, data, weight, factor };
         let mut total = 0.0;
         for block in blocks(rows.len(), self.block_rows) {
             if !go_on() {

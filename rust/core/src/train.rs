@@ -62,6 +62,7 @@ pub fn train_on_batch<'a, T: Real>(
     let mut sums = Sums::new(metrics, loss, plan.last(), data, data.rows())?;
     let rows = all_rows(data.rows())?;
     let mut step = Step::new(plan, data, data.rows())?;
+    step.products = plan.products;
     let team = Team::of(run.threads());
     let (number, sums) = (running.batches, &mut sums);
     match step.loss_and_gradient(plan, &team, params, number, data, &rows, Some(sums), || run.goes_on(), None) {

@@ -18,6 +18,9 @@ const LEFT_BEHIND: Duration = Duration::from_secs(3600);
 /// Links from link to link that are followed: as many as Linux does.
 const MOST_LINKS: usize = 40;
 
+/// Names that are tried for the unfinished file, where others are in the way.
+const MOST_TRIES: u32 = 100;
+
 /// Writes a file, all or nothing.
 ///
 /// # Errors
@@ -36,19 +39,25 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         return Err(Error::new(ErrorKind::InvalidInput, "it leads to an open file that has no such name; name a file"));
     }
     // Other threads and processes may write to the same path: the last one wins, with a whole file.
-    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}-{number}.tmp", std::process::id()));
-    let beside = Path::new(&beside);
-    let written = (|| {
+    // One in another container may have the same number, and the file of one that died may still be there.
+    let mut tries = 0..MOST_TRIES;
+    let (mut file, beside) = loop {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{}-{}.tmp", std::process::id(), WRITTEN.fetch_add(1, Ordering::Relaxed)));
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
+        options.write(true).create_new(true);
         if let Some(old) = &old {
             // From its first moment: who opens it then may read what is written later.
             #[cfg(unix)]
             std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode(&old.permissions()));
         }
-        let mut file = options.open(beside)?;
+        match options.open(&beside) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && tries.next().is_some() => {}
+            opened => break (opened?, PathBuf::from(beside)),
+        }
+    };
+    let beside = beside.as_path();
+    let written = (|| {
         if let Some(old) = old {
             keep(old.permissions(), file.metadata()?.permissions(), |wanted| file.set_permissions(wanted))?;
         }
@@ -156,6 +165,22 @@ mod tests {
         for other in ["model.dnn", "model.dnn.tmp", "model.dnn.12a-0.tmp", "model.dnn.-.tmp", "a.dnn.1-1.tmp"] {
             assert!(!is(other), "{other}");
         }
+    }
+
+    #[test]
+    fn an_unfinished_file_of_another_process_is_not_written_to() {
+        let folder = std::env::temp_dir().join(format!("dnn-beside-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join("model.dnn");
+        let theirs: Vec<PathBuf> =
+            (0..50).map(|number| folder.join(format!("model.dnn.{}-{number}.tmp", std::process::id()))).collect();
+        theirs.iter().for_each(|theirs| std::fs::write(theirs, b"theirs").expect("a file"));
+        write(&path, b"ours").expect("another name");
+        assert_eq!(std::fs::read(&path).expect("the file"), b"ours");
+        for theirs in &theirs {
+            assert_eq!(std::fs::read(theirs).expect("their file"), b"theirs");
+        }
+        std::fs::remove_dir_all(&folder).expect("the folder goes");
     }
 
     #[cfg(unix)]

@@ -1,8 +1,9 @@
 //! How near the three products of a dense layer come to the ceiling of the machine, measured in the same run.
 //!
-//! `cargo run --release --example products -p dnn-kernels [threads] [f64] [512x784-100 ...]`: rows, inputs and outputs,
-//! or a list of shapes that matter; in float32, or float64. Each figure is the best of several turns, as a share of what loops of multiply-adds without memory reached beside it, on as many threads at once: two processors
-//! that share a core have no more than its units.
+//! `cargo run --release --example products -p dnn-kernels [threads] [f64 | bf16] [512x784-100 ...]`: rows, inputs and
+//! outputs, or a list of shapes that matter; in float32, float64, or float32 with factors rounded to bfloat16. Each
+//! figure is the best of several turns, as a share of what loops of multiply-adds without memory reached beside it, on
+//! as many threads at once: two processors that share a core have no more than its units.
 #![expect(clippy::print_stdout, reason = "it reports")]
 
 use dnn_kernels::{
@@ -55,17 +56,19 @@ fn main() {
     let threads = asked.first().and_then(|n| n.parse().ok()).unwrap_or(1);
     let shapes: Vec<_> = asked.iter().filter_map(|text| shape(text)).collect();
     let shapes = if shapes.is_empty() { SHAPES.to_vec() } else { shapes };
-    if asked.iter().any(|text| text == "f64") {
-        table::<f64>(threads, &shapes);
+    let asked_for = |what: &str| asked.iter().any(|text| text == what);
+    let isa = Isa::preferred().expect("DNN_ISA names a set of this machine");
+    if asked_for("f64") {
+        table::<f64>(isa, threads, &shapes);
     } else {
-        table::<f32>(threads, &shapes);
+        table::<f32>(if asked_for("bf16") { isa.with_bf16() } else { isa }, threads, &shapes);
     }
 }
 
-fn table<T: Real>(threads: usize, shapes: &[(usize, usize, usize)]) {
-    let isa = Isa::preferred().expect("DNN_ISA names a set of this machine");
+fn table<T: Real>(isa: Isa, threads: usize, shapes: &[(usize, usize, usize)]) {
     let team = Team::of(threads);
-    println!("{} on {} threads, {}; GF/s (share of the ceiling)", isa.name(), team.threads(), T::NAME);
+    let factors = if isa.has_bf16() { " with factors in bfloat16" } else { "" };
+    println!("{} on {} threads, {}{factors}; GF/s (share of the float32 ceiling)", isa.name(), team.threads(), T::NAME);
     for &(rows, n_in, n_out) in shapes {
         let filled = |rows: usize, columns: usize| {
             let mut buffer = Buffer::<T>::zeroed(rows * row_stride::<T>(columns)).expect("memory");

@@ -4,6 +4,7 @@
 //! They never split a sum: threads share out blocks of the result (see `tile.rs`), so the bits do not depend on them.
 
 use crate::activation::Activation;
+use crate::bf16;
 use crate::few::{Dots, Outer};
 use crate::isa::Isa;
 use crate::narrow::{self, DOTS_INPUTS, NARROW, Narrow};
@@ -118,14 +119,14 @@ const PACK_ROWS: usize = 32;
 const PACK_A_COLUMNS: usize = 128;
 
 /// Rows and columns of the blocks into which a product of (m, n, k) is cut for so many threads.
-fn block_size<T: Real>(m: usize, n: usize, k: usize, threads: usize) -> (usize, usize) {
+fn block_size<T: Real>(m: usize, n: usize, k: usize, pairs: bool, threads: usize) -> (usize, usize) {
     let panel = 4 * T::LANES;
     // Even shares: a last block of a few rows would pay for packing B like a full one.
     let share = |whole: usize, largest: usize, unit: usize| match whole.div_ceil(largest) {
         0 | 1 => whole,
         blocks => whole.div_ceil(blocks).next_multiple_of(unit),
     };
-    let mut rows = share(m, MAX_BLOCK_ROWS, 12);
+    let mut rows = share(m, if pairs { bf16::MAX_BLOCK_ROWS } else { MAX_BLOCK_ROWS }, 12);
     let mut columns = share(n, MAX_BLOCK_BYTES / size_of::<T>(), panel);
     let count = |rows: usize, columns: usize| m.div_ceil(rows) * n.div_ceil(columns);
     let work = |rows: usize, columns: usize| rows.max(FEW_ROWS) * columns * k.max(1);
@@ -165,18 +166,20 @@ impl<T: Real> Product<T> {
     /// # Safety
     /// A, B, C and what `start` and `finish` point to reach as far as (m, n, k) and the strides say.
     unsafe fn run(&self, isa: Isa, team: &Team) -> bool {
-        let (rows, columns) = block_size::<T>(self.m, self.n, self.k, team.threads());
+        let turned = self.a_strides.0 == 1;
+        let pairs = isa.has_bf16() && size_of::<T>() == size_of::<f32>() && bf16::pays(self.m, self.n, self.k, turned);
+        let (rows, columns) = block_size::<T>(self.m, self.n, self.k, pairs, team.threads());
         let across = self.n.div_ceil(columns.max(1));
         let blocks = self.m.div_ceil(rows.max(1)) * across;
         if blocks <= 1 {
             // SAFETY: the caller's word.
-            return unsafe { T::run_block(isa, self.block(0, self.m, 0, self.n)) };
+            return unsafe { T::run_block(isa, self.block(pairs, 0, self.m, 0, self.n)) };
         }
         let finite = AtomicBool::new(true);
         let work = (self.m.max(FEW_ROWS) as u64).saturating_mul(self.n as u64).saturating_mul(self.k as u64);
         team.run(blocks, work / WORK_PER_NANOSECOND, |index| {
             let (i, j) = (index / across * rows, index % across * columns);
-            let block = self.block(i, rows.min(self.m - i), j, columns.min(self.n - j));
+            let block = self.block(pairs, i, rows.min(self.m - i), j, columns.min(self.n - j));
             // SAFETY: the caller's word; a block lies within its product.
             let ok = unsafe { T::run_block(isa, block) };
             if !ok {
@@ -187,7 +190,7 @@ impl<T: Real> Product<T> {
     }
 
     /// Rows `i..i + m` and columns `j..j + n`.
-    fn block(&self, i: usize, m: usize, j: usize, n: usize) -> Block<T> {
+    fn block(&self, pairs: bool, i: usize, m: usize, j: usize, n: usize) -> Block<T> {
         let b_offset = match self.b_layout {
             Layout::Rows => j,
             Layout::Transposed { .. } => j * self.b_stride,
@@ -207,6 +210,7 @@ impl<T: Real> Product<T> {
             },
             pack: m >= PACK_ROWS && self.b_stride >= PACK_COLUMNS,
             pack_a: self.a_strides.0 == 1 && n >= PACK_A_COLUMNS && m > 2,
+            pairs,
             c: self.c.wrapping_add(at(self.c_stride)),
             c_stride: self.c_stride,
             start: match self.start {

@@ -153,6 +153,7 @@ impl<T: Real> Kernel<T> for Dots<T> {
                     let delta = self.delta.add(i * self.delta_stride);
                     // The last row again where there is no other.
                     let w = |r: usize| self.w.wrapping_add((j + r.min(count - 1)) * self.w_stride);
+                    // Eight sums are as many as `sum_each` takes: two times TOGETHER.
                     let [a, b, c, d] = self.dots_with::<V>(delta, [w(0), w(1), w(2), w(3)]);
                     let [e, f, g, h] = self.dots_with::<V>(delta, [w(4), w(5), w(6), w(7)]);
                     let sums = V::sum_each([a, b, c, d, e, f, g, h]);

@@ -27,7 +27,11 @@ pub(crate) enum Name {
 /// assert_eq!(Isa::named("scalar"), Ok(Isa::SCALAR));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Isa(pub(crate) Name);
+pub struct Isa {
+    pub(crate) name: Name,
+    /// Whether products of float32 may round their factors to bfloat16.
+    bf16: bool,
+}
 
 /// Why a name is no instruction set to use here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +44,11 @@ pub enum IsaError {
 
 impl Isa {
     /// Plain Rust, on every machine.
-    pub const SCALAR: Isa = Isa(Name::Scalar);
+    pub const SCALAR: Isa = Isa::exact(Name::Scalar);
+
+    const fn exact(name: Name) -> Isa {
+        Isa { name, bf16: false }
+    }
 
     /// The sets that this processor has, fastest first; `scalar` is always the last.
     pub fn available() -> Vec<Isa> {
@@ -50,10 +58,10 @@ impl Isa {
             use std::arch::is_x86_feature_detected as has;
             let avx2 = has!("avx2") && has!("fma");
             if avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
-                found.push(Isa(Name::Avx512));
+                found.push(Isa::exact(Name::Avx512));
             }
             if avx2 {
-                found.push(Isa(Name::Avx2));
+                found.push(Isa::exact(Name::Avx2));
             }
         }
         found.push(Isa::SCALAR);
@@ -85,9 +93,33 @@ impl Isa {
         }
     }
 
+    /// The same set, whose three products of a dense layer in float32 round their factors to bfloat16 and add up in
+    /// float32, where that is worth it. A processor without instructions for it gets the set as it is, apart from
+    /// `scalar`, which is the twin.
+    pub fn with_bf16(self) -> Isa {
+        let there = match self.name {
+            #[cfg(target_arch = "x86_64")]
+            Name::Avx512 => std::arch::is_x86_feature_detected!("avx512bf16"),
+            #[cfg(target_arch = "x86_64")]
+            Name::Avx2 => false,
+            Name::Scalar => true,
+        };
+        Isa { bf16: there, ..self }
+    }
+
+    /// The same set, whose products are exact up to the rounding of their type.
+    pub fn without_bf16(self) -> Isa {
+        Isa::exact(self.name)
+    }
+
+    /// Whether products of float32 round their factors to bfloat16.
+    pub fn has_bf16(self) -> bool {
+        self.bf16
+    }
+
     /// `"avx512"`, `"avx2"` or `"scalar"`.
     pub fn name(self) -> &'static str {
-        match self.0 {
+        match self.name {
             #[cfg(target_arch = "x86_64")]
             Name::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]

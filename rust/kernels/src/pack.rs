@@ -4,7 +4,7 @@
 //! high; the room of B is on the stack, that of A belongs to the thread.
 
 use crate::simd::{MAX_LANES, Vector};
-use crate::tile::KC;
+use crate::tile::{Block, KC};
 use crate::{Buffer, Real};
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
@@ -62,6 +62,98 @@ pub(crate) unsafe fn pack_transposed<V: Vector>(
                 V::turn(from, stride, there, to, width, lanes.min(depth - k0));
             }
         }
+    }
+}
+
+/// How a tile finds the rows of A.
+#[derive(Clone, Copy)]
+pub(crate) enum Operand {
+    InPlace,
+    /// Packed: the rows of a tile side by side, one tile after the other.
+    Tiles,
+    /// Packed: row after row.
+    Rows {
+        stride: usize,
+    },
+}
+
+/// How elements of A and vectors of B become products, and how both are packed: one number at a time, or in pairs.
+pub(crate) trait Products<V: Vector> {
+    /// Terms of the sum in an element.
+    const TERMS: usize;
+
+    /// `c` plus the product of x and b.
+    fn add_product(c: V, x: V, b: V) -> V;
+
+    /// [`pack_rows`]
+    ///
+    /// # Safety
+    /// As said there.
+    unsafe fn pack_rows(from: *const V::Elem, stride: usize, depth: usize, vectors: usize, panel: *mut V::Elem);
+
+    /// [`pack_transposed`]
+    ///
+    /// # Safety
+    /// As said there.
+    unsafe fn pack_transposed(
+        from: *const V::Elem,
+        stride: usize,
+        depth: usize,
+        width: usize,
+        columns: usize,
+        panel: *mut V::Elem,
+    );
+
+    /// Numbers of a packed A of so many rows and terms, if that is `wanted`; 0 to read it where it is.
+    fn room_of_a(rows: usize, depth: usize, wanted: bool) -> usize;
+
+    /// Packs `depth` columns of A from `k0` on.
+    ///
+    /// # Safety
+    /// The columns are those of A, and `room` has as many numbers as [`Products::room_of_a`] said.
+    unsafe fn pack_a(block: &Block<V::Elem>, k0: usize, depth: usize, room: *mut V::Elem) -> Operand;
+}
+
+/// Numbers as they are.
+pub(crate) struct Exact;
+
+impl<V: Vector> Products<V> for Exact {
+    const TERMS: usize = 1;
+
+    #[inline(always)]
+    fn add_product(c: V, x: V, b: V) -> V {
+        x.fma(b, c)
+    }
+
+    #[inline(always)]
+    unsafe fn pack_rows(from: *const V::Elem, stride: usize, depth: usize, vectors: usize, panel: *mut V::Elem) {
+        // SAFETY: the caller's word.
+        unsafe { pack_rows::<V>(from, stride, depth, vectors, panel) }
+    }
+
+    #[inline(always)]
+    unsafe fn pack_transposed(
+        from: *const V::Elem,
+        stride: usize,
+        depth: usize,
+        width: usize,
+        columns: usize,
+        panel: *mut V::Elem,
+    ) {
+        // SAFETY: the caller's word.
+        unsafe { pack_transposed::<V>(from, stride, depth, width, columns, panel) }
+    }
+
+    #[inline(always)]
+    fn room_of_a(rows: usize, depth: usize, wanted: bool) -> usize {
+        if wanted { rows * depth } else { 0 }
+    }
+
+    #[inline(always)]
+    unsafe fn pack_a(block: &Block<V::Elem>, k0: usize, depth: usize, room: *mut V::Elem) -> Operand {
+        // SAFETY: the caller's word.
+        unsafe { block.pack_rows_of_a::<V>(k0, depth, room) };
+        Operand::Tiles
     }
 }
 

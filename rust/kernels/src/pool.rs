@@ -347,7 +347,8 @@ impl Team {
 
     /// Calls `tile(0)`, `tile(1)`, ... `tile(tiles - 1)`, each once, on any thread, in any order.
     ///
-    /// `nanoseconds` is a guess of the whole work; a little work does not wake sleeping workers.
+    /// `nanoseconds` is a guess of the whole work; a little work does not wake sleeping workers. More tiles than
+    /// [`MAX_TILES`], and all that a busy pool is asked for, this thread calls alone.
     ///
     /// # Panics
     /// When a tile does, after all tiles that were begun have ended.

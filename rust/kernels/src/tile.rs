@@ -12,7 +12,7 @@
 
 use crate::Real;
 use crate::activation::{Activation, Curve, Visit};
-use crate::pack::{Ahead, Panel, pack_across, pack_rows, pack_transposed, room};
+use crate::pack::{Ahead, Exact, Operand, Panel, Products, pack_across, room};
 use crate::simd::{Kernel, Vector};
 use std::mem::MaybeUninit;
 
@@ -80,6 +80,8 @@ pub struct Block<T> {
     pub pack: bool,
     /// Copy the rows of A before they are used: its columns lie side by side, and a tile would read a few numbers of each.
     pub pack_a: bool,
+    /// Round the factors to bfloat16: `bf16.rs`.
+    pub pairs: bool,
     pub c: *mut T,
     pub c_stride: usize,
     pub start: Start<T>,
@@ -88,6 +90,7 @@ pub struct Block<T> {
 
 /// A tile's share of a block: rows x vectors are the const parameters of [`tile`].
 struct Tile<T> {
+    /// Elements of the sum: terms, or pairs of them.
     k: usize,
     a: *const T,
     a_strides: (usize, usize),
@@ -115,7 +118,11 @@ struct Tile<T> {
     clippy::needless_range_loop,
     reason = "i and j are the row and the vector of the tile, in several arrays at once"
 )]
-unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(t: &Tile<V::Elem>, check: bool, squares: V) -> V {
+unsafe fn tile<V: Vector, P: Products<V>, const MR: usize, const NV: usize>(
+    t: &Tile<V::Elem>,
+    check: bool,
+    squares: V,
+) -> V {
     let lanes = V::Elem::LANES;
     // SAFETY: all offsets are within the tile that the caller vouches for.
     unsafe {
@@ -138,7 +145,7 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(t: &Tile<V::Elem>, c
             for i in 0..MR {
                 let x = V::splat(*a.add(i * a_row));
                 for j in 0..NV {
-                    acc[i][j] = x.fma(row[j], acc[i][j]);
+                    acc[i][j] = P::add_product(acc[i][j], x, row[j]);
                 }
             }
             // One step past the end after the last turn, never read.
@@ -249,12 +256,12 @@ impl<T: Real> Block<T> {
         }
     }
 
-    /// The rows of a panel, tile by tile. With `packed`, A is what [`Block::pack_a`] made of it.
+    /// The rows of a panel, tile by tile. With `packed`, A is what [`Block::pack_rows_of_a`] made of it.
     ///
     /// # Safety
     /// `first` is the uppermost tile of some columns of this block, `NV` vectors wide.
     #[inline(always)]
-    unsafe fn rows<V: Vector<Elem = T>, const MR: usize, const NV: usize>(
+    unsafe fn rows<V: Vector<Elem = T>, P: Products<V>, const MR: usize, const NV: usize>(
         &self,
         first: Tile<T>,
         packed: bool,
@@ -273,17 +280,17 @@ impl<T: Real> Block<T> {
                 }
                 // A short tile has its exact height, so that its rows keep their vectors busy together.
                 *squares = match height {
-                    1 => tile::<V, 1, NV>(&t, check, *squares),
-                    2 => tile::<V, 2, NV>(&t, check, *squares),
-                    3 => tile::<V, 3, NV>(&t, check, *squares),
-                    4 => tile::<V, 4, NV>(&t, check, *squares),
-                    5 => tile::<V, 5, NV>(&t, check, *squares),
-                    6 if MR > 6 => tile::<V, 6, NV>(&t, check, *squares),
-                    7 if MR > 6 => tile::<V, 7, NV>(&t, check, *squares),
-                    _ => tile::<V, MR, NV>(&t, check, *squares),
+                    1 => tile::<V, P, 1, NV>(&t, check, *squares),
+                    2 => tile::<V, P, 2, NV>(&t, check, *squares),
+                    3 => tile::<V, P, 3, NV>(&t, check, *squares),
+                    4 => tile::<V, P, 4, NV>(&t, check, *squares),
+                    5 => tile::<V, P, 5, NV>(&t, check, *squares),
+                    6 if MR > 6 => tile::<V, P, 6, NV>(&t, check, *squares),
+                    7 if MR > 6 => tile::<V, P, 7, NV>(&t, check, *squares),
+                    _ => tile::<V, P, MR, NV>(&t, check, *squares),
                 };
                 ahead.some::<V>();
-                t.a = t.a.wrapping_add(height * if packed { t.k } else { self.a_strides.0 });
+                t.a = t.a.wrapping_add(height * if packed { t.k } else { t.a_strides.0 });
                 t.c = t.c.wrapping_add(height * self.c_stride);
                 t.open = t.open.wrapping_add(height * t.open_stride);
                 left -= height;
@@ -297,16 +304,22 @@ impl<T: Real> Block<T> {
     /// # Safety
     /// As for [`Block::rows`]; `vectors` are within the block.
     #[inline(always)]
-    unsafe fn few_rows<V: Vector<Elem = T>>(&self, t: Tile<T>, check: bool, squares: &mut V, vectors: usize) {
+    unsafe fn few_rows<V: Vector<Elem = T>, P: Products<V>>(
+        &self,
+        t: Tile<T>,
+        check: bool,
+        squares: &mut V,
+        vectors: usize,
+    ) {
         // SAFETY: rows 0..m and as many vectors lie within the block.
         *squares = unsafe {
             match (self.m, vectors) {
-                (1, 1) => tile::<V, 1, 1>(&t, check, *squares),
-                (1, 2) => tile::<V, 1, 2>(&t, check, *squares),
-                (1, 3) => tile::<V, 1, 3>(&t, check, *squares),
-                (1, _) => tile::<V, 1, FEW_VECTORS>(&t, check, *squares),
-                (2, 1) => tile::<V, 2, 1>(&t, check, *squares),
-                (2, _) => tile::<V, 2, { FEW_VECTORS / 2 }>(&t, check, *squares),
+                (1, 1) => tile::<V, P, 1, 1>(&t, check, *squares),
+                (1, 2) => tile::<V, P, 1, 2>(&t, check, *squares),
+                (1, 3) => tile::<V, P, 1, 3>(&t, check, *squares),
+                (1, _) => tile::<V, P, 1, FEW_VECTORS>(&t, check, *squares),
+                (2, 1) => tile::<V, P, 2, 1>(&t, check, *squares),
+                (2, _) => tile::<V, P, 2, { FEW_VECTORS / 2 }>(&t, check, *squares),
                 _ => *squares,
             }
         };
@@ -322,7 +335,7 @@ impl<T: Real> Block<T> {
     /// # Safety
     /// The columns are those of A, and `to` is valid for writes of `depth` numbers for each row.
     #[inline(always)]
-    unsafe fn pack_rows_of_a<V: Vector<Elem = T>>(&self, k0: usize, depth: usize, to: *mut T) {
+    pub(crate) unsafe fn pack_rows_of_a<V: Vector<Elem = T>>(&self, k0: usize, depth: usize, to: *mut T) {
         let (mut row, stride) = (0, self.a_strides.1);
         // SAFETY: all rows and columns lie within A, and the room is for `m` rows of `depth`.
         unsafe {
@@ -358,14 +371,13 @@ impl<T: Real> Block<T> {
         let over = OverTile { rows: self.m, columns, c, c_stride: self.c_stride, a, z, stride, slope };
         activation.with(FinishTile::<V>(&over, std::marker::PhantomData));
     }
-}
 
-impl<T: Real> Kernel<T> for Block<T> {
-    /// What [`Finish::Check`] asks for; else true.
-    type Output = bool;
-
+    /// The whole block. Whether the squares of all elements have a finite sum, where [`Finish::Check`] asks; else true.
+    ///
+    /// # Safety
+    /// As [`Block`] says.
     #[inline(always)]
-    unsafe fn run<V: Vector<Elem = T>>(self) -> bool {
+    pub(crate) unsafe fn run_with<V: Vector<Elem = T>, P: Products<V>>(self) -> bool {
         let lanes = T::LANES;
         let mut panel = Panel::<T>(MaybeUninit::uninit());
         let panel = panel.0.as_mut_ptr().cast::<T>();
@@ -378,19 +390,26 @@ impl<T: Real> Kernel<T> for Block<T> {
         };
         let minus_infinity = T::from_f64(f64::NEG_INFINITY);
         let mut squares = V::zero();
+        let pairs = P::TERMS > 1;
         // B in rows that are read where they are and only once or twice: wider tiles, see `few_rows`.
-        let few = !V::CALLS && self.m <= 2 && matches!(self.b_layout, Layout::Rows) && !self.pack;
+        let few = !V::CALLS && !pairs && self.m <= 2 && matches!(self.b_layout, Layout::Rows) && !self.pack;
         let width = if few { FEW_VECTORS / self.m.max(1) } else { V::TILE_VECTORS };
-        let a_room = if self.pack_a { room::<T>(self.m * KC.min(self.k)) } else { std::ptr::null_mut() };
+        let a_room = match P::room_of_a(self.m, KC.min(self.k), self.pack_a) {
+            0 => std::ptr::null_mut(),
+            len => room::<T>(len),
+        };
+        assert!(!pairs || !a_room.is_null(), "there is no memory for the rows of a product");
         // A depth of zero still has to write the start value.
         let mut k0 = 0;
         loop {
             let depth = KC.min(self.k - k0);
             let last = k0 + depth == self.k;
-            if !a_room.is_null() {
+            let operand = if a_room.is_null() {
+                Operand::InPlace
+            } else {
                 // SAFETY: the room is for as many numbers; offsets lie within the block, for which the caller vouches.
-                unsafe { self.pack_rows_of_a::<V>(k0, depth, a_room) }
-            }
+                unsafe { P::pack_a(&self, k0, depth, a_room) }
+            };
             for j0 in (0..self.n).step_by(width * lanes) {
                 let vectors = width.min((self.n - j0) / lanes);
                 // SAFETY: all offsets lie within the block, for which the caller vouches.
@@ -399,17 +418,17 @@ impl<T: Real> Kernel<T> for Block<T> {
                         Layout::Transposed { columns } => {
                             let from = self.b.add(j0 * self.b_stride + k0);
                             let columns = columns.saturating_sub(j0);
-                            pack_transposed::<V>(from, self.b_stride, depth, vectors * lanes, columns, panel);
+                            P::pack_transposed(from, self.b_stride, depth, vectors * lanes, columns, panel);
                             (panel.cast_const(), vectors * lanes)
                         }
-                        Layout::Rows if self.pack => {
-                            pack_rows::<V>(self.b.add(k0 * self.b_stride + j0), self.b_stride, depth, vectors, panel);
+                        Layout::Rows if self.pack || pairs => {
+                            P::pack_rows(self.b.add(k0 * self.b_stride + j0), self.b_stride, depth, vectors, panel);
                             (panel.cast_const(), vectors * lanes)
                         }
                         Layout::Rows => (self.b.add(k0 * self.b_stride + j0), self.b_stride),
                     };
                     let first = Tile {
-                        k: depth,
+                        k: depth.div_ceil(P::TERMS),
                         a: self.a.add(k0 * self.a_strides.1),
                         a_strides: self.a_strides,
                         b,
@@ -428,23 +447,27 @@ impl<T: Real> Kernel<T> for Block<T> {
                     };
                     let check = check && last;
                     // Only tiles of that height can read it; the others, in the last columns of a block, read A itself.
-                    let packed = !a_room.is_null() && (V::TILE_VECTORS == 1 || vectors > 2);
-                    let first = if packed { Tile { a: a_room, ..first } } else { first };
+                    let packed = matches!(operand, Operand::Tiles) && (V::TILE_VECTORS == 1 || vectors > 2);
+                    let first = match operand {
+                        Operand::Rows { stride } => Tile { a: a_room, a_strides: (stride, 1), ..first },
+                        Operand::Tiles if packed => Tile { a: a_room, ..first },
+                        _ => first,
+                    };
                     let next = j0 + vectors * lanes;
-                    let packs = self.pack || !matches!(self.b_layout, Layout::Rows);
+                    let packs = self.pack || pairs || !matches!(self.b_layout, Layout::Rows);
                     let ahead = match (packs && self.m >= PREFETCH_ROWS, next < self.n) {
                         (true, true) => self.ahead::<V>(k0, next, self.m / 8),
                         (true, false) if !last => self.ahead::<V>(k0 + depth, 0, self.m / 8),
                         _ => Ahead::nothing(),
                     };
                     match vectors {
-                        _ if few => self.few_rows(first, check, &mut squares, vectors),
+                        _ if few => self.few_rows::<V, P>(first, check, &mut squares, vectors),
                         // Sets of 16 registers: 6 x 2 accumulators, a vector of B and an element of A.
-                        _ if V::TILE_VECTORS == 1 => self.rows::<V, 6, 1>(first, packed, check, &mut squares, ahead),
-                        1 => self.rows::<V, 8, 1>(first, packed, check, &mut squares, ahead),
-                        2 => self.rows::<V, 8, 2>(first, packed, check, &mut squares, ahead),
-                        3 => self.rows::<V, 6, 3>(first, packed, check, &mut squares, ahead),
-                        _ => self.rows::<V, 6, 4>(first, packed, check, &mut squares, ahead),
+                        _ if V::TILE_VECTORS == 1 => self.rows::<V, P, 6, 1>(first, packed, check, &mut squares, ahead),
+                        1 => self.rows::<V, P, 8, 1>(first, packed, check, &mut squares, ahead),
+                        2 => self.rows::<V, P, 8, 2>(first, packed, check, &mut squares, ahead),
+                        3 => self.rows::<V, P, 6, 3>(first, packed, check, &mut squares, ahead),
+                        _ => self.rows::<V, P, 6, 4>(first, packed, check, &mut squares, ahead),
                     }
                     if last && !rectify && open.is_null() {
                         self.finish_panel::<V>(j0, vectors * lanes);
@@ -457,5 +480,16 @@ impl<T: Real> Kernel<T> for Block<T> {
             }
         }
         squares.sum_lanes().is_finite()
+    }
+}
+
+impl<T: Real> Kernel<T> for Block<T> {
+    /// What [`Finish::Check`] asks for; else true.
+    type Output = bool;
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) -> bool {
+        // SAFETY: the caller's word.
+        unsafe { self.run_with::<V, Exact>() }
     }
 }

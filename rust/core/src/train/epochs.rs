@@ -24,7 +24,7 @@ use crate::running::Running;
 use crate::spec::{FitSpec, OptimizerSpec};
 use crate::step::{Outcome, Step};
 use crate::stopping::watched;
-use dnn_kernels::{Pace, Real, Team, sum_of_squares};
+use dnn_kernels::{Isa, Pace, Real, Team, sum_of_squares};
 
 /// Epochs that a history has room for from the start: a day of them at a second each, and no more memory than it is worth.
 const EPOCHS_WITH_ROOM: usize = 1 << 16;
@@ -113,6 +113,8 @@ impl<'a, T: Real> Training<'a, T> {
         let batches = Batches::new(epoch_rows, batch_size)?;
         let mut step = Step::new(plan, data, block_rows)?;
         step.objective = spec.objective;
+        // A line search compares losses that are near each other.
+        step.products = if lbfgs.is_some() { plan.isa } else { plan.products };
         let rates = filled(spec.learning_rate.unwrap_or(0.0), batches.count(), "the rates of an epoch")?;
         let history = History {
             epochs: Vec::with_capacity((spec.epochs - spec.initial_epoch).min(EPOCHS_WITH_ROOM)),
@@ -121,6 +123,7 @@ impl<'a, T: Real> Training<'a, T> {
             message: String::new(),
             steps: 0,
             best_epoch: None,
+            arithmetic: arithmetic::<T>(step.products),
         };
         let averages_moments = spec.averaging.is_some() && plan.has_batch_statistics();
         let all_rows = averages_moments.then(|| all_rows(data.rows())).transpose()?;
@@ -244,7 +247,8 @@ impl<'a, T: Real> Training<'a, T> {
         let Training { plan, params, optimizer, running, progress, data, spec, team, step, lbfgs, .. } = self;
         let Training { sums, pace, history, questions, .. } = self;
         let (rows, rate) = (self.batches.rows(batch), self.rates[batch]);
-        let mut go_on = || questions.go_on(plan, rows.len(), observer);
+        let together = step.block_rows().min(rows.len());
+        let mut go_on = || questions.go_on(plan, together, observer);
         let is_lbfgs = lbfgs.is_some();
         // L-BFGS compares losses, so all of its evaluations have the same noise.
         let life_batch = if is_lbfgs { 0 } else { running.batches };
@@ -335,7 +339,8 @@ impl<'a, T: Real> Training<'a, T> {
     fn take_moments(&mut self, observer: &mut dyn Observer<T>) -> bool {
         let Training { plan, params, running, team, step, data, all_rows, questions, .. } = self;
         let Some(rows) = all_rows else { return true };
-        let go_on = || questions.go_on(plan, BLOCK_ROWS, observer);
+        let together = step.block_rows();
+        let go_on = || questions.go_on(plan, together, observer);
         step.take_moments(plan, team, params, running.batches, data, rows, go_on)
     }
 
@@ -348,6 +353,11 @@ impl<'a, T: Real> Training<'a, T> {
             (self.history.stopped, self.history.message) = interrupted(last, "at its end");
         }
     }
+}
+
+/// The instruction set of the products, and the type of their factors.
+fn arithmetic<T: Real>(products: Isa) -> String {
+    format!("{} {}", products.name(), if products.has_bf16() { "bfloat16" } else { T::NAME })
 }
 
 /// What L-BFGS needs, where that is the optimizer.

@@ -1,7 +1,7 @@
 //! Same seed, same bits: for any number of threads and on every instruction set.
 
 use crate::network::{Random, Task, Watcher, adam, bits, fit_spec, layer, loss, pool, sgd, spec, with};
-use dnn_core::{Isa, Model, OptimizerSpec, Real, fit, gradients};
+use dnn_core::{Isa, Model, OptimizerSpec, Precision, Real, fit, gradients};
 use serde_json::Value;
 
 /// A network, its data and how it is trained, drawn at random.
@@ -56,8 +56,13 @@ impl Draw {
 
     /// Everything that comes out of two epochs: parameters and losses, as bits.
     fn trained<T: Real>(&self, isa: Isa, threads: usize) -> Vec<u64> {
+        self.trained_with::<T>(Precision::Strict, isa, threads)
+    }
+
+    fn trained_with<T: Real>(&self, precision: Precision, isa: Isa, threads: usize) -> Vec<u64> {
         let mut spec = spec::<T>(self.layers.clone());
         spec.isa = Some(isa.name().to_owned());
+        spec.precision = precision;
         let mut model = Model::<T>::new(spec, self.n_in).expect("a network that fits");
         model.compile(loss(self.loss), self.optimizer).expect("a loss that fits");
         let mut task = Task::<T>::for_loss(self.loss, self.rows, self.n_in, self.n_out);
@@ -98,6 +103,59 @@ fn the_same_seed_gives_the_same_bits_on_every_set() {
             assert!(draw.trained::<f64>(isa, 1) == scalar_wide, "float64 on {isa:?}: {draw:?}");
         }
     }
+}
+
+#[test]
+fn factors_in_bfloat16_give_the_same_bits_for_any_number_of_threads_and_as_in_their_twin() {
+    let _alone = pool();
+    let medium = Precision::Medium;
+    let mut rounded = 0;
+    for isa in Isa::available() {
+        for seed in 200..212 {
+            let draw = Draw::new(seed);
+            let (one, exact) = (draw.trained_with::<f32>(medium, isa, 1), draw.trained::<f32>(isa, 1));
+            if isa.with_bf16().has_bf16() {
+                rounded += usize::from(one != exact);
+                let twin = draw.trained_with::<f32>(medium, Isa::SCALAR, 1);
+                assert!(one == twin, "{isa:?} and its twin: {draw:?}");
+            } else {
+                assert!(one == exact, "{isa:?} has no bfloat16: {draw:?}");
+            }
+            for threads in 2..=4 {
+                assert!(draw.trained_with::<f32>(medium, isa, threads) == one, "{threads} threads, {isa:?}: {draw:?}");
+            }
+            let wide = draw.trained_with::<f64>(medium, isa, 1);
+            assert!(wide == draw.trained::<f64>(isa, 1), "float64, {isa:?}: {draw:?}");
+            let high = draw.trained_with::<f32>(Precision::High, isa, 1);
+            assert!(high == exact, "high precision, {isa:?}: {draw:?}");
+        }
+    }
+    assert!(rounded > 0, "some of the networks are large enough for it");
+}
+
+/// Where factors are rounded, and where not: what is learned, not what is predicted or measured.
+#[test]
+fn only_training_rounds_to_bfloat16() {
+    let trained = |precision: Precision, optimizer: OptimizerSpec| {
+        let mut spec = spec::<f32>(vec![layer(80, "relu"), layer(70, "tanh"), layer(3, "identity")]);
+        (spec.precision, spec.isa) = (precision, Some("scalar".to_owned()));
+        let mut model = Model::<f32>::new(spec, 40).expect("a network that fits");
+        model.compile(loss("mse"), optimizer).expect("a loss that fits");
+        let task = Task::<f32>::regression(64, 40, 3);
+        let data = task.data(&model.plan);
+        let before = gradients(&model, &data, false, 1).expect("finite").loss;
+        let mut how = fit_spec(64, 1, 0.01);
+        how.n_threads = 1;
+        let history = fit(&mut model, &data, Some(&data), &how, &mut Watcher::new()).expect("it trains");
+        let after = gradients(&model, &data, false, 1).expect("finite").loss;
+        let epoch = &history.epochs[0];
+        (history.arithmetic, [before, epoch.loss, after, epoch.val_loss.expect("validation")])
+    };
+    let (exactly, [before, first, after, validation]) = trained(Precision::Highest, sgd(0.0));
+    assert_eq!((exactly.as_str(), first, validation), ("scalar float32", before, after));
+    let (rounded, [same, first, after, validation]) = trained(Precision::Medium, sgd(0.0));
+    assert_eq!((rounded.as_str(), same, validation), ("scalar bfloat16", before, after));
+    assert!(first != before && (first - before).abs() < 1e-2 * before, "{first} is {before}, roughly");
 }
 
 #[test]

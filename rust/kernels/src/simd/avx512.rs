@@ -2,7 +2,7 @@
 //!
 //! Every method is one or two instructions; they may only be reached through `simd::run` (see [`Vector`]).
 
-use super::{Vector, avx2};
+use super::{Bf16, Vector, avx2};
 use std::arch::x86_64::*;
 
 /// 16 numbers in a register.
@@ -165,6 +165,32 @@ impl Vector for F32x16 {
     #[inline(always)]
     fn prefetch(at: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+    }
+}
+
+// SAFETY (every block): reached only through `simd::run_pairs`, after the processor was asked for AVX512-BF16.
+#[expect(clippy::undocumented_unsafe_blocks, reason = "the same fact holds for each one-line block, and stands above")]
+impl Bf16 for F32x16 {
+    #[inline(always)]
+    fn pair_with(self, next: Self) -> Self {
+        // All of self, then all of next, in 16 bits each; the permutation brings 0 and 16, 1 and 17, ... together.
+        let halves: __m512i = unsafe { std::mem::transmute(_mm512_cvtne2ps_pbh(next.0, self.0)) };
+        let interleaved = unsafe {
+            let lower = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+            // In each 32 bits: i below and i + 16 above.
+            let order = _mm512_or_si512(lower, _mm512_slli_epi32::<16>(_mm512_add_epi32(lower, _mm512_set1_epi32(16))));
+            _mm512_permutexvar_epi16(order, halves)
+        };
+        F32x16(unsafe { _mm512_castsi512_ps(interleaved) })
+    }
+    #[inline(always)]
+    fn pair_neighbours(self, next: Self) -> Self {
+        F32x16(unsafe { std::mem::transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(next.0, self.0)) })
+    }
+    #[inline(always)]
+    fn add_products(self, b: Self, c: Self) -> Self {
+        let pairs = |x: Self| unsafe { std::mem::transmute::<__m512, __m512bh>(x.0) };
+        F32x16(unsafe { _mm512_dpbf16_ps(c.0, pairs(self), pairs(b)) })
     }
 }
 

@@ -11,10 +11,13 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod pairs;
 mod scalar;
 
+use crate::bf16;
 use crate::isa::{Isa, Name};
 use crate::tile::Block;
+pub(crate) use pairs::{Bf16, Bf16Kernel, run_pairs};
 
 /// `f32` or `f64`: the type of every number of a network.
 pub trait Real:
@@ -62,7 +65,7 @@ pub(crate) mod sealed {
 }
 
 macro_rules! real {
-    ($elem:ty, $lanes:literal, $name:literal, $scalar:ty, $avx2:ty, $avx512:ty) => {
+    ($elem:ty, $lanes:literal, $name:literal, $scalar:ty, $avx2:ty, $avx512:ty, $block:path) => {
         impl Real for $elem {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -95,13 +98,13 @@ macro_rules! real {
 
             unsafe fn run_block(isa: Isa, block: Block<Self>) -> bool {
                 // SAFETY: the caller's word.
-                unsafe { run(isa, block) }
+                unsafe { $block(isa, block) }
             }
         }
     };
 }
-real!(f32, 16, "float32", scalar::F32x16, avx2::F32x16, avx512::F32x16);
-real!(f64, 8, "float64", scalar::F64x8, avx2::F64x8, avx512::F64x8);
+real!(f32, 16, "float32", scalar::F32x16, avx2::F32x16, avx512::F32x16, bf16::run_block);
+real!(f64, 8, "float64", scalar::F64x8, avx2::F64x8, avx512::F64x8, run);
 
 /// A vector of [`Real::LANES`] numbers, and what can be done with it lane by lane.
 ///
@@ -478,7 +481,7 @@ pub(crate) unsafe fn all_of<V: Vector, K: Each<V::Elem>>(kernel: &K, len: usize)
 pub unsafe fn run<T: Real, K: Kernel<T>>(isa: Isa, kernel: K) -> K::Output {
     // SAFETY: an `Isa` exists only for a set that this processor has; the rest is the caller's word.
     unsafe {
-        match isa.0 {
+        match isa.name {
             #[cfg(target_arch = "x86_64")]
             Name::Avx512 => with_avx512(kernel),
             #[cfg(target_arch = "x86_64")]

@@ -4,7 +4,7 @@
 //! Its methods are functions of their own, and so is what is made of them (`function!`): unrolled over the lanes in
 //! every kernel, this twin was 60 % of the library.
 
-use super::Vector;
+use super::{Bf16, Vector};
 
 macro_rules! scalar_vector {
     ($vector:ident, $elem:ty, $lanes:literal, $bits:ty, $fraction:literal, $bias:literal) => {
@@ -215,3 +215,42 @@ macro_rules! scalar_vector {
 
 scalar_vector!(F32x16, f32, 16, u32, 23, 127.0);
 scalar_vector!(F64x8, f64, 8, u64, 52, 1023.0);
+
+/// The nearest bfloat16, ties to even, in the lower half of the result; numbers below the smallest normal one are 0.
+fn to_bf16(x: f32) -> u32 {
+    let bits = x.to_bits();
+    if x.is_nan() {
+        return (bits >> 16) | 0x40;
+    }
+    if x.abs() < f32::MIN_POSITIVE {
+        return (bits >> 16) & 0x8000;
+    }
+    (bits + 0x7fff + ((bits >> 16) & 1)) >> 16
+}
+
+/// Numbers below the smallest normal one are 0.
+fn flushed(x: f32) -> f32 {
+    if x.abs() < f32::MIN_POSITIVE { 0.0f32.copysign(x) } else { x }
+}
+
+impl Bf16 for F32x16 {
+    #[inline(never)]
+    fn pair_with(self, next: Self) -> Self {
+        self.map2(next, |x, y| f32::from_bits(to_bf16(x) | (to_bf16(y) << 16)))
+    }
+    #[inline(never)]
+    fn pair_neighbours(self, next: Self) -> Self {
+        let lane = |i: usize| if i < 16 { self.0[i] } else { next.0[i - 16] };
+        F32x16(std::array::from_fn(|i| f32::from_bits(to_bf16(lane(2 * i)) | (to_bf16(lane(2 * i + 1)) << 16))))
+    }
+    #[inline(never)]
+    fn add_products(self, b: Self, c: Self) -> Self {
+        let lower = |x: f32| f32::from_bits(x.to_bits() << 16);
+        let upper = |x: f32| f32::from_bits(x.to_bits() & 0xffff_0000);
+        F32x16(std::array::from_fn(|i| {
+            let (x, y) = (self.0[i], b.0[i]);
+            let first = flushed(flushed(upper(x)).mul_add(flushed(upper(y)), flushed(c.0[i])));
+            flushed(flushed(lower(x)).mul_add(flushed(lower(y)), first))
+        }))
+    }
+}

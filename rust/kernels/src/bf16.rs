@@ -1,0 +1,161 @@
+//! Products of float32 whose factors are rounded to bfloat16: half the bytes, and two multiply-adds an instruction.
+//!
+//! In: a [`Block`] of float32. Out: the same block of C, its sums in float32. The tile is the one of `tile.rs`; what is
+//! different stands here: both operands are packed as pairs of neighbours in the sum, k and k + 1 in the halves of 32
+//! bits, and a vector multiplies and adds pairs. Pieces, their order, and so the independence of bits from threads, are
+//! the same; an odd last term has a zero beside it.
+
+use crate::isa::Isa;
+use crate::pack::{Operand, Products};
+use crate::simd::{Bf16, Bf16Kernel, MAX_LANES, Real, run, run_pairs};
+use crate::tile::{Block, KC};
+
+/// Rows of a block at most: twice as many as in float32, for half the bytes.
+pub(crate) const MAX_BLOCK_ROWS: usize = 528;
+/// From row to row of the packed A: a piece of the sum, and a cache line more, so that rows don't share their places in
+/// the cache.
+const A_STRIDE: usize = KC / 2 + MAX_LANES;
+
+/// Products with less of anything lose more by packing than they win.
+const WORTH: usize = 16;
+/// Columns of C up to which turning an A that lies in columns costs more than it wins.
+const WORTH_TURNING: usize = 64;
+
+/// Whether a product of (m, n, k) is faster than in float32; `turned` where A lies in columns.
+pub(crate) fn pays(m: usize, n: usize, k: usize, turned: bool) -> bool {
+    m.min(n).min(k) >= WORTH && !(turned && n <= WORTH_TURNING)
+}
+
+/// A block in float32, or in pairs where it says so.
+///
+/// # Safety
+/// As [`Block`] says; pairs need a set with bfloat16.
+pub(crate) unsafe fn run_block(isa: Isa, block: Block<f32>) -> bool {
+    // SAFETY: the caller's word.
+    unsafe { if block.pairs { run_pairs(isa, block) } else { run(isa, block) } }
+}
+
+impl Bf16Kernel for Block<f32> {
+    type Output = bool;
+    #[inline(always)]
+    unsafe fn run_pairs<V: Bf16>(self) -> bool {
+        // SAFETY: the caller's word.
+        unsafe { self.run_with::<V, Pairs>() }
+    }
+}
+
+/// Two terms of the sum in an element of A and in a lane of B.
+pub(crate) struct Pairs;
+
+/// The first `n` numbers from `from` on as pairs, zeros behind; 32 at most.
+///
+/// # Safety
+/// `n` numbers can be read.
+#[inline(always)]
+unsafe fn neighbours<V: Bf16>(from: *const f32, n: usize) -> V {
+    let lanes = f32::LANES;
+    // SAFETY: the caller's word; of the second vector only what is there.
+    unsafe {
+        let first = V::load_up_to(from, n.min(lanes));
+        let second = V::load_up_to(from.wrapping_add(lanes), n.saturating_sub(lanes));
+        first.pair_neighbours(second)
+    }
+}
+
+/// A square of pairs before it is turned, on a cache line.
+#[repr(align(64))]
+struct Square([[f32; MAX_LANES]; MAX_LANES]);
+
+impl Square {
+    #[inline(always)]
+    fn row(&mut self, i: usize) -> *mut f32 {
+        self.0[i].as_mut_ptr()
+    }
+}
+
+impl<V: Bf16> Products<V> for Pairs {
+    const TERMS: usize = 2;
+
+    #[inline(always)]
+    fn add_product(c: V, x: V, b: V) -> V {
+        x.add_products(b, c)
+    }
+
+    #[inline(always)]
+    unsafe fn pack_rows(from: *const f32, stride: usize, depth: usize, vectors: usize, panel: *mut f32) {
+        let lanes = f32::LANES;
+        for k in (0..depth).step_by(2) {
+            for j in 0..vectors {
+                // SAFETY: the caller vouches for `depth` rows of `vectors` vectors, and half as many in the panel.
+                unsafe {
+                    let row = from.add(k * stride + j * lanes);
+                    let next = if k + 1 < depth { V::load(row.add(stride)) } else { V::zero() };
+                    V::load(row).pair_with(next).store(panel.add((k / 2 * vectors + j) * lanes));
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn pack_transposed(
+        from: *const f32,
+        stride: usize,
+        depth: usize,
+        width: usize,
+        columns: usize,
+        panel: *mut f32,
+    ) {
+        let lanes = f32::LANES;
+        let mut square = Square([[0.0; MAX_LANES]; MAX_LANES]);
+        for j0 in (0..width).step_by(lanes) {
+            let there = lanes.min(columns.saturating_sub(j0));
+            for k0 in (0..depth).step_by(2 * lanes) {
+                let terms = (2 * lanes).min(depth - k0);
+                // SAFETY: rows j0.. of B are there as far as `depth`; the panel has half of `depth` rows of `width`.
+                unsafe {
+                    for j in 0..there {
+                        neighbours::<V>(from.add((j0 + j) * stride + k0), terms).store(square.row(j));
+                    }
+                    let to = panel.add(k0 / 2 * width + j0);
+                    V::turn(square.row(0), MAX_LANES, there, to, width, terms.div_ceil(2));
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn room_of_a(rows: usize, _depth: usize, _wanted: bool) -> usize {
+        rows * A_STRIDE
+    }
+
+    #[inline(always)]
+    unsafe fn pack_a(block: &Block<f32>, k0: usize, depth: usize, room: *mut f32) -> Operand {
+        let (lanes, (row, column)) = (f32::LANES, block.a_strides);
+        let mut square = Square([[0.0; MAX_LANES]; MAX_LANES]);
+        for i0 in (0..block.m).step_by(lanes) {
+            let rows = lanes.min(block.m - i0);
+            for k in (0..depth).step_by(2 * lanes) {
+                let terms = (2 * lanes).min(depth - k);
+                let from = block.a.wrapping_add(i0 * row + (k0 + k) * column);
+                let to = room.wrapping_add(i0 * A_STRIDE + k / 2);
+                // SAFETY: the rows and columns are those of A; the room has A_STRIDE numbers for each row.
+                unsafe {
+                    if column == 1 {
+                        for i in 0..rows {
+                            neighbours::<V>(from.add(i * row), terms).store(to.add(i * A_STRIDE));
+                        }
+                        continue;
+                    }
+                    for k in 0..terms.div_ceil(2) {
+                        let first = V::load_up_to(from.add(2 * k * column), rows);
+                        let last = 2 * k + 1 == terms;
+                        let next = if last { V::zero() } else { V::load_up_to(from.add((2 * k + 1) * column), rows) };
+                        first.pair_with(next).store(square.row(k));
+                    }
+                    V::turn(square.row(0), MAX_LANES, lanes, to, A_STRIDE, rows);
+                }
+            }
+        }
+        Operand::Rows { stride: A_STRIDE }
+    }
+}

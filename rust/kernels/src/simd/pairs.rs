@@ -1,0 +1,56 @@
+//! Pairs of bfloat16 in vectors of `f32`: which sets have them, and how a kernel for them is run.
+//!
+//! In: a [`Bf16Kernel`]. Out: what it returns, compiled for the sets that round to bfloat16; the others don't have the trait.
+
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
+use super::{Vector, scalar};
+use crate::isa::Isa;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::Name;
+
+/// A vector of `f32` that also holds 16 pairs of bfloat16, in its lower and upper halves of 32 bits.
+///
+/// Rounding to bfloat16 is to the nearest, ties to even; numbers below the smallest normal one count as 0, as the
+/// instructions have it. Sets without such instructions don't have the trait.
+pub trait Bf16: Vector<Elem = f32> {
+    /// In each lane the pair of self and `next`: of two rows, one above the other.
+    fn pair_with(self, next: Self) -> Self;
+    /// The pairs of neighbours: lanes 0 and 1, 2 and 3, ... of self, then those of `next`.
+    fn pair_neighbours(self, next: Self) -> Self;
+    /// For pairs: `c`, plus the product of the upper numbers, plus that of the lower ones, rounded after each.
+    fn add_products(self, b: Self, c: Self) -> Self;
+}
+
+/// A kernel for vectors with pairs of bfloat16.
+pub(crate) trait Bf16Kernel {
+    type Output;
+    /// # Safety
+    /// As the implementor says.
+    unsafe fn run_pairs<V: Bf16>(self) -> Self::Output;
+}
+
+/// Runs a kernel with the bfloat16 instructions of `isa`, which [has](Isa::has_bf16) them.
+///
+/// # Safety
+/// As the kernel's `run_pairs` says.
+pub(crate) unsafe fn run_pairs<K: Bf16Kernel>(isa: Isa, kernel: K) -> K::Output {
+    debug_assert!(isa.has_bf16(), "the instructions are there");
+    // SAFETY: `Isa::with_bf16` asked the processor; the rest is the caller's word.
+    unsafe {
+        match isa.name {
+            #[cfg(target_arch = "x86_64")]
+            Name::Avx512 => pairs_with_avx512(kernel),
+            _ => kernel.run_pairs::<scalar::F32x16>(),
+        }
+    }
+}
+
+/// # Safety
+/// As the kernel's `run_pairs` says, and the processor has these instructions.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+unsafe fn pairs_with_avx512<K: Bf16Kernel>(kernel: K) -> K::Output {
+    // SAFETY: the caller's word.
+    unsafe { kernel.run_pairs::<avx512::F32x16>() }
+}

@@ -1,0 +1,327 @@
+//! Products with factors rounded to bfloat16 against a naive twin: the same bits at every tail, on the sets that have
+//! them, for any team; and what they leave as it is.
+use dnn_kernels::{
+    Activation, Below, Isa, Team, View, ViewMut, forward, input_gradient, padded, row_stride, weight_gradient,
+};
+
+/// Terms of a piece of a sum, as in `tile.rs`: another number there is a change of results.
+const PIECE: usize = 256;
+/// Written behind every buffer; must still be there afterwards.
+const CANARY: f32 = -12345.0;
+
+/// The sets that round to bfloat16 here: `scalar` always, AVX-512 where the processor has the instructions.
+fn sets() -> Vec<Isa> {
+    Isa::available().into_iter().map(Isa::with_bf16).filter(|isa| isa.has_bf16()).collect()
+}
+
+/// To the nearest bfloat16, ties to even; what is below the smallest normal number is 0.
+fn rounded(x: f32) -> f32 {
+    let x = flushed(x);
+    let step = f32::from_bits(x.to_bits() & 0xffff_0000);
+    if x.is_nan() || x.is_infinite() || step == x {
+        return x;
+    }
+    let next = f32::from_bits((x.to_bits() & 0xffff_0000).wrapping_add(0x1_0000));
+    // In float64, where the two distances are exact, and half a step beyond the largest number is infinite.
+    let beyond = if next.is_infinite() { 2f64.powi(128).copysign(f64::from(x)) } else { f64::from(next) };
+    let (below, above) = ((f64::from(x) - f64::from(step)).abs(), (beyond - f64::from(x)).abs());
+    let even = step.to_bits() & 0x1_0000 == 0;
+    if below < above || (below == above && even) { step } else { next }
+}
+
+fn flushed(x: f32) -> f32 {
+    if x.abs() < f32::MIN_POSITIVE { 0.0f32.copysign(x) } else { x }
+}
+
+/// A chain over `terms`, which are rounded, in pieces: pairs of terms, the second of a pair first.
+fn chain(first: f32, old: Option<f32>, terms: &[(f32, f32)]) -> f32 {
+    let mut total = old;
+    let mut start = first;
+    for piece in terms.chunks(PIECE) {
+        let mut sum = start;
+        for pair in piece.chunks(2) {
+            for &(a, b) in pair.iter().rev() {
+                sum = flushed(a.mul_add(b, flushed(sum)));
+            }
+        }
+        total = Some(total.map_or(sum, |total| total + sum));
+        start = 0.0;
+    }
+    total.unwrap_or(first)
+}
+
+/// A matrix with padded rows and canaries behind.
+#[derive(Clone)]
+struct Matrix {
+    data: Vec<f32>,
+    rows: usize,
+    columns: usize,
+    stride: usize,
+}
+
+impl Matrix {
+    /// Numbers of both signs, zeros in the padding.
+    fn new(rows: usize, columns: usize, stride: usize, seed: u64) -> Self {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut m = Matrix { data: vec![0.0; rows * stride], rows, columns, stride };
+        for i in 0..rows {
+            for j in 0..columns {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                m.data[i * stride + j] = ((state >> 33) as f32 / (1u64 << 30) as f32 - 1.0) * 1.7;
+            }
+        }
+        m.data.extend([CANARY; 48]);
+        m
+    }
+    fn padded(rows: usize, columns: usize, seed: u64) -> Self {
+        Self::new(rows, columns, row_stride::<f32>(columns), seed)
+    }
+    fn rounded(&self) -> Matrix {
+        Matrix { data: self.data.iter().map(|&x| rounded(x)).collect(), ..*self }
+    }
+    fn at(&self, i: usize, j: usize) -> f32 {
+        self.data[i * self.stride + j]
+    }
+    fn view(&self) -> View<'_, f32> {
+        View::new(&self.data[..self.rows * self.stride], self.rows, self.columns, self.stride)
+    }
+    fn view_mut(&mut self) -> ViewMut<'_, f32> {
+        let end = self.rows * self.stride;
+        ViewMut::new(&mut self.data[..end], self.rows, self.columns, self.stride)
+    }
+    fn assert_same(&self, other: &Self, what: &str) {
+        for i in 0..self.rows {
+            for j in 0..self.columns {
+                let (a, b) = (self.at(i, j), other.at(i, j));
+                let same = a.to_bits() == b.to_bits() || a == b || (a.is_nan() && b.is_nan());
+                assert!(same, "{what}: element ({i}, {j}) is {a:e}, its twin {b:e}");
+            }
+            for j in self.columns..padded::<f32>(self.columns) {
+                assert_eq!(self.at(i, j), 0.0, "{what}: padding ({i}, {j})");
+            }
+        }
+        assert!(self.data[self.rows * self.stride..].iter().all(|&x| x == CANARY), "{what}: wrote behind its end");
+    }
+}
+
+fn naive(
+    (m, n, k): (usize, usize, usize),
+    a: impl Fn(usize, usize) -> f32,
+    b: impl Fn(usize, usize) -> f32,
+    start: impl Fn(usize) -> f32,
+    old: Option<&Matrix>,
+) -> Matrix {
+    let mut c = Matrix::padded(m, n, 0);
+    for i in 0..m {
+        for j in 0..n {
+            let terms: Vec<(f32, f32)> = (0..k).map(|k| (a(i, k), b(k, j))).collect();
+            c.data[i * c.stride + j] = chain(start(j), old.map(|old| old.at(i, j)), &terms);
+        }
+    }
+    c
+}
+
+/// What a layer has at hand: its input, its weights, its bias, and the delta of its output.
+struct Layer {
+    x: Matrix,
+    w: Matrix,
+    bias: Matrix,
+    delta: Matrix,
+}
+
+impl Layer {
+    fn new(rows: usize, n_in: usize, n_out: usize) -> Self {
+        Layer {
+            // The input comes from outside, and has no padding.
+            x: Matrix::new(rows, n_in, n_in, 1),
+            w: Matrix::padded(n_in, n_out, 2),
+            bias: Matrix::padded(1, n_out, 3),
+            delta: Matrix::padded(rows, n_out, 4),
+        }
+    }
+
+    fn forward(&self, isa: Isa, team: &Team) -> Matrix {
+        let mut a = Matrix::padded(self.x.rows, self.w.columns, 9);
+        let bias = &self.bias.data[..self.bias.stride];
+        forward(isa, team, self.x.view(), self.w.view(), Some(bias), Activation::Relu, None, a.view_mut());
+        a
+    }
+
+    fn input_gradient(&self, isa: Isa, team: &Team) -> Matrix {
+        let mut out = Matrix::padded(self.x.rows, self.w.rows, 9);
+        input_gradient(isa, team, self.delta.view(), self.w.view(), None, out.view_mut());
+        out
+    }
+
+    fn weight_gradient(&self, isa: Isa, team: &Team, accumulate: bool) -> (Matrix, bool) {
+        let mut dw = Matrix::padded(self.w.rows, self.w.columns, 9);
+        let finite = weight_gradient(isa, team, self.x.view(), self.delta.view(), accumulate, dw.view_mut());
+        (dw, finite)
+    }
+
+    /// Whether the gradient of the weights is worth turning the input for.
+    fn turns(&self) -> bool {
+        padded::<f32>(self.w.columns) > 64
+    }
+
+    /// All three products against their twins.
+    fn check(&self, isa: Isa, team: &Team) {
+        let (x, w, delta) = (self.x.rounded(), self.w.rounded(), self.delta.rounded());
+        let (rows, n_in, n_out) = (x.rows, x.columns, w.columns);
+        let what = format!("{rows} x {n_in} -> {n_out}, {isa:?}, {} threads", team.threads());
+
+        let mut twin = naive((rows, n_out, n_in), |i, k| x.at(i, k), |k, j| w.at(k, j), |j| self.bias.at(0, j), None);
+        twin.data[..rows * twin.stride].iter_mut().for_each(|z| *z = z.max(0.0));
+        self.forward(isa, team).assert_same(&twin, &format!("forward, {what}"));
+
+        let twin = naive((rows, n_in, n_out), |i, k| delta.at(i, k), |k, j| w.at(j, k), |_| 0.0, None);
+        self.input_gradient(isa, team).assert_same(&twin, &format!("input gradient, {what}"));
+
+        for accumulate in [false, true] {
+            let old = Matrix::padded(n_in, n_out, 9);
+            let (dw, finite) = self.weight_gradient(isa, team, accumulate);
+            let what = format!("weight gradient, {what}");
+            assert!(finite, "{what}");
+            if self.turns() {
+                let old = accumulate.then_some(&old);
+                let twin = naive((n_in, n_out, rows), |i, k| x.at(k, i), |k, j| delta.at(k, j), |_| 0.0, old);
+                dw.assert_same(&twin, &what);
+            } else {
+                let (exact, _) = self.weight_gradient(isa.without_bf16(), team, accumulate);
+                dw.assert_same(&exact, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_tail_has_the_bits_of_the_twin() {
+    let team = Team::of(1);
+    for isa in sets() {
+        // Rows: tiles of 1 to 8; inputs: odd numbers of terms, less and more than a square; outputs: 1 to 5 vectors.
+        for rows in (16..=40).chain([97]) {
+            Layer::new(rows, 33, 80).check(isa, &team);
+        }
+        for n_in in (16..=50).chain([64, 65]) {
+            Layer::new(17, n_in, 70).check(isa, &team);
+        }
+        for n_out in (16..=145).step_by(3).chain([64, 65, 80, 96, 112, 128, 129]) {
+            Layer::new(18, 19, n_out).check(isa, &team);
+        }
+    }
+}
+
+#[test]
+fn long_sums_are_added_up_in_pieces() {
+    let team = Team::of(1);
+    for isa in sets() {
+        for terms in [255, 256, 257, 511, 512, 513] {
+            Layer::new(16, terms, 80).check(isa, &team);
+            Layer::new(terms, 16, 80).check(isa, &team);
+            Layer::new(16, 16, terms).check(isa, &team);
+        }
+    }
+}
+
+#[test]
+fn blocks_shared_out_have_the_same_bits() {
+    for isa in sets().into_iter().filter(|&isa| isa != Isa::SCALAR.with_bf16()) {
+        for threads in 1..=4 {
+            let team = Team::of(threads);
+            // More rows than a block, more columns than a block, and enough work to be shared out.
+            Layer::new(540, 80, 96).check(isa, &team);
+            Layer::new(64, 300, 520).check(isa, &team);
+        }
+    }
+}
+
+/// Numbers that instructions and twins could treat differently, one at a time among ordinary ones.
+#[test]
+fn special_numbers_are_treated_alike() {
+    let special = [
+        0.0,
+        -0.0,
+        f32::MIN_POSITIVE,
+        f32::MIN_POSITIVE / 2.0,
+        -1e-45,
+        1e-30,
+        3.389e38,
+        f32::MAX,
+        f32::MIN,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+        1.0 + 1.0 / 256.0,
+        1.0 + 3.0 / 256.0,
+        1.0 + 1.0 / 256.0 + f32::EPSILON,
+    ];
+    let team = Team::of(1);
+    for isa in sets() {
+        for number in special {
+            let mut layer = Layer::new(16, 17, 80);
+            layer.x.data[3 * layer.x.stride + 4] = number;
+            let a = layer.forward(isa, &team);
+            let twin = layer.forward(Isa::SCALAR.with_bf16(), &team);
+            a.assert_same(&twin, &format!("forward of {number:e}, {isa:?}"));
+            let (dw, finite) = layer.weight_gradient(isa, &team, false);
+            let (twin, twin_finite) = layer.weight_gradient(Isa::SCALAR.with_bf16(), &team, false);
+            dw.assert_same(&twin, &format!("weight gradient of {number:e}, {isa:?}"));
+            assert_eq!(finite, twin_finite, "weight gradient of {number:e}, {isa:?}");
+            if number.abs() < 1e18 {
+                layer.check(isa, &team);
+            } else {
+                assert!(!finite, "a sum of squares of {number:e} is not finite");
+            }
+        }
+    }
+}
+
+/// A product of numbers that bfloat16 holds exactly, with sums that float32 holds, is exact; others are near.
+#[test]
+fn the_error_is_that_of_bfloat16() {
+    let team = Team::of(2);
+    for isa in sets() {
+        let mut layer = Layer::new(32, 64, 80);
+        let exact = layer.forward(isa.without_bf16(), &team);
+        let near = layer.forward(isa, &team);
+        let norm = |m: &Matrix, other: Option<&Matrix>| {
+            let square = |i: usize, j: usize| (m.at(i, j) - other.map_or(0.0, |other| other.at(i, j))).powi(2);
+            (0..m.rows).flat_map(|i| (0..m.columns).map(move |j| (i, j))).map(|(i, j)| square(i, j)).sum::<f32>().sqrt()
+        };
+        let error = norm(&near, Some(&exact)) / norm(&exact, None);
+        assert!(error > 1e-4 && error < 5e-3, "relative error {error}, {isa:?}");
+
+        for matrix in [&mut layer.x, &mut layer.w, &mut layer.bias] {
+            let end = matrix.rows * matrix.stride;
+            matrix.data[..end].iter_mut().for_each(|x| *x = (*x * 8.0).round());
+        }
+        layer.forward(isa, &team).assert_same(&layer.forward(isa.without_bf16(), &team), "whole numbers");
+    }
+}
+
+#[test]
+fn what_has_no_pairs_stays_as_it_is() {
+    let team = Team::of(1);
+    for isa in Isa::available() {
+        let wanted = isa.with_bf16();
+        assert_eq!(wanted.without_bf16(), isa);
+        assert_eq!(wanted.name(), isa.name());
+        assert!(!isa.has_bf16());
+        // Fewer rows or inputs than are worth it.
+        for (rows, n_in, n_out) in [(15, 80, 80), (80, 15, 80)] {
+            let layer = Layer::new(rows, n_in, n_out);
+            layer.forward(wanted, &team).assert_same(&layer.forward(isa, &team), "small products");
+        }
+        let delta = [1.0f64; 32 * 32];
+        let view = || View::new(&delta, 32, 32, 32);
+        let gradient = |isa| {
+            let mut out = vec![0.0f64; 32 * 32];
+            let w: Vec<f64> = (0..32 * 32).map(|i| 1.0 / f64::from(i + 1)).collect();
+            let below = Below { activation: Activation::Identity, a: view(), z: view() };
+            let out_view = ViewMut::new(&mut out, 32, 32, 32);
+            input_gradient(isa, &team, view(), View::new(&w, 32, 32, 32), Some(below), out_view);
+            out
+        };
+        assert_eq!(gradient(wanted), gradient(isa), "float64");
+    }
+}

@@ -1,0 +1,127 @@
+"""What the precisions do: which bits they share, how far apart they are, who tells."""
+
+from __future__ import annotations
+
+import dnn
+import numpy as np
+import pytest
+from dnn import _core
+
+SETS = _core.available_isas()
+# scalar is the twin of the instructions for bfloat16, which AVX2 does not have.
+ROUNDS = [
+    isa for isa in SETS if isa == "scalar" or (isa == "avx512" and "avx512bf16" in _core.cpu_features())
+]
+
+
+def data(rows=96):
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((rows, 40)).astype(np.float32)
+    return x, np.argmax(x[:, :3], axis=1)
+
+
+def network(precision, **options):
+    layers = [dnn.Input(40), dnn.Dense(80, "relu"), dnn.Dense(70, "tanh"), dnn.Dense(3, "softmax")]
+    return dnn.Sequential(layers, seed=1, precision=precision, **options)
+
+
+def trained(precision, *, optimizer="adam", n_threads=None, **options):
+    model = network(precision, **options)
+    x, y = data()
+    model.fit(x, y, batch_size=32, epochs=3, optimizer=optimizer, n_threads=n_threads, verbose=0)
+    return model
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("isa", SETS)
+def test_medium_rounds_where_the_set_can_and_history_tells(isa):
+    exact, medium = trained("highest", isa=isa), trained("medium", isa=isa)
+    assert exact.history.arithmetic == f"{isa} float32"
+    assert medium.history.arithmetic == f"{isa} {'bfloat16' if isa in ROUNDS else 'float32'}"
+    assert same(exact, medium) == (isa not in ROUNDS)
+
+
+def test_medium_has_the_bits_of_its_twin_for_any_number_of_threads():
+    twin = trained("medium", isa="scalar")
+    for isa in ROUNDS:
+        for n_threads in (1, 2, 3):
+            assert same(twin, trained("medium", isa=isa, n_threads=n_threads)), (isa, n_threads)
+
+
+def test_high_and_strict_are_highest_in_float32():
+    exact = trained("highest")
+    for precision in ("high", "strict"):
+        model = trained(precision)
+        assert same(exact, model)
+        assert model.history.arithmetic == f"{model.isa} float32"
+
+
+def test_medium_leaves_float64_and_lbfgs_as_they_are():
+    for options in ({"dtype": "float64"}, {"optimizer": dnn.LBFGS()}):
+        exact, medium = (trained(precision, isa="scalar", **options) for precision in ("highest", "medium"))
+        assert same(exact, medium)
+        assert medium.history.arithmetic == f"scalar {medium.dtype}"
+
+
+def test_medium_predicts_and_evaluates_exactly():
+    x, y = data()
+    model = trained("medium", isa=ROUNDS[0])
+    exact = network("highest", isa=ROUNDS[0])
+    exact.compile("adam", "cross_entropy")
+    exact.set_weights(model.get_weights())
+    np.testing.assert_array_equal(model.predict(x), exact.predict(x))
+    assert model.evaluate(x, y) == exact.evaluate(x, y)
+    loss, gradients = model.loss_and_gradients(x, y)
+    exact_loss, exact_gradients = exact.loss_and_gradients(x, y)
+    assert loss == exact_loss
+    for ours, theirs in zip(gradients, exact_gradients, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_gradient_of_a_medium_step_is_near_the_exact_one():
+    x, y = data()
+    # A step so large that the weights from before it are lost beside it: what remains is the gradient.
+    model, rate = network("medium", isa=ROUNDS[0]), 1e6
+    model.compile(dnn.SGD(rate), "cross_entropy")
+    before = model.get_weights()
+    _, exact = model.loss_and_gradients(x, y)
+    model.train_on_batch(x, y)
+    for old, new, gradient in zip(before, model.get_weights(), exact, strict=True):
+        step = (old.astype(np.float64) - new) / rate
+        error = np.linalg.norm(step - gradient) / np.linalg.norm(gradient)
+        assert 1e-5 < error < 2e-2
+
+
+def test_medium_survives_a_file_and_a_pickle(tmp_path):
+    import pickle
+
+    model = trained("medium")
+    model.save(tmp_path / "model.dnn")
+    for copy in (dnn.load(tmp_path / "model.dnn"), pickle.loads(pickle.dumps(model))):
+        assert copy.precision == "medium"
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_estimators_take_every_precision():
+    pytest.importorskip("sklearn")
+    x, y = data()
+    for precision in ("highest", "high", "medium", "strict"):
+        model = dnn.MLPClassifier((40, 30), precision=precision, max_iter=60, random_state=1)
+        assert model.fit(x, y).score(x, y) > 0.8
+
+
+@pytest.mark.parametrize("given", ["low", "MEDIUM", None, 1, ["medium"]])
+def test_another_precision_is_refused(given):
+    with pytest.raises((ValueError, TypeError), match="precision"):
+        dnn.Sequential([dnn.Dense(1)], precision=given)
+
+
+def test_info_tells_what_medium_is():
+    from dnn.__main__ import info
+
+    line = next(line for line in info().splitlines() if line.startswith("medium precision"))
+    assert "bfloat16" in line
+    assert ("as highest" in line) != _core.rounds_to_bf16()
