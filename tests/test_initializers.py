@@ -29,6 +29,13 @@ def test_lsuv_gives_every_layer_the_variance_1_on_the_data(activation: str, dtyp
         assert np.var(layer.z) == pytest.approx(1.0, abs=2e-3)
 
 
+def test_lsuv_reaches_the_layers_within_a_residual_connection() -> None:
+    within = dnn.Residual([dnn.Dense(16, weight_initializer="lsuv", trainable_bias=False)])
+    model = dnn.Sequential([dnn.Input(20), dnn.Dense(16), within, dnn.Dense(1)], seed=2)
+    model.fit(X[:512], np.zeros(512), optimizer=dnn.SGD(1e-30), verbose=0)
+    assert np.var(model.forward(X[:512])[1].z) == pytest.approx(1.0, abs=2e-3)
+
+
 def test_lsuv_only_scales_the_orthogonal_weights() -> None:
     model, start = deep("relu"), deep("relu").get_weights()
     model.fit(X, np.zeros(700), optimizer=dnn.SGD(1e-30), verbose=0)

@@ -217,3 +217,41 @@ def test_the_handler_of_a_signal_can_not_hang_on_the_model(call: str, told: list
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{told}\n"
+
+
+NESTED = """
+import signal
+import numpy as np
+import dnn
+
+x, y = np.zeros((60_000, 64), np.float32), np.zeros(60_000, int)
+layers = [dnn.Input(64), dnn.Dense(128, "relu"), dnn.Dense(10, "softmax")]
+model, other = dnn.Sequential(layers, seed=1), dnn.Sequential(layers, seed=2)
+for each in (model, other):
+    each.compile("sgd", "cross_entropy")
+
+def handler(number, frame):
+    other.evaluate(x[:20_000], y[:20_000])  # long enough to look for signals itself
+    try:
+        model.set_weights(model.get_weights())
+    except RuntimeError as error:
+        print(error)
+
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.1)
+model.evaluate(x, y)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no timer that sends a signal")
+def test_a_handler_may_use_another_model_for_long() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NESTED],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **SLOW},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{IN_USE}\n"

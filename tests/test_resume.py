@@ -332,3 +332,31 @@ def test_a_folder_that_can_not_be_written_is_an_error_and_the_old_file_stays(tmp
     with pytest.raises(IsADirectoryError):
         model.save(tmp_path / "folder")
     assert sorted(name for name in os.listdir(tmp_path) if name.endswith(".tmp")) == []
+
+
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_a_checkpoint_has_what_callbacks_behind_it_have_counted(tmp_path: Path, place: str) -> None:
+    rng = np.random.default_rng(2)
+    data = rng.normal(size=(64, 3)), rng.normal(size=64)
+
+    def callbacks() -> list[dnn.Callback]:
+        # Nothing is ever better by 100: the rate drops every second epoch.
+        plateau = dnn.ReduceLROnPlateau("loss", factor=0.5, patience=2, min_delta=100.0)
+        checkpoint = dnn.ModelCheckpoint(tmp_path / "{epoch}.dnn")
+        return [checkpoint, plateau] if place == "first" else [plateau, checkpoint]
+
+    whole = model_of(dnn.Dense(8, "tanh"), dnn.Dense(1))
+    rates = fit(whole, data, 0, 8, callbacks=callbacks()).history["rate"]
+    assert len(set(rates)) > 2
+    for epoch in (1, 2, 3, 4, 5):
+        model = dnn.load(tmp_path / f"{epoch}.dnn")
+        history = fit(model, data, epoch, 8, callbacks=callbacks())
+        assert history.history["rate"] == rates[epoch:], epoch
+        assert same(model, whole), epoch
+
+
+def test_who_uses_the_file_of_a_checkpoint_comes_after_it(tmp_path: Path) -> None:
+    path, found = tmp_path / "model.dnn", []
+    callbacks = [dnn.ModelCheckpoint(path), lambda epoch, logs: found.append(path.exists())]
+    fit(model_of(dnn.Dense(1)), (np.zeros((8, 2)), np.zeros(8)), 0, 2, callbacks=callbacks)
+    assert found == [True, True]

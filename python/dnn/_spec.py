@@ -143,7 +143,10 @@ def to_file(described: Described, steps: int) -> str:
 
 def content(path: str | os.PathLike[str]) -> bytes:
     """What the file has; OSError where it can't be read, ValueError where it is a device or a pipe."""
-    with open(path, "rb") as file:
+    # A pipe that nobody writes to would be waited for.
+    with open(
+        path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+    ) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ValueError(f"{os.fspath(path)!r} is not a model file: it is a device or a pipe")
         return file.read()
@@ -155,7 +158,7 @@ def from_file(text: str) -> Described:
         said = json.loads(text)
         estimator = said.get("estimator")
         newer = said["format"] > FORMAT
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError("it has no description of a Sequential") from None
     if isinstance(estimator, str):
         raise ValueError(f"it holds a {estimator}; read it with dnn.{estimator}.load")
@@ -165,7 +168,7 @@ def from_file(text: str) -> Described:
         )
     try:
         return _read_description(said)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"its description is damaged ({error})") from error
 
 

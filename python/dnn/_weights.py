@@ -121,4 +121,6 @@ def unflattened(given: Any, expected: Sequence[Slot], dtype: str) -> list[NDArra
 
 def scale_by_data(layers: Sequence[Any]) -> bool:
     """Whether any layer is to be scaled by data before its first step."""
-    return any(getattr(layer, "weight_initializer", None) == "lsuv" for layer in layers)
+    return any(
+        getattr(place.layer, "weight_initializer", None) == "lsuv" for place in _layers.placed(layers, None)
+    )

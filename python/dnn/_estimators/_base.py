@@ -5,6 +5,7 @@ scikit-learn's parameters and data come in; the core trains. No formula of a net
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -40,6 +41,19 @@ if TYPE_CHECKING:
     from dnn._core import Network, Rows
     from dnn._estimators._settings import Settings
     from dnn._model import Sequential
+
+
+# What is counted over fits, as it stands where weights were given to an estimator that was never fitted.
+_NEVER_FITTED: dict[str, Any] = {
+    "n_iter_": 0,
+    "t_": 0,
+    "_no_improvement_count": 0,
+    "loss_curve_": [],
+    "best_loss_": None,
+    "validation_scores_": None,
+    "best_validation_score_": None,
+    "_best_weights": None,
+}
 
 
 class MLP(CallbackSupportMixin, Networked):
@@ -218,6 +232,7 @@ class MLP(CallbackSupportMixin, Networked):
         self.best_loss_: float | None = None if settings.early_stopping else float("inf")
         self.validation_scores_: list[float] | None = None
         self.best_validation_score_: float | None = None
+        self._best_weights: list[NDArray[Any]] | None = None
 
     def _ready(self, settings: Settings, n_inputs: int) -> Sequential:
         """The network to train on with these settings."""
@@ -234,9 +249,9 @@ class MLP(CallbackSupportMixin, Networked):
                     "warm_start=False, or set hidden_layer_sizes back"
                 ) from error
         self._given, self._model = None, model
-        for name, start in (("n_iter_", 0), ("t_", 0), ("_no_improvement_count", 0), ("loss_curve_", [])):
-            if not hasattr(self, name):  # weights were given to an estimator that was never fitted
-                setattr(self, name, start)
+        for name, start in _NEVER_FITTED.items():
+            if not hasattr(self, name):
+                setattr(self, name, copy(start))
         return model
 
     def _validation(self, given: tuple[Any, Any, Any], dtype: Any) -> Validation | None:
@@ -279,6 +294,7 @@ class MLP(CallbackSupportMixin, Networked):
         network = model._built()
         model._compile_network(network, goal.loss, settings.optimizer)
         model._loss, model._optimizer = goal.loss, settings.optimizer
+        model.stop_training = False
         n_rows = data[0].shape[0]
         is_lbfgs = isinstance(settings.optimizer, LBFGS)
         batch_size = min(settings.batch_size or 200, n_rows)
@@ -290,6 +306,9 @@ class MLP(CallbackSupportMixin, Networked):
             )
         if validation is not None and self.validation_scores_ is None:
             self.validation_scores_, self.best_validation_score_ = [], float("-inf")
+        elif incremental and settings.early_stopping and self._best_weights is None:
+            # What `fit` left are the weights of its best score.
+            self._best_weights = network.weights()
         score = None if validation is None else self._scorer(validation, network, settings.n_threads)
         rules = Rules(self, settings, n_rows, network, score, goal.told_besides)
         self.n_iter_ = 0
@@ -352,7 +371,7 @@ class MLP(CallbackSupportMixin, Networked):
         best = rules.best_weights
         if incremental and settings.early_stopping:
             # Over many calls: the best so far is kept, and comes back once nothing improves any more.
-            best = self._best_weights = best or getattr(self, "_best_weights", None)
+            best = self._best_weights = best or self._best_weights
             self.stopped_ = self._no_improvement_count > settings.n_iter_no_change
             if not self.stopped_:
                 return

@@ -66,8 +66,10 @@ class Rules:
         if settings.early_stopping:
             is_worse = score_is_worse
         else:
-            is_worse = loss > estimator.best_loss_ - settings.tol
-            estimator.best_loss_ = min(estimator.best_loss_, loss)
+            # None after training that stopped by a score.
+            best = math.inf if estimator.best_loss_ is None else estimator.best_loss_
+            is_worse = loss > best - settings.tol
+            estimator.best_loss_ = min(best, loss)
         estimator._no_improvement_count = estimator._no_improvement_count + 1 if is_worse else 0
         if settings.schedule == "invscaling":
             estimator.learning_rate_ = settings.learning_rate_init / _power(
@@ -209,12 +211,26 @@ class Hook(_training.Hook):
             return [self._estimator.learning_rate_] * n
         return super().rates(step, n)
 
+    def _forget_shown(self) -> None:
+        """Weights that somebody was shown are those of an earlier step by now: they must not come back."""
+        self._estimator._given = None
+
     def epoch_begin(self, epoch: int, /) -> bool:
+        self._forget_shown()
         self._contexts.begin_epoch()
         return super().epoch_begin(epoch)
 
+    def batch_begin(self, batch: int, /) -> bool:
+        self._forget_shown()
+        return super().batch_begin(batch)
+
+    def batch_end(self, batch: int, logs: dict[str, float], /) -> bool:
+        self._forget_shown()
+        return super().batch_end(batch, logs)
+
     def epoch_end(self, epoch: int, logs: dict[str, float], /) -> bool:
         assert self._rules is not None, "asked for only where the rules see every epoch"
+        self._forget_shown()
         stops = self._rules.see(logs["loss"])
         scores = self._estimator.validation_scores_
         if scores:

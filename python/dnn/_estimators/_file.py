@@ -5,6 +5,7 @@ Plain types, arrays and the dataclasses of the package go in and come out; readi
 
 from __future__ import annotations
 
+import base64
 import os
 from dataclasses import fields
 from typing import Any
@@ -62,6 +63,9 @@ def save(estimator: Any, model: Sequential, path: str | os.PathLike[str]) -> Non
             )
             parameters[name] = None
     attributes = {name: _attribute(estimator, name) for name in _ATTRIBUTES if hasattr(estimator, name)}
+    best = getattr(estimator, "_best_weights", None)
+    if best is not None:
+        attributes["_best_weights"] = {"is": "list", "items": [_numbers(array) for array in best]}
     binarizer = getattr(estimator, "_label_binarizer", None)
     said = {
         "estimator": type(estimator).__name__,
@@ -98,23 +102,42 @@ def load(made: Any, path: str | os.PathLike[str]) -> Any:
             raise ValueError(f"its format {said['format']} is newer than {FORMAT}; update dnn")
         estimator = made(**{name: _read(value) for name, value in said["parameters"].items()})
         model = Sequential._revived(network, _spec.from_file(said["network"]))
-        attributes = {name: _read(value) for name, value in said["attributes"].items() if name in _ATTRIBUTES}
-    except (ValueError, TypeError, KeyError) as error:
+        read = {*_ATTRIBUTES, "_best_weights"}
+        attributes = {name: _read(value) for name, value in said["attributes"].items() if name in read}
+        best = attributes.get("_best_weights")
+        if best is not None and [one.shape for one in best] != [one.shape for one in model.get_weights()]:
+            raise ValueError("its best weights are not those of its network")
+        binarizer = _read_targets(said["targets"], attributes)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{os.fspath(path)!r} is not a file of a {made.__name__} that can be read: {error}"
         ) from error
     estimator._model = model
     for name, value in attributes.items():
         setattr(estimator, name, value)
-    if said["targets"] is not None:
-        kind, is_sparse = said["targets"]
-        classes = estimator.classes_
-        binarizer = LabelBinarizer().fit(
-            np.eye(len(classes), dtype=int) if kind == "multilabel-indicator" else classes
-        )
-        binarizer.y_type_, binarizer.sparse_input_ = kind, is_sparse
+    if binarizer is not None:
         estimator._label_binarizer = binarizer
     return estimator
+
+
+def _read_targets(said: Any, attributes: dict[str, Any]) -> LabelBinarizer | None:
+    """What turns labels into columns; none for numbers."""
+    if said is None:
+        return None
+    kind, is_sparse = said
+    classes = attributes["classes_"]
+    binarizer = LabelBinarizer().fit(
+        np.eye(len(classes), dtype=int) if kind == "multilabel-indicator" else classes
+    )
+    binarizer.y_type_, binarizer.sparse_input_ = kind, is_sparse
+    return binarizer
+
+
+def _numbers(array: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """An array of many numbers, shorter than digits."""
+    little = array.astype(array.dtype.newbyteorder("<"))
+    text = base64.b64encode(little.tobytes()).decode()
+    return {"is": "numbers", "dtype": little.dtype.str, "shape": list(array.shape), "base64": text}
 
 
 def _plain(value: Any) -> Any:
@@ -151,6 +174,9 @@ def _read(said: Any) -> Any:
         return np.asarray(said["values"], dtype=np.int64).astype(said["dtype"])
     if kind == "array":
         return np.asarray([_read(value) for value in said["values"]], dtype=said["dtype"])
+    if kind == "numbers":
+        flat = np.frombuffer(base64.b64decode(said["base64"]), said["dtype"]).reshape(said["shape"])
+        return flat.astype(flat.dtype.newbyteorder("="))
     if kind == "float":
         return float(said["value"])
     if kind in ("list", "tuple"):

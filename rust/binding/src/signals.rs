@@ -45,9 +45,10 @@ impl Signals {
             if is_main { py.check_signals() } else { Ok(()) }
         };
         // Any Python code may run a handler, that of `is_main_thread` included.
-        IN_HANDLER.set(true);
+        let before = IN_HANDLER.replace(true);
         let found = Python::attach(look);
-        IN_HANDLER.set(false);
+        // The handler may have looked itself, in a call of its own.
+        IN_HANDLER.set(before);
         found.map_err(function::raise).is_ok()
     }
 
