@@ -6,7 +6,10 @@
 use crate::params::Params;
 use crate::plan::{Kind, Layer, Output, Place, Plan};
 use crate::workspace::{Workspace, view, view_mut};
-use dnn_kernels::{Activation, Draw, Isa, Moments, Real, Team, View, ViewMut};
+use dnn_kernels::{Activation, Draw, Isa, Moments, PackedWeights, Real, Team, View, ViewMut};
+
+/// Rows from which a product reads packed weights, where there are any: fewer read each number of them once or twice.
+const MIN_PACKED_ROWS: usize = 3;
 
 /// How far the last layer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub fn forward<T: Real>(
     last: Last,
     work: &mut Workspace<T>,
 ) {
+    // Only who uses a network for many rows has packed them: training changes its weights with every step.
+    let packed = if mode == Mode::Inference { params.packed(plan, None) } else { None };
     let fused = last == Last::AsLossTakesIt && plan.loss.as_ref().is_some_and(|loss| loss.takes_z());
     for (index, layer) in plan.layers.iter().enumerate() {
         let (done, rest) = work.a.split_at_mut(index);
@@ -63,7 +68,10 @@ pub fn forward<T: Real>(
         let (a, z, moments) = (&mut rest[0], &mut work.z[index], &mut work.moments[index]);
         let linear = fused && index + 1 == plan.layers.len();
         match layer.kind {
-            Kind::Dense => dense(mode.products(plan), team, params, layer, input, linear, z, a),
+            Kind::Dense => {
+                let packed = packed.as_ref().and_then(|packed| packed.of(index));
+                dense(mode.products(plan), team, params, packed, layer, input, linear, z, a);
+            }
             Kind::Activation => activate(plan, team, layer, input, linear, z, view_mut(a, x.rows, layer)),
             Kind::Prelu => {
                 let a = view_mut(a, x.rows, layer);
@@ -104,6 +112,7 @@ fn dense<T: Real>(
     isa: Isa,
     team: &Team,
     params: &Params<T>,
+    packed: Option<&PackedWeights<T>>,
     layer: &Layer,
     x: View<T>,
     linear: bool,
@@ -113,6 +122,9 @@ fn dense<T: Real>(
     let activation = if linear { Activation::Identity } else { layer.activation() };
     let kept = (!z.is_empty()).then(|| view_mut(z, x.rows, layer));
     let (w, bias) = (params.weights(layer), params.bias(layer));
+    if let (Some(packed), None, MIN_PACKED_ROWS..) = (packed, &kept, x.rows) {
+        return dnn_kernels::forward_packed(team, x, packed, bias, activation, view_mut(a, x.rows, layer));
+    }
     dnn_kernels::forward(isa, team, x, w, bias, activation, kept, view_mut(a, x.rows, layer));
 }
 

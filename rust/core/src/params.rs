@@ -7,13 +7,32 @@ use crate::error::{Error, counted};
 use crate::layer::RUNNING_VARIANCE;
 use crate::memory::collected;
 use crate::plan::{Layer, Plan};
-use dnn_kernels::{Buffer, Real, View};
+use dnn_kernels::{Buffer, PackedWeights, Real, Team, View};
 use ndarray::{ArrayD, ArrayViewD};
 use std::ops::{Deref, DerefMut, Range};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Numbers in the layout of a network's parameters.
 #[derive(Debug)]
-pub struct Params<T: Real>(Buffer<T>);
+pub struct Params<T: Real> {
+    numbers: Buffer<T>,
+    /// What was packed of them, until they change.
+    packed: Mutex<Option<Arc<Packed<T>>>>,
+}
+
+/// The weights of wide layers in the order in which products of many rows read them; nothing for the other layers.
+#[derive(Debug)]
+pub struct Packed<T: Real>(Vec<Option<PackedWeights<T>>>);
+
+impl<T: Real> Packed<T> {
+    /// Those of a layer, by its place in the plan.
+    pub fn of(&self, index: usize) -> Option<&PackedWeights<T>> {
+        self.0.get(index)?.as_ref()
+    }
+}
+
+/// Bytes of packed weights at most: a network with more packs them each time.
+const MOST_PACKED: usize = 64 << 20;
 
 impl<T: Real> Params<T> {
     /// All zero.
@@ -21,7 +40,7 @@ impl<T: Real> Params<T> {
     /// # Errors
     /// [`Error::Memory`] that names the largest layer.
     pub fn zeroed(plan: &Plan) -> Result<Params<T>, Error> {
-        Buffer::zeroed(plan.len).map(Params).ok_or_else(|| {
+        Buffer::zeroed(plan.len).map(Params::from).ok_or_else(|| {
             let largest = plan.layers.iter().max_by_key(|layer| layer.n_parameters());
             let what = largest.map_or(String::new(), |layer| {
                 format!("the network (its largest layer is layer {}, {} x {})", layer.name, layer.n_in, layer.n_out)
@@ -35,18 +54,40 @@ impl<T: Real> Params<T> {
     /// # Errors
     /// [`Error::Memory`].
     pub fn duplicate(&self) -> Result<Params<T>, Error> {
-        let copy = self.0.duplicate().map(Params);
-        copy.ok_or_else(|| Error::memory("a copy of the parameters", Some(self.0.len()), size_of::<T>()))
+        let copy = self.numbers.duplicate().map(Params::from);
+        copy.ok_or_else(|| Error::memory("a copy of the parameters", Some(self.numbers.len()), size_of::<T>()))
+    }
+
+    /// The weights of wide layers, packed; with `make`, now if they are not. `None` where that is not worth it or another
+    /// thread is at it.
+    pub fn packed(&self, plan: &Plan, make: Option<&Team>) -> Option<Arc<Packed<T>>> {
+        if !plan.packs {
+            return None;
+        }
+        // Never waited for: after a fork who has the lock may be gone.
+        let mut packed = self.packed.try_lock().ok()?;
+        if let (None, Some(team)) = (&*packed, make) {
+            let wide = |layer: &&Layer| layer.packs::<T>();
+            let numbers: usize =
+                plan.layers.iter().filter(wide).map(|l| PackedWeights::<T>::numbers(l.n_in, l.n_out)).sum();
+            if numbers.saturating_mul(size_of::<T>()) > MOST_PACKED {
+                return None;
+            }
+            let pack = |layer| PackedWeights::new(plan.isa, team, self.weights(layer));
+            let all = plan.layers.iter().map(|layer| Some(layer).filter(wide).and_then(pack)).collect();
+            *packed = Some(Arc::new(Packed(all)));
+        }
+        packed.clone()
     }
 
     /// The weights of a layer as the kernels take them.
     pub fn weights(&self, layer: &Layer) -> View<'_, T> {
-        View::new(&self.0[layer.weights()], layer.n_in, layer.n_out, layer.stride)
+        View::new(&self.numbers[layer.weights()], layer.n_in, layer.n_out, layer.stride)
     }
 
     /// The bias of a layer with its padding.
     pub fn bias(&self, layer: &Layer) -> Option<&[T]> {
-        layer.use_bias.then(|| &self.0[layer.bias()])
+        layer.use_bias.then(|| &self.numbers[layer.bias()])
     }
 
     /// The arrays of every layer, in the order of [`Layer::arrays`].
@@ -56,7 +97,7 @@ impl<T: Real> Params<T> {
     pub fn to_arrays(&self, plan: &Plan) -> Result<Vec<ArrayD<T>>, Error> {
         let mut arrays = Vec::new();
         for (layer, name, range) in all_arrays(plan) {
-            let (rows, shape) = (&self.0[range.clone()], shape_of(layer, &range));
+            let (rows, shape) = (&self.numbers[range.clone()], shape_of(layer, &range));
             let numbers = rows.chunks_exact(layer.stride).flat_map(|row| &row[..layer.n_out]).copied();
             let count = shape.iter().product();
             let numbers = collected(numbers, count, format_args!("a copy of the {name} of layer {}", layer.name))?;
@@ -103,7 +144,7 @@ impl<T: Real> Params<T> {
             let rows = array
                 .to_shape((range.len() / layer.stride, layer.n_out))
                 .map_err(|error| Error::invalid(error.to_string()))?;
-            for (to, from) in self.0[range].chunks_exact_mut(layer.stride).zip(rows.rows()) {
+            for (to, from) in self[range].chunks_exact_mut(layer.stride).zip(rows.rows()) {
                 for (to, &from) in to.iter_mut().zip(from) {
                     *to = from;
                 }
@@ -126,12 +167,19 @@ fn shape_of(layer: &Layer, range: &Range<usize>) -> Vec<usize> {
 impl<T: Real> Deref for Params<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        &self.0
+        &self.numbers
     }
 }
 
 impl<T: Real> DerefMut for Params<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.0
+        *self.packed.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+        &mut self.numbers
+    }
+}
+
+impl<T: Real> From<Buffer<T>> for Params<T> {
+    fn from(numbers: Buffer<T>) -> Params<T> {
+        Params { numbers, packed: Mutex::new(None) }
     }
 }

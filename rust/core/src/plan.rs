@@ -31,6 +31,8 @@ pub struct Plan {
     pub isa: Isa,
     /// The same for the products of training, which may round their factors to bfloat16.
     pub products: Isa,
+    /// Whether products of many rows pack the weights of some layer.
+    pub packs: bool,
     /// Of the initial weights and the shuffles.
     pub seed: u64,
     /// What learns, as ranges of the parameter buffer, neighbours joined.
@@ -71,7 +73,8 @@ impl Plan {
         }
         let loss = spec.loss.as_ref().map(|loss| Loss::new(loss, last)).transpose()?;
         let trainable = trainable_ranges(&layers);
-        Ok(Plan { layers, input_skips, n_inputs, len: end, loss, isa, products, seed: spec.seed, trainable })
+        let packs = layers.iter().any(Layer::packs::<T>);
+        Ok(Plan { packs, layers, input_skips, n_inputs, len: end, loss, isa, products, seed: spec.seed, trainable })
     }
 
     /// Columns of the output.

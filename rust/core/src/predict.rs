@@ -27,6 +27,8 @@ const LOOK_PIECE: usize = 1 << 17;
 const BRIEF: usize = 1 << 16;
 /// Multiply-adds between two questions whether to go on: some 10 ms on one thread.
 const WORK_PER_QUESTION: usize = 1 << 27;
+/// Rows for which a product packs wide weights anyway.
+const ROWS_TO_PACK_FOR: usize = 32;
 /// Workspaces that are kept for the next call.
 const KEPT: usize = 16;
 
@@ -127,6 +129,9 @@ pub fn predict<'a, T: Real>(
         return Ok((look == Look::AsItGoes || call.is_finite(&Team::solo())) && call.run(&Team::solo(), idle, out)?);
     }
     let team = Team::of(run.threads());
+    if rows >= ROWS_TO_PACK_FOR {
+        drop(params.packed(plan, Some(&team)));
+    }
     let at_a_time = (WORK_PER_QUESTION / plan.len.max(1)).max(2 * PREDICT_ROWS * team.threads());
     let parts = || x.chunks(at_a_time * plan.n_inputs);
     let call = |x| Call { plan, params, x, rows: x.len() / plan.n_inputs, look };

@@ -1,4 +1,4 @@
-//! The three products of a dense layer, and the column sums of its bias.
+//! The three products of a dense layer.
 //!
 //! In: views of rows and a [`Team`]. Out: activations, deltas, gradients, written in place.
 //! They never split a sum: threads share out blocks of the result (see `tile.rs`), so the bits do not depend on them.
@@ -10,7 +10,6 @@ use crate::isa::Isa;
 use crate::narrow::{self, DOTS_INPUTS, NARROW, Narrow};
 use crate::pointwise::multiply_slope_rows;
 use crate::pool::Team;
-use crate::simd::{Kernel, Vector, run};
 use crate::tile::{Block, Finish, Layout, Start};
 use crate::{Real, padded};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -111,7 +110,7 @@ const MAX_BLOCK_ROWS: usize = 264;
 /// Bytes of a block's columns at most.
 const MAX_BLOCK_BYTES: usize = 2048;
 /// Columns of B from which its rows lie too far apart to be read in place (rows of 1024 fell from 160 to 25-116 GF/s on AVX-512).
-const PACK_COLUMNS: usize = 320;
+pub(crate) const PACK_COLUMNS: usize = 320;
 /// Rows of C over which the cost of packing B is spread.
 const PACK_ROWS: usize = 32;
 
@@ -194,6 +193,7 @@ impl<T: Real> Product<T> {
         let b_offset = match self.b_layout {
             Layout::Rows => j,
             Layout::Transposed { .. } => j * self.b_stride,
+            Layout::Packed { .. } => 0,
         };
         let at = |stride: usize| i * stride + j;
         Block {
@@ -207,8 +207,9 @@ impl<T: Real> Product<T> {
             b_layout: match self.b_layout {
                 Layout::Rows => Layout::Rows,
                 Layout::Transposed { columns } => Layout::Transposed { columns: columns.saturating_sub(j) },
+                Layout::Packed { columns, first } => Layout::Packed { columns, first: first + j },
             },
-            pack: m >= PACK_ROWS && self.b_stride >= PACK_COLUMNS,
+            pack: m >= PACK_ROWS && self.b_stride >= PACK_COLUMNS && matches!(self.b_layout, Layout::Rows),
             pack_a: self.a_strides.0 == 1 && n >= PACK_A_COLUMNS && m > 2,
             pairs,
             c: self.c.wrapping_add(at(self.c_stride)),
@@ -249,15 +250,50 @@ pub fn forward<T: Real>(
     z: Option<ViewMut<T>>,
     a: ViewMut<T>,
 ) {
-    let n = padded::<T>(w.columns);
-    x.check(x.columns);
-    w.check(n);
-    a.check(n);
-    assert_eq!((x.columns, x.rows, w.columns), (w.rows, a.rows, a.columns), "shapes of x, w and a");
-    assert!(bias.is_none_or(|b| b.len() >= n), "the bias is padded");
+    w.check(padded::<T>(w.columns));
+    check_forward(&x, (w.rows, w.columns), bias, &a);
     if w.columns <= NARROW && x.columns >= DOTS_INPUTS {
         return narrow::forward(isa, team, x, w, bias, activation, z, a);
     }
+    let layout = Layout::Rows;
+    let w = Weights { b: w.data.as_ptr(), stride: w.stride, layout, n_in: w.rows, n_out: w.columns };
+    forward_with(isa, team, x, w, bias, activation, z, a);
+}
+
+/// Panics unless the shapes of a forward product with weights of (n_in, n_out) fit each other and their data.
+fn check_forward<T: Real>(x: &View<T>, (n_in, n_out): (usize, usize), bias: Option<&[T]>, a: &ViewMut<T>) {
+    let n = padded::<T>(n_out);
+    x.check(x.columns);
+    a.check(n);
+    assert_eq!((x.columns, x.rows, n_out), (n_in, a.rows, a.columns), "shapes of x, w and a");
+    assert!(bias.is_none_or(|b| b.len() >= n), "the bias is padded");
+}
+
+/// The weights of a forward product, checked.
+pub(crate) struct Weights<T> {
+    pub b: *const T,
+    pub stride: usize,
+    pub layout: Layout,
+    pub n_in: usize,
+    pub n_out: usize,
+}
+
+/// [`forward`] with weights in any layout, which reach as far as their shape says.
+///
+/// # Panics
+/// When the other shapes do not fit theirs or their data.
+pub(crate) fn forward_with<T: Real>(
+    isa: Isa,
+    team: &Team,
+    x: View<T>,
+    w: Weights<T>,
+    bias: Option<&[T]>,
+    activation: Activation,
+    z: Option<ViewMut<T>>,
+    a: ViewMut<T>,
+) {
+    let n = padded::<T>(w.n_out);
+    check_forward(&x, (w.n_in, w.n_out), bias, &a);
     let a_out = a.data.as_mut_ptr();
     let (c, c_stride) = match z {
         Some(z) => {
@@ -274,9 +310,9 @@ pub fn forward<T: Real>(
         k: x.columns,
         a: x.data.as_ptr(),
         a_strides: (x.stride, 1),
-        b: w.data.as_ptr(),
+        b: w.b,
         b_stride: w.stride,
-        b_layout: Layout::Rows,
+        b_layout: w.layout,
         c,
         c_stride,
         start: bias.map_or(Start::Zero, |b| Start::Row(b.as_ptr())),
@@ -440,96 +476,4 @@ pub fn weight_gradient<T: Real>(
     };
     // SAFETY: shapes and lengths were checked above.
     unsafe { product.run(isa, team) }
-}
-
-struct ColumnSums<T> {
-    x: *const T,
-    rows: usize,
-    columns: usize,
-    stride: usize,
-    accumulate: bool,
-    sums: *mut T,
-}
-
-impl<T: Real> ColumnSums<T> {
-    /// The sums of `NV` vectors of columns from `j` on: as many chains side by side, since each waits for its last
-    /// addition.
-    ///
-    /// # Safety
-    /// As for `run`; the columns lie within the padded rows.
-    #[inline(always)]
-    unsafe fn columns<V: Vector<Elem = T>, const NV: usize>(&self, j: usize, squares: V) -> V {
-        let mut chains = [V::zero(); NV];
-        let mut squares = squares;
-        // SAFETY: the caller vouches for `rows` padded rows and a padded row of sums.
-        unsafe {
-            for i in 0..self.rows {
-                let row = self.x.add(i * self.stride + j);
-                for (v, chain) in chains.iter_mut().enumerate() {
-                    *chain = chain.add(V::load(row.add(v * T::LANES)));
-                }
-            }
-            for (v, chain) in chains.into_iter().enumerate() {
-                let to = self.sums.add(j + v * T::LANES);
-                // The rows among themselves first, as in a product: it makes no difference then who holds the rest.
-                let sum = if self.accumulate { V::load(to).add(chain) } else { chain };
-                sum.store(to);
-                squares = sum.fma(sum, squares);
-            }
-        }
-        squares
-    }
-}
-
-impl<T: Real> Kernel<T> for ColumnSums<T> {
-    type Output = bool;
-    #[inline(always)]
-    unsafe fn run<V: Vector<Elem = T>>(self) -> bool {
-        let mut squares = V::zero();
-        let mut j = 0;
-        // SAFETY: the caller's word; columns are padded to whole vectors.
-        unsafe {
-            while j + 4 * T::LANES <= self.columns {
-                squares = self.columns::<V, 4>(j, squares);
-                j += 4 * T::LANES;
-            }
-            while j < self.columns {
-                squares = self.columns::<V, 1>(j, squares);
-                j += T::LANES;
-            }
-        }
-        squares.sum_lanes().is_finite()
-    }
-}
-
-/// `sums = sum over rows of x`, or added to what `sums` holds; the order of the rows. Returns whether their squares have a finite sum.
-///
-/// # Shapes
-/// x is (rows, columns) and padded, sums is (columns) and padded.
-///
-/// # Panics
-/// When the shapes do not fit their data.
-pub fn column_sums<T: Real>(isa: Isa, team: &Team, x: View<T>, accumulate: bool, sums: &mut [T]) -> bool {
-    let columns = padded::<T>(x.columns);
-    x.check(columns);
-    assert!(sums.len() >= columns, "the sums are padded");
-    let (rows, stride, data, sums) = (x.rows, x.stride, x.data, Shared(sums.as_mut_ptr()));
-    let sum = |start: usize, columns: usize| {
-        let x = data[start..].as_ptr();
-        // SAFETY: shapes and lengths were checked above; the ranges of columns are apart from each other.
-        unsafe { run(isa, ColumnSums { x, rows, columns, stride, accumulate, sums: sums.get().wrapping_add(start) }) }
-    };
-    // 16 numbers are summed in a nanosecond or so.
-    let worth_sharing = team.threads() > 1 && rows * columns >= 512 * 1024;
-    if !worth_sharing {
-        return sum(0, columns);
-    }
-    let width = columns.div_ceil(4 * team.threads()).next_multiple_of(4 * T::LANES);
-    let finite = AtomicBool::new(true);
-    team.run(columns.div_ceil(width), (rows * columns / 16) as u64, |i| {
-        if !sum(i * width, width.min(columns - i * width)) {
-            finite.store(false, Ordering::Relaxed);
-        }
-    });
-    finite.into_inner()
 }

@@ -39,7 +39,14 @@ pub enum Start<T> {
 #[derive(Clone, Copy)]
 pub enum Layout {
     Rows,
-    Transposed { columns: usize },
+    Transposed {
+        columns: usize,
+    },
+    /// In panels, as `prepacked.rs` makes them: `columns` of the whole, of which this block begins with the `first`.
+    Packed {
+        columns: usize,
+        first: usize,
+    },
 }
 
 /// What happens to a tile of C while it is in the first-level cache.
@@ -234,6 +241,8 @@ impl<T: Real> Block<T> {
         let (offset, rows, columns) = match self.b_layout {
             Layout::Rows => (k0 * self.b_stride + j0, depth, width),
             Layout::Transposed { columns } => (j0 * self.b_stride + k0, width.min(columns.saturating_sub(j0)), depth),
+            // One number after the other: the processor looks ahead by itself.
+            Layout::Packed { .. } => return Ahead::nothing(),
         };
         let lines = (columns * size).div_ceil(Ahead::LINE);
         let total = rows * lines;
@@ -426,6 +435,9 @@ impl<T: Real> Block<T> {
                             (panel.cast_const(), vectors * lanes)
                         }
                         Layout::Rows => (self.b.add(k0 * self.b_stride + j0), self.b_stride),
+                        Layout::Packed { columns, first } => {
+                            (self.b.add(k0 * columns + (first + j0) * depth), vectors * lanes)
+                        }
                     };
                     let first = Tile {
                         k: depth.div_ceil(P::TERMS),

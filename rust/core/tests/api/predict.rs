@@ -179,3 +179,36 @@ fn what_is_not_in_standard_layout_is_refused() {
         predict(&model.plan, &model.params, &Idle::new(), x.t(), out.view_mut(), 1, Look::First).expect_err("columns");
     assert_eq!(refused.to_string(), "x and out must be C-contiguous");
 }
+
+/// Wide weights are packed for the first prediction of many rows, and kept for the next: until they change, by whatever.
+#[test]
+fn a_prediction_goes_by_the_weights_of_the_moment() {
+    let _alone = pool();
+    let layers = || vec![layer(400, "relu"), layer(330, "tanh"), layer(3, "identity")];
+    let new = |seed: u64| {
+        let mut spec = spec::<f32>(layers());
+        spec.seed = seed;
+        Model::<f32>::new(spec, 40).expect("a network that fits")
+    };
+    let (mut model, other, x) = (new(1), new(2), x::<f32>(200, 40));
+    let first = bits(&outputs(&model, &x, 2));
+    assert_eq!(first, bits(&outputs(&model, &x, 1)), "the second time");
+    let arrays = other.params.to_arrays(&other.plan).expect("memory");
+    let views: Vec<_> = arrays.iter().map(|array| array.view()).collect();
+    let own = model.params.to_arrays(&model.plan).expect("memory");
+    model.params.set_arrays(&model.plan, &views).expect("arrays that fit");
+    assert_eq!(bits(&outputs(&model, &x, 2)), bits(&outputs(&other, &x, 1)), "arrays that were set");
+    let views: Vec<_> = own.iter().map(|array| array.view()).collect();
+    model.params.set_arrays(&model.plan, &views).expect("arrays that fit");
+    assert_eq!(bits(&outputs(&model, &x, 2)), first, "and set back");
+    // One number, as a step changes them all.
+    let range = model.plan.layers[0].weights();
+    model.params[range][5] += 1.0;
+    let copy = Model { params: model.params.duplicate().expect("memory"), ..new(1) };
+    assert_eq!(bits(&outputs(&model, &x, 2)), bits(&outputs(&copy, &x, 1)), "one number");
+    assert_ne!(bits(&outputs(&model, &x, 2)), first);
+    // A model that is exchanged for another takes along what was packed of it.
+    let mut exchanged = new(2);
+    std::mem::swap(&mut exchanged.params, &mut model.params);
+    assert_eq!(bits(&outputs(&model, &x, 2)), bits(&outputs(&other, &x, 1)), "exchanged");
+}
