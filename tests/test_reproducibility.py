@@ -430,3 +430,46 @@ def test_a_child_that_was_forked_while_another_thread_trained_has_workers_of_its
         check=False,
     )
     assert run.returncode == 0, run.stderr
+
+
+FORK_IN_CALL = """
+import os, sys, threading, time
+import numpy as np
+import dnn
+
+x, y = np.zeros((60_000, 64), np.float32), np.zeros(60_000, int)
+layers = [dnn.Input(64), dnn.Dense(128, "relu"), dnn.Dense(10, "softmax")]
+model, other = dnn.Sequential(layers, seed=1), dnn.Sequential(layers, seed=2)
+for each in (model, other):
+    each.compile("sgd", "cross_entropy")
+thread = threading.Thread(target=lambda: [model.CALL for _ in range(3)])
+thread.start()
+time.sleep(0.1)
+child = os.fork()
+if child == 0:
+    told = []
+    for each in (model, other):
+        try:
+            each.set_weights(each.get_weights())
+            told.append("done")
+        except RuntimeError as error:
+            told.append("forked" if "this one was forked from" in str(error) else str(error))
+    os._exit(0 if told == ["forked", "done"] else 3)
+_, status = os.waitpid(child, 0)
+thread.join()
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("call", ["evaluate(x, y)", "train_on_batch(x, y)"])
+def test_a_child_forked_in_the_middle_of_a_call_is_refused_the_model_and_does_not_hang(call):
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK_IN_CALL.replace("CALL", call)],
+        timeout=120,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "DNN_ISA": "scalar", "DNN_NUM_THREADS": "1"},
+    )
+    assert run.returncode == 0, run.stderr

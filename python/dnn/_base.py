@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from dnn._optimizer import Optimizer, Rate
     from dnn._schedule import State
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_core.forked)
+
 DTYPES = ("float32", "float64")
 PRECISIONS = ("highest", "high", "medium", "strict")
 

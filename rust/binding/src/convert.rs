@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::function;
 use crate::rows::{Rows, Table, Typed};
-use crate::signals::Signals;
+use crate::signals::{self, Signals};
 
 /// Our errors as Python's.
 pub fn error(error: Error) -> PyErr {
@@ -43,7 +43,7 @@ pub fn json<S: DeserializeOwned>(text: &str) -> PyResult<S> {
     serde_json::from_str(text).map_err(|error| PyValueError::new_err(format!("the spec can't be read: {error}")))
 }
 
-/// What unwinds where the handler of a signal asks for a model in the middle of a call that needs it.
+/// What unwinds where a model is asked for that may never be let go of.
 pub struct InUse;
 
 /// Runs `work` without the interpreter; a panic becomes a `RuntimeError`.
@@ -55,7 +55,7 @@ pub fn detached<R: Send>(py: Python<'_>, work: impl FnOnce() -> R + Send) -> PyR
 pub fn caught<R>(work: impl FnOnce() -> R) -> PyResult<R> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         if panic.is::<InUse>() {
-            return PyRuntimeError::new_err("the model is in use by the call that the signal has interrupted");
+            return PyRuntimeError::new_err(format!("the model is in use by {}", signals::holder()));
         }
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");

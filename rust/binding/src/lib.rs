@@ -34,6 +34,12 @@ fn rounds_to_bf16() -> PyResult<bool> {
     Ok(isa != Isa::SCALAR && isa.with_bf16().has_bf16())
 }
 
+/// Tells a child process that threads of its parent are not there.
+#[pyfunction]
+fn forked() {
+    signals::forked();
+}
+
 /// The features of this processor that matter here.
 #[pyfunction]
 fn cpu_features() -> Vec<&'static str> {
@@ -68,6 +74,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(default_isa, module)?)?;
     module.add_function(wrap_pyfunction!(rounds_to_bf16, module)?)?;
     module.add_function(wrap_pyfunction!(cpu_features, module)?)?;
+    module.add_function(wrap_pyfunction!(forked, module)?)?;
     module.add_function(wrap_pyfunction!(non_finite, module)?)?;
     module.add_function(wrap_pyfunction!(shuffled, module)?)
 }

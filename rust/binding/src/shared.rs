@@ -13,7 +13,7 @@ use dnn_core::{Error, FitSpec, Gradients, History, Idle, Metric, Model, Run, Sta
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,8 @@ pub struct Shared<T: Typed> {
     pub trainings: AtomicU64,
     /// While a hook runs, training waits and the weights may be changed.
     in_hook: AtomicBool,
+    /// The forks before the lock was last known to be held by nobody whom a fork has left behind.
+    forks: AtomicU32,
 }
 
 impl<T: Typed> Shared<T> {
@@ -40,8 +42,8 @@ impl<T: Typed> Shared<T> {
         let no = || AtomicBool::new(false);
         let (n_inputs, n_outputs) = (model.plan.n_inputs, model.plan.n_outputs());
         let (training, stop, in_hook) = (no(), no(), no());
-        let (model, trainings) = (RwLock::new(model), AtomicU64::new(0));
-        Shared { model, n_inputs, n_outputs, idle: Idle::new(), training, stop, trainings, in_hook }
+        let (model, trainings, forks) = (RwLock::new(model), AtomicU64::new(0), AtomicU32::new(signals::forks()));
+        Shared { model, n_inputs, n_outputs, idle: Idle::new(), training, stop, trainings, in_hook, forks }
     }
 
     /// The model to read, unless somebody is changing it.
@@ -55,19 +57,27 @@ impl<T: Typed> Shared<T> {
 
     // After a panic under the lock the model is used on: every weight of it is a number, of before a step or after it.
     pub fn read(&self) -> RwLockReadGuard<'_, Model<T>> {
-        if signals::in_handler() {
+        if self.may_wait_for_ever() {
             return soon(|| self.try_read());
         }
         self.model.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether who has the lock may never let go of it: the call that a handler has interrupted, or a thread that a fork
+    /// has left behind.
+    fn may_wait_for_ever(&self) -> bool {
+        signals::in_handler() || self.forks.load(Ordering::Relaxed) != signals::forks()
+    }
+
     pub fn write(&self) -> RwLockWriteGuard<'_, Model<T>> {
-        if signals::in_handler() {
-            return soon(|| match self.model.try_write() {
+        if self.may_wait_for_ever() {
+            let model = soon(|| match self.model.try_write() {
                 Ok(model) => Some(model),
                 Err(TryLockError::Poisoned(broken)) => Some(broken.into_inner()),
                 Err(TryLockError::WouldBlock) => None,
             });
+            self.forks.store(signals::forks(), Ordering::Relaxed);
+            return model;
         }
         self.model.write().unwrap_or_else(PoisonError::into_inner)
     }

@@ -7,6 +7,7 @@ use crate::function;
 use dnn_core::Run;
 use pyo3::prelude::*;
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Between two looks, which need the interpreter.
@@ -17,8 +18,29 @@ thread_local! {
     static IN_HANDLER: Cell<bool> = const { Cell::new(false) };
 }
 
+/// How many forks lie between this process and the first that has imported this.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
 pub fn in_handler() -> bool {
     IN_HANDLER.get()
+}
+
+pub fn forks() -> u32 {
+    FORKS.load(Ordering::Relaxed)
+}
+
+/// What a child process is told first.
+pub fn forked() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Who may have the lock that was waited for.
+pub fn holder() -> &'static str {
+    if IN_HANDLER.get() {
+        "the call that the signal has interrupted"
+    } else {
+        "a thread of the process that this one was forked from; fork while it is not in use, or load it here"
+    }
 }
 
 /// Looks for signals, which reach the main thread only.

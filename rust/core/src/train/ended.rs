@@ -28,7 +28,7 @@ pub fn diverged(what: &str, epoch: usize, batch: usize, rate: Option<f64>) -> St
     let slower = rate.map_or(String::new(), |rate| format!("a learning rate below {}, ", short(rate)));
     format!(
         "training diverged: {what} in epoch {epoch}, step {step}; the weights are those before that step. \
-         Try {slower}inputs scaled to mean 0 and variance 1, or another initializer"
+         Try {slower}inputs, and targets that are numbers, scaled to mean 0 and variance 1, or another initializer"
     )
 }
 
