@@ -44,6 +44,26 @@ def test_medium_rounds_where_the_set_can_and_history_tells(isa):
     assert same(exact, medium) == (isa not in ROUNDS)
 
 
+@pytest.mark.parametrize("isa", ROUNDS)
+@pytest.mark.parametrize(("widths", "batch_size"), [((4,), 32), ((80, 70), 8), ((12, 12), 96)])
+def test_history_tells_float32_where_medium_has_nothing_to_round(isa, widths, batch_size):
+    # Fewer than 16 rows, inputs or outputs in every product.
+    x, y = data()
+    models = [
+        dnn.Sequential(
+            [*(dnn.Dense(width, "relu") for width in widths), dnn.Dense(3, "softmax")],
+            seed=1,
+            precision=precision,
+            isa=isa,
+        )
+        for precision in ("highest", "medium")
+    ]
+    for model in models:
+        model.fit(x[:, :10], y, batch_size=batch_size, epochs=2, verbose=0)
+    assert same(*models)
+    assert models[1].history.arithmetic == f"{isa} float32"
+
+
 def test_medium_has_the_bits_of_its_twin_for_any_number_of_threads():
     twin = trained("medium", isa="scalar")
     for isa in ROUNDS:

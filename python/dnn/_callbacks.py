@@ -179,7 +179,11 @@ class Monitor:
     def check(self, names: Iterable[str], who: str) -> None:
         """ValueError where what is watched is not among what is measured."""
         if self.name not in names:
-            hint = "; pass validation_split or validation_data" if self.name.startswith("val_") else ""
+            hint = ""
+            if self.name.startswith("val_"):
+                hint = "; pass validation_split or validation_data"
+                if "validation_score" in names:
+                    hint = "; give monitor='validation_score', and mode='max'"
             raise ValueError(
                 f"{who} monitors {self.name!r}, which was not measured; there are: "
                 f"{', '.join(sorted(names))}{hint}"

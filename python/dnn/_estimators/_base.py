@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
-from sklearn.utils import _safe_indexing, assert_all_finite, check_random_state
+from sklearn.utils import _safe_indexing, assert_all_finite
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from dnn import _arrays, _averaging, _checks, _spec, _training, _warn
@@ -185,7 +185,7 @@ class MLP(CallbackSupportMixin, Networked):
         if is_lbfgs:
             # A line search needs the loss whose gradient it follows.
             goal = goal._replace(loss_factor=goal.gradient_factor)
-        rng = check_random_state(self.random_state)
+        rng = _settings.random_state(self)
         if first:
             self._begin(settings, goal, X, rng)
         model = self._ready(settings, X.shape[1])
@@ -207,6 +207,15 @@ class MLP(CallbackSupportMixin, Networked):
             )
         if class_weights is not None:
             weights = class_weights if weights is None else weights * class_weights
+        if (
+            validation is not None
+            and validation.sample_weight is not None
+            and not validation.sample_weight.any()
+        ):
+            raise ValueError(
+                "the rows to validate on all weigh 0, so there is nothing to score; give some of them a "
+                "weight, or a larger validation_fraction"
+            )
         if weights is not None and training is not None:
             weights = weights[training]
         data = (
@@ -262,6 +271,12 @@ class MLP(CallbackSupportMixin, Networked):
             raise ValueError("X_val and y_val belong together; pass both, or neither")
         inputs = validate_data(self, X, accept_sparse="csr", dtype=dtype, order="C", reset=False)
         weights = row_weights(sample_weight, inputs.shape[0], "sample_weight_val")
+        n_rows = np.shape(y)[0] if np.ndim(y) else 0
+        if n_rows != inputs.shape[0]:
+            raise ValueError(
+                f"X_val and y_val belong together, row by row: {inputs.shape[0]} rows and {n_rows}"
+            )
+        assert_all_finite(_arrays.dense(y), input_name="y_val")
         return Validation(X, y, weights, _arrays.dense(inputs), self._truth(y))
 
     def _scorer(self, validation: Validation, network: Network, n_threads: int) -> Callable[[], float]:
@@ -338,6 +353,13 @@ class MLP(CallbackSupportMixin, Networked):
         if not hook.counts:
             for loss in measured["history"]["loss"]:
                 rules.see(loss)
+        epochs = measured["history"]
+        if settings.schedule == "constant" and not is_lbfgs and epochs.get("rate"):
+            self.learning_rate_ = epochs["rate"][-1]
+        if order is None and settings.shuffle and not is_lbfgs:
+            # Who shares the random state finds it as scikit-learn leaves it: one batch is shuffled there too.
+            for _ in epochs.get("loss", ()):
+                rng.shuffle(np.arange(n_rows))
         why = measured["stopped_because"]
         if why == "diverged":
             if not settings.early_stopping or self.validation_scores_ is None:

@@ -477,7 +477,8 @@ class MLPClassifier(ClassifierMixin, MLP):
             of_rows = compute_sample_weight(given, truth.astype(int))
         elif isinstance(given, str):
             counts = np.bincount(truth, weights, len(self.classes_))
-            of_class = counts.sum() / (len(counts) * np.maximum(counts, np.finfo(float).tiny))
+            # A class that weighs nothing has no rows to weigh.
+            of_class = counts.sum() / (len(counts) * np.where(counts > 0, counts, np.inf))
             of_rows = of_class[truth]
         else:
             of_rows = of_classes(given, self.classes_)[truth]

@@ -18,6 +18,8 @@ from dnn._core import Network
 from dnn._loss import Loss
 from dnn._model import Sequential
 from dnn._optimizer import Optimizer
+from dnn._plateau import SCHEDULES
+from dnn._schedule import Schedule
 
 FORMAT = 1
 
@@ -27,6 +29,7 @@ _FAMILIES: dict[str, tuple[type, dict[str, Any]]] = {
     "activation": (_activations.Activation, _activations.WITH_PARAMETERS),
     "loss": (Loss, _losses.LOSSES),
     "optimizer": (Optimizer, _optimizers.OPTIMIZERS),
+    "schedule": (Schedule, SCHEDULES),
 }
 
 _ATTRIBUTES = (

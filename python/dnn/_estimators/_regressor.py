@@ -9,6 +9,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 
 from dnn import _arrays, _losses
+from dnn._checks import counted
 from dnn._estimators import _scores
 from dnn._estimators._base import MLP
 from dnn._estimators._data import Goal, Targets
@@ -294,6 +295,7 @@ class MLPRegressor(RegressorMixin, MLP):
         X, y = self._validated(X, y, dtype, reset=reset, y_numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        self._refuse_no_numbers(y, "y")
         table = _arrays.dense(y).reshape(X.shape[0], -1)
         return X, Targets(table, table.shape[1] * self._heads, table)
 
@@ -321,8 +323,21 @@ class MLPRegressor(RegressorMixin, MLP):
         return float(np.average(constant.sum(axis=1), weights=weights))
 
     def _truth(self, y: Any) -> NDArray[Any]:
-        truth = np.asarray(y)
-        return truth.reshape(len(truth), -1)
+        truth = np.asarray(_arrays.dense(y))
+        self._refuse_no_numbers(truth, "y_val")
+        truth = truth.reshape(len(truth), -1)
+        if truth.shape[1] != self.n_outputs_ // self._heads:
+            n_targets = counted(self.n_outputs_ // self._heads, "target")
+            raise ValueError(
+                f"y_val has {counted(truth.shape[1], 'column')}, but y has {n_targets} in each row"
+            )
+        return truth
+
+    @staticmethod
+    def _refuse_no_numbers(y: Any, name: str) -> None:
+        """Text and dates, which NumPy would make numbers of."""
+        if y.dtype.kind not in "biufO":
+            raise ValueError(f"{name} has to be numbers, got an array of {y.dtype}")
 
     def _score(
         self, truth: NDArray[Any], outputs: NDArray[Any], weights: NDArray[np.float64] | None

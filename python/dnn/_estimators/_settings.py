@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from sklearn import metrics
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
 from dnn import _activations, _callbacks, _checks, _optimizers, _threads, _training, _warn
@@ -86,6 +88,19 @@ def checked(estimator: Any) -> Settings:
         return _settings(estimator)
     except (TypeError, ValueError) as error:
         raise InvalidParameterError(f"{type(estimator).__name__}: {error}") from error
+
+
+def random_state(estimator: Any) -> np.random.RandomState:
+    """The source of all that is random."""
+    given = estimator.random_state
+    try:
+        rng: np.random.RandomState = check_random_state(given)
+    except ValueError as error:
+        raise InvalidParameterError(
+            f"{type(estimator).__name__}: random_state must be an integer from 0 to 2^32 - 1, a "
+            f"numpy.random.RandomState or None, got {_checks.shown(given)}"
+        ) from error
+    return rng
 
 
 def check_scoring(estimator: Any, settings: Settings, *, has_rows: bool) -> None:

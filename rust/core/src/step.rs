@@ -16,7 +16,7 @@ use crate::penalty::{self, has_squares};
 use crate::plan::{Kind, Layer, Place, Plan};
 use crate::spec::Objective;
 use crate::workspace::{Workspace, view, view_mut};
-use dnn_kernels::{Asked, Buffer, Isa, Real, Team, Tiny, View, tiny_backward, tiny_forward};
+use dnn_kernels::{Asked, Buffer, Isa, Real, Team, Tiny, View, rounds_factors, tiny_backward, tiny_forward};
 
 /// All that a step needs besides the parameters, allocated once.
 #[derive(Debug)]
@@ -132,6 +132,14 @@ impl<T: Real> Step<T> {
     /// Rows that go through together at most.
     pub fn block_rows(&self) -> usize {
         self.block_rows
+    }
+
+    /// Whether any product rounds its factors to bfloat16.
+    pub fn rounds(&self, plan: &Plan) -> bool {
+        let rows = share_of(plan, self.block_rows);
+        let is_tiny = self.shards[0].tiny.is_some();
+        let dense = || plan.layers.iter().filter(|layer| layer.is_dense());
+        self.products.has_bf16() && !is_tiny && dense().any(|layer| rounds_factors(rows, layer.n_in, layer.n_out))
     }
 
     /// dL/dp of every parameter that learns; 0 elsewhere.

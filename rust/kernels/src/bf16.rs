@@ -7,6 +7,7 @@
 
 use crate::isa::Isa;
 use crate::pack::{Operand, Products};
+use crate::padded;
 use crate::simd::{Bf16, Bf16Kernel, MAX_LANES, Real, run, run_pairs};
 use crate::tile::{Block, KC};
 
@@ -24,6 +25,12 @@ const WORTH_TURNING: usize = 64;
 /// Whether a product of (m, n, k) is faster than in float32; `turned` where A lies in columns.
 pub(crate) fn pays(m: usize, n: usize, k: usize, turned: bool) -> bool {
     m.min(n).min(k) >= WORTH && !(turned && n <= WORTH_TURNING)
+}
+
+/// Whether any of the three products of a layer with `rows` rows rounds its factors, on a set that can.
+pub fn rounds_factors(rows: usize, n_in: usize, n_out: usize) -> bool {
+    let (of_in, of_out) = (padded::<f32>(n_in), padded::<f32>(n_out));
+    pays(rows, of_out, n_in, false) || pays(rows, of_in, n_out, false) || pays(n_in, of_out, rows, true)
 }
 
 /// A block in float32, or in pairs where it says so.

@@ -24,7 +24,7 @@ use crate::running::Running;
 use crate::spec::{FitSpec, OptimizerSpec};
 use crate::step::{Outcome, Step};
 use crate::stopping::watched;
-use dnn_kernels::{Isa, Pace, Real, Team, sum_of_squares};
+use dnn_kernels::{Pace, Real, Team, sum_of_squares};
 
 /// Epochs that a history has room for from the start: a day of them at a second each, and no more memory than it is worth.
 const EPOCHS_WITH_ROOM: usize = 1 << 16;
@@ -123,7 +123,7 @@ impl<'a, T: Real> Training<'a, T> {
             message: String::new(),
             steps: 0,
             best_epoch: None,
-            arithmetic: arithmetic::<T>(step.products),
+            arithmetic: arithmetic::<T>(plan, &step),
         };
         let averages_moments = spec.averaging.is_some() && plan.has_batch_statistics();
         let all_rows = averages_moments.then(|| all_rows(data.rows())).transpose()?;
@@ -356,8 +356,8 @@ impl<'a, T: Real> Training<'a, T> {
 }
 
 /// The instruction set of the products, and the type of their factors.
-fn arithmetic<T: Real>(products: Isa) -> String {
-    format!("{} {}", products.name(), if products.has_bf16() { "bfloat16" } else { T::NAME })
+fn arithmetic<T: Real>(plan: &Plan, step: &Step<T>) -> String {
+    format!("{} {}", plan.isa.name(), if step.rounds(plan) { "bfloat16" } else { T::NAME })
 }
 
 /// What L-BFGS needs, where that is the optimizer.
