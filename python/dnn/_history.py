@@ -46,8 +46,8 @@ class History:
         validation loss unless early stopping says otherwise. None where none came back.
     arithmetic : str
         The instruction set, and the type that the factors of products had while training: "avx512 float32",
-        or "avx512 bfloat16" with ``precision="medium"`` where the processor has it. "" where nothing was
-        begun.
+        or "avx512 bfloat16" with ``precision="medium"`` where the processor has it and a layer is large
+        enough for it. "" where nothing was begun.
     """
 
     def __init__(

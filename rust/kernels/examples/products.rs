@@ -68,7 +68,12 @@ fn main() {
 fn table<T: Real>(isa: Isa, threads: usize, shapes: &[(usize, usize, usize)]) {
     let team = Team::of(threads);
     let factors = if isa.has_bf16() { " with factors in bfloat16" } else { "" };
-    println!("{} on {} threads, {}{factors}; GF/s (share of the float32 ceiling)", isa.name(), team.threads(), T::NAME);
+    println!(
+        "{} on {} threads, {}{factors}; GF/s (share of the ceiling without bfloat16)",
+        isa.name(),
+        team.threads(),
+        T::NAME
+    );
     for &(rows, n_in, n_out) in shapes {
         let filled = |rows: usize, columns: usize| {
             let mut buffer = Buffer::<T>::zeroed(rows * row_stride::<T>(columns)).expect("memory");
