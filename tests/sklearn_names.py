@@ -106,6 +106,7 @@ class BaseOptimizer:
         settings = SimpleNamespace(
             schedule=self.schedule, verbose=verbose, early_stopping=False, tol=0.0, n_iter_no_change=1
         )
+        # Neither network nor score is asked for on this way.
         stops = Rules(estimator, settings, 1, None, None, 0.0)._no_longer_improves()  # type: ignore[arg-type]
         self.learning_rate = estimator.learning_rate_
         return stops

@@ -362,6 +362,7 @@ def test_a_function_as_loss_is_not_called_for_the_statistics(regression: Table) 
         (lambda: dnn.EMA(1.0), ValueError, "decay must be .* below 1"),
         (lambda: dnn.EMA(-0.1), ValueError, "decay must be .* at least 0"),
         (lambda: dnn.EMA(float("nan")), ValueError, "decay"),
+        # Of another type on purpose, here and below.
         (lambda: dnn.EMA("fast"), TypeError, "decay"),  # type: ignore[arg-type]
         (lambda: dnn.SWA(-1), ValueError, "start_epoch must be a whole number, 0 or more"),
         (lambda: dnn.SWA(0.8), TypeError, "start_epoch"),  # type: ignore[arg-type]

@@ -67,6 +67,7 @@ class PyTorch(Peer):
                 batches = zip(x[order].split(w.batch_size), y[order].split(w.batch_size), strict=True)
             else:
                 order = torch.randperm(w.rows)
+                # Batches of either kind under one name: of tensors that were cut, or gathered one by one.
                 batches = ((x[rows], y[rows]) for rows in order.split(w.batch_size))  # type: ignore
             total = torch.zeros(())
             for xb, yb in batches:

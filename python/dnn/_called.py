@@ -39,6 +39,7 @@ class LossFunction(Loss):
     title: str
     is_function: ClassVar[bool] = True
 
+    # A property where the base has an attribute of the class: an instance answers for itself.
     @property
     def name(self) -> str:  # type: ignore[override]
         """The name of the function."""

@@ -36,6 +36,7 @@ def integer(value: object, name: str, low: int, high: int = LARGEST) -> int:
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be {need}, got {shown(value)}")
     try:
+        # Whatever was given: what is no integer is a TypeError, which is what is asked.
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{name} must be {need}, got {shown(value)} ({type(value).__name__})") from None

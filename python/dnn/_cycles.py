@@ -315,6 +315,7 @@ class WarmUp(Schedule):
             raise TypeError(f"per must be 'step' or 'epoch', got {_checks.shown(self.per)}")
         _checks.name_in(self.per, "per", ("step", "epoch"))
 
+    # A property where the base has an attribute of the class: an instance answers for itself.
     @property
     def reacts(self) -> bool:  # type: ignore[override]
         """Whether what follows does."""

@@ -281,6 +281,7 @@ class Tweedie(_Positive):
     def __post_init__(self) -> None:
         _checks.number(self.p, "p", at_least=1.0, at_most=10.0)
 
+    # A property where the base has an attribute of the class: an instance answers for itself.
     @property
     def targets(self) -> str:  # type: ignore[override]
         """What targets are."""

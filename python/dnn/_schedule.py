@@ -147,6 +147,7 @@ def hold_steps(schedule: Schedule, name: str, *, optional: bool = False) -> None
 
 
 def hold_boundaries(schedule: Schedule) -> tuple[int, ...]:
+    # By name: the base has no boundaries, only the schedules that this is for.
     given = _checks.sequence(getattr(schedule, "boundaries"), "boundaries", "boundaries=[1000, 2000]")  # noqa: B009
     boundaries = tuple(_checks.integer(value, f"boundaries[{i}]", 0) for i, value in enumerate(given))
     if not boundaries or any(a >= b for a, b in pairwise(boundaries)):

@@ -316,6 +316,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         binarizer = self._label_binarizer
         predicted = self._predicted(outputs)
         if binarizer.sparse_input_:
+            # scikit-learn has no types.
             return binarizer.inverse_transform(predicted)  # type: ignore[no-any-return]
         if predicted.ndim == 2:
             return predicted.astype(int)

@@ -163,6 +163,7 @@ def _plain(value: Any) -> Any:
         return {"is": "dict", "items": [[_plain(key), _plain(item)] for key, item in value.items()]}
     for family, (base, _) in _FAMILIES.items():
         if isinstance(value, base):
+            # The families are dataclasses with a name, which their bases don't say.
             said = {field.name: _plain(getattr(value, field.name)) for field in fields(value) if field.init}  # type: ignore[arg-type]
             return {"is": family, "name": value.name, "fields": said}  # type: ignore[attr-defined]
     raise TypeError(f"{type(value).__name__} is not plain")
