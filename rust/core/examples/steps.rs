@@ -70,7 +70,7 @@ fn custom(text: &'static str) -> Option<Workload> {
     let loss = if widths.last() == Some(&1) { "mse" } else { "cross_entropy" };
     let multiply_adds: usize = widths.windows(2).map(|pair| pair[0] * pair[1]).sum();
     // About a second.
-    let steps = (10_000_000_000 / (multiply_adds * batch)).clamp(10, 10_000);
+    let steps = (10_000_000_000 / (multiply_adds * (batch + 16))).clamp(10, 10_000);
     Some((text, widths.leak(), "relu", loss, "adam", batch, batch * steps.min((1 << 23) / batch).max(1), 1))
 }
 

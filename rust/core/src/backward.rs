@@ -6,13 +6,13 @@
 use crate::forward::{Mode, copy, draw};
 use crate::params::Params;
 use crate::plan::{Kind, Layer, Place, Plan};
-use crate::workspace::{Workspace, view, view_mut};
+use crate::workspace::{Workspace, deltas, view, view_mut};
 use dnn_kernels::{Activation, Below, Buffer, Isa, Moments, Real, Team, View, ViewMut};
 
 /// Walks the layers from the last to the first; `seen(place, delta)` is shown dL/dz of each layer, and dL/dx where the
 /// workspace has room for it.
 ///
-/// With `accumulate` the gradient is added to. Returns the first layer met whose gradient is not finite.
+/// With `accumulate` the gradient is added to. The weights of layers that are `waiting` get no gradient. Returns the first layer met whose gradient is not finite.
 pub fn backward<T: Real>(
     plan: &Plan,
     team: &Team,
@@ -21,14 +21,14 @@ pub fn backward<T: Real>(
     x: View<T>,
     work: &mut Workspace<T>,
     accumulate: bool,
+    waiting: &[usize],
     gradient: &mut Params<T>,
     mut seen: impl FnMut(Place, View<T>),
 ) -> Option<usize> {
     let mut not_finite = None;
     let wants_dx = !work.dx.is_empty();
     for (index, layer) in plan.layers.iter().enumerate().rev() {
-        let [even, odd] = &mut work.delta;
-        let (delta, next) = if index % 2 == 0 { (even, odd) } else { (odd, even) };
+        let (delta, next) = deltas(&mut work.delta, index);
         let delta = view(delta, x.rows, layer);
         seen(Place::Layer(index), delta);
         let input = match index.checked_sub(1) {
@@ -39,7 +39,9 @@ pub fn backward<T: Real>(
             copy(plan, team, delta, view_mut(&mut work.skips[slot], x.rows, layer));
         }
         let moments = &mut work.moments[index];
-        let finite = parameters(plan, team, mode.products(plan), layer, input, moments, delta, accumulate, gradient);
+        let has_weights = layer.trainable_weights && !waiting.contains(&index);
+        let products = has_weights.then(|| mode.products(plan));
+        let finite = parameters(plan, team, products, layer, input, moments, delta, accumulate, gradient);
         if !finite && not_finite.is_none() {
             not_finite = Some(index);
         }
@@ -73,11 +75,12 @@ pub fn backward<T: Real>(
     not_finite
 }
 
-/// The gradient of the parameters of a layer, from its input and its delta. Returns whether it is finite.
+/// The gradient of the parameters of a layer, from its input and its delta: of its weights with the set of the products,
+/// where that is wanted. Returns whether it is finite.
 fn parameters<T: Real>(
     plan: &Plan,
     team: &Team,
-    products: Isa,
+    products: Option<Isa>,
     layer: &Layer,
     input: View<T>,
     moments: &mut [T],
@@ -89,7 +92,7 @@ fn parameters<T: Real>(
     match layer.kind {
         Kind::Dense => {
             // dL/dW = x^T delta, dL/db = sum over the rows of delta
-            if layer.trainable_weights {
+            if let Some(products) = products {
                 let dw = ViewMut::new(&mut gradient[layer.weights()], layer.n_in, layer.n_out, layer.stride);
                 finite &= dnn_kernels::weight_gradient(products, team, input, delta, accumulate, dw);
             }

@@ -2,10 +2,11 @@
 //!
 //! In: parameters, their gradient and the rate of the step. Out: the parameters after it.
 //! All parameters move together, after the whole gradient was formed from the old ones.
-//! SGD and Adam stand here; `optimizer/rules.rs` has those that work element by element, `lamb.rs` and `muon.rs` those
+//! `optimizer/rules.rs` has those that work element by element, `descent.rs` their step without a whole gradient, `lamb.rs` and `muon.rs` those
 //! that look at whole arrays, `check.rs` what their constants may be, `reach.rs` how far a step goes.
 
 mod check;
+mod descent;
 mod lamb;
 mod muon;
 mod reach;
@@ -16,9 +17,11 @@ use crate::pairs::Pairs;
 use crate::params::Params;
 use crate::plan::Plan;
 use crate::spec::OptimizerSpec;
-use dnn_kernels::{Adam, Real, Sgd, Team, ViewMut, limit_column_norms};
+pub use descent::Blocks;
+use dnn_kernels::{Isa, Operands, Real, Team, ViewMut, limit_column_norms};
 use muon::Muon;
 pub use reach::Reach;
+use rules::arrays;
 
 /// An optimizer with its memory.
 #[derive(Debug)]
@@ -125,49 +128,53 @@ impl<T: Real> Optimizer<T> {
     /// One step with this rate, after which no column of weights is longer than its layer allows.
     pub fn step(&mut self, plan: &Plan, team: &Team, rate: f64, params: &mut Params<T>, gradient: &Params<T>) {
         self.steps = self.steps.saturating_add(1);
-        match self.spec {
-            // Its step is found by evaluating the loss (`lbfgs.rs`), not by a rule.
-            OptimizerSpec::Lbfgs { .. } => {}
-            OptimizerSpec::Sgd { momentum, nesterov, dampened } => {
-                let rule = match (nesterov, dampened) {
-                    _ if momentum == 0.0 => Sgd::Plain,
-                    (true, _) => Sgd::Nesterov(momentum),
-                    (_, true) => Sgd::Dampened(momentum),
-                    _ => Sgd::Momentum(momentum),
-                };
-                for range in &plan.trainable {
-                    let velocity = slice(&mut self.first, range);
-                    let (p, g) = (&mut params[range.clone()], &gradient[range.clone()]);
-                    dnn_kernels::sgd(plan.isa, team, rule, rate, p, g, velocity);
-                }
-            }
-            OptimizerSpec::Adam { beta_1, beta_2, epsilon, epsilon_hat, .. } => {
-                // Kingma and Ba 2015. The corrections for the start from zero, 1 - beta^t, are of this step.
-                let t = self.steps as f64;
-                let (first, second) = (1.0 - beta_1.powf(t), (1.0 - beta_2.powf(t)).sqrt());
-                let rule = if epsilon_hat {
-                    // Their "epsilon hat", before the correction: scikit-learn's and Keras's convention.
-                    Adam { beta_1, beta_2, size: rate * second / first, scale: 1.0, epsilon }
-                } else {
-                    // After the correction: PyTorch's.
-                    Adam { beta_1, beta_2, size: rate / first, scale: 1.0 / second, epsilon }
-                };
-                for range in &plan.trainable {
-                    let (m, v) = (slice(&mut self.first, range), slice(&mut self.second, range));
-                    let largest = slice(&mut self.largest, range);
-                    let (p, g) = (&mut params[range.clone()], &gradient[range.clone()]);
-                    dnn_kernels::adam(plan.isa, team, rule, p, g, m, v, largest);
-                }
-            }
-            OptimizerSpec::Lamb { .. } => self.step_lamb(plan, team, rate, params, gradient),
-            OptimizerSpec::Muon { .. } => self.step_muon(plan, team, rate, params, gradient),
-            _ => self.step_rule(plan, team, rate, params, gradient),
+        match (self.spec, self.changes(rate)) {
+            (_, Some(changes)) => self.step_elements(plan, team, changes, params, gradient),
+            (OptimizerSpec::Lamb { .. }, _) => self.step_lamb(plan, team, rate, params, gradient),
+            (OptimizerSpec::Muon { .. }, _) => self.step_muon(plan, team, rate, params, gradient),
+            // The step of L-BFGS is found by evaluating the loss (`lbfgs.rs`), not by a rule.
+            _ => {}
         }
-        for layer in plan.layers.iter().filter(|layer| layer.trainable_weights) {
-            if let Some(limit) = layer.max_norm {
-                let w = ViewMut::new(&mut params[layer.weights()], layer.weight_rows, layer.n_out, layer.stride);
-                limit_column_norms(plan.isa, limit, w);
-            }
+        limit_columns(plan, params);
+    }
+
+    /// The same where no gradient of the weights in `blocks` was formed, but what it is made of: see
+    /// [`Descent::step`](dnn_kernels::Descent::step).
+    pub fn descend<'a>(
+        &mut self,
+        plan: &Plan,
+        team: &Team,
+        products: Isa,
+        blocks: &Blocks,
+        rate: f64,
+        params: &mut Params<T>,
+        gradient_of_rest: &Params<T>,
+        operands: impl Fn(usize) -> Operands<'a, T> + Sync,
+        squares: &mut [f64],
+    ) {
+        self.steps = self.steps.saturating_add(1);
+        let changes = self.changes(rate).expect("only an optimizer that works element by element descends by blocks");
+        let memories = self.memories(changes.weights, &(0..plan.len));
+        blocks.descent.step((plan.isa, products), team, changes.weights, operands, params, memories, squares);
+        for (range, is_weights) in blocks.rest.iter().zip(&blocks.is_weights) {
+            let change = if *is_weights { changes.weights } else { changes.others };
+            self.step_range(plan, team, change, range, params, gradient_of_rest);
+        }
+        limit_columns(plan, params);
+    }
+
+    /// Whether it works element by element, so that a step does not need the whole gradient at once.
+    pub fn is_element_by_element(&self) -> bool {
+        !matches!(self.spec, OptimizerSpec::Lbfgs { .. } | OptimizerSpec::Lamb { .. } | OptimizerSpec::Muon { .. })
+    }
+}
+
+/// Shortens the columns of weights that are longer than their layer allows.
+fn limit_columns<T: Real>(plan: &Plan, params: &mut Params<T>) {
+    for layer in plan.layers.iter().filter(|layer| layer.trainable_weights) {
+        if let Some(limit) = layer.max_norm {
+            let w = ViewMut::new(&mut params[layer.weights()], layer.weight_rows, layer.n_out, layer.stride);
+            limit_column_norms(plan.isa, limit, w);
         }
     }
 }

@@ -49,6 +49,11 @@ impl<T: Real> Params<T> {
         })
     }
 
+    /// No numbers.
+    pub fn empty() -> Params<T> {
+        Params::from(Buffer::empty())
+    }
+
     /// The same numbers once more.
     ///
     /// # Errors

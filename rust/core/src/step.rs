@@ -3,20 +3,24 @@
 //! In: parameters, data and the numbers of the rows. Out: the weighted sum of their losses, and the gradient in `Step::gradient`.
 //! A batch of any size goes through in blocks; sums run in the order of the rows.
 
+mod later;
+mod shares;
+
 use crate::backward::backward;
 use crate::batches::{BLOCK_ROWS, Batch, blocks};
 use crate::data::Data;
 use crate::error::{Error, short};
 use crate::forward::{Last, Mode, forward};
-use crate::loss::Loss;
 use crate::metrics::Sums;
 use crate::moments::Moved;
 use crate::params::Params;
 use crate::penalty::{self, has_squares};
-use crate::plan::{Kind, Layer, Place, Plan};
+use crate::plan::{Layer, Place, Plan};
 use crate::spec::Objective;
 use crate::workspace::{Workspace, view, view_mut};
 use dnn_kernels::{Asked, Buffer, Isa, Real, Team, Tiny, View, rounds_factors, tiny_backward, tiny_forward};
+use later::Waiting;
+use shares::{SHARDS, is_called, share_of};
 
 /// All that a step needs besides the parameters, allocated once.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub struct Step<T: Real> {
     block_rows: usize,
     /// Where layers go by the mean and variance of a batch: the running ones, as the blocks of this batch move them.
     moved: Option<Moved<T>>,
+    /// Where weights may wait for the step.
+    waiting: Option<Waiting>,
 }
 
 /// Some rows on their way through the network and back, apart from all others.
@@ -53,6 +59,8 @@ struct Pass<'a, T: Real> {
     /// The number of the batch in the life of the model; none where the network is used and does not learn.
     number: Option<u64>,
     products: Isa,
+    /// Layers whose weights have no gradient before the step.
+    waiting: &'a [usize],
     data: &'a Data<'a, T>,
     weight: f64,
     /// Of the gradient of the loss.
@@ -126,7 +134,7 @@ impl<T: Real> Step<T> {
         };
         let shards = (0..shards).map(shard).collect::<Result<_, Error>>()?;
         let (objective, products) = (Objective::default(), plan.isa);
-        Ok(Step { objective, products, shards, block_rows: capacity, moved: Moved::new(plan) })
+        Ok(Step { objective, products, shards, block_rows: capacity, moved: Moved::new(plan), waiting: None })
     }
 
     /// Rows that go through together at most.
@@ -161,7 +169,7 @@ impl<T: Real> Step<T> {
         self.shards.truncate(1);
         let Some(Shard { gradient, work, batch, found, .. }) = self.shards.pop() else { return Ok(self) };
         let work = if with_dx { work.with_dx(plan)? } else { work };
-        Ok(Step { shards: vec![Shard { gradient, work, batch, tiny: None, found }], ..self })
+        Ok(Step { shards: vec![Shard { gradient, work, batch, tiny: None, found }], waiting: None, ..self })
     }
 
     /// What layers that go by the mean and variance of a batch remember of those that were learned from: every block is
@@ -224,7 +232,9 @@ impl<T: Real> Step<T> {
         let weight = weight_of(data, rows);
         let factor = self.objective.gradient_factor;
         let (number, products) = (Some(number), self.products);
-        let pass = Pass { plan, team, params, number, products, data, weight, factor };
+        let waiting = self.begin_waiting(rows.len());
+        let waiting = waiting.as_ref().map_or(&[][..], |blocks| &blocks.layers);
+        let pass = Pass { plan, team, params, number, products, waiting, data, weight, factor };
         if let Some(moved) = &mut self.moved {
             moved.begin(plan, params);
         }
@@ -250,6 +260,9 @@ impl<T: Real> Step<T> {
             if let (Some(moved), Shard { batch, work, .. }) = (&mut self.moved, &self.shards[0]) {
                 moved.follow(plan, batch, work);
             }
+        }
+        if let Err(outcome) = self.check_waiting(plan, team) {
+            return outcome;
         }
         // Outputs divided by an infinite deviation are 0, so the loss does not tell.
         if let Some(layer) = self.moved.as_ref().and_then(|moved| moved.not_finite(plan)) {
@@ -364,7 +377,8 @@ impl<T: Real> Step<T> {
     ) -> Result<(f64, f64), Outcome> {
         let weight = weight_of(data, rows);
         let factor = self.objective.gradient_factor;
-        let pass = Pass { plan, team, params, number, products: self.products, data, weight, factor };
+        let products = self.products;
+        let pass = Pass { plan, team, params, number, products, waiting: &[], data, weight, factor };
         let mut total = 0.0;
         for block in blocks(rows.len(), self.block_rows) {
             if !go_on() {
@@ -392,14 +406,15 @@ impl<T: Real> Shard<T> {
         self.batch.set_scale(loss.factor() * factor);
         self.batch.shares(&mut self.work.share);
         let (work, layer, last) = (&mut self.work, plan.last(), plan.layers.len() - 1);
-        let (a, delta, losses) = (&mut work.a[last], &mut work.delta[last % 2], &mut work.losses[..rows.len()]);
+        let turn = last % work.delta.len();
+        let (a, delta, losses) = (&mut work.a[last], &mut work.delta[turn], &mut work.losses[..rows.len()]);
         let (batch, isa) = (&self.batch, plan.isa);
         let value = match (&mut self.tiny, loss.tiny()) {
             (None, _) => {
                 forward(plan, team, params, pass.mode(first_row), batch.x(), Last::AsLossTakesIt, work);
                 let output = view(&work.a[last], rows.len(), layer);
                 let z = view(if work.z[last].is_empty() { &work.a[last] } else { &work.z[last] }, rows.len(), layer);
-                loss.evaluate(isa, layer, batch, output, z, &mut work.delta[last % 2], &mut work.losses)
+                loss.evaluate(isa, layer, batch, output, z, &mut work.delta[turn], &mut work.losses)
             }
             (Some((tiny, room)), Some(kind)) => {
                 let asked = Asked { loss: kind, target: batch.target(), scale: batch.scale(), losses: &mut *losses };
@@ -427,7 +442,18 @@ impl<T: Real> Shard<T> {
         if self.found.0.is_some_and(f64::is_finite) {
             let (x, work, gradient) = (self.batch.x(), &mut self.work, &mut self.gradient);
             self.found.1 = match &mut self.tiny {
-                None => backward(plan, team, params, pass.mode(first_row), x, work, accumulate, gradient, seen),
+                None => backward(
+                    plan,
+                    team,
+                    params,
+                    pass.mode(first_row),
+                    x,
+                    work,
+                    accumulate,
+                    pass.waiting,
+                    gradient,
+                    seen,
+                ),
                 Some((tiny, room)) => tiny_backward(plan.isa, tiny, params, x.rows, room, accumulate, gradient),
             };
             // The kernels look at sums of squares, of parts whose size goes by the threads: what they call finite is.
@@ -488,34 +514,6 @@ fn tiny<T: Real>(plan: &Plan, rows: usize, block: usize) -> Result<Option<(Tiny,
     let tiny = Tiny::new::<T>(stages, rows).ok_or_else(refused)?;
     let room = Buffer::zeroed(tiny.len()).ok_or_else(refused)?;
     Ok(Some((tiny, room)))
-}
-
-/// Shares of a block at most.
-const SHARDS: usize = 2;
-/// Multiply-adds of a share at least, below which handing it over costs more than it brings.
-const MIN_SHARE_WORK: usize = 400_000;
-/// Rows that are shared out at least: each share goes through all weights and writes a gradient of its own, which for a
-/// few rows is most of the work (784-30-10 at 10 rows: 12.0 us a step in two shares, 10.1 us in one).
-const MIN_SHARED_ROWS: usize = 16;
-/// Parameters of a network at most whose blocks are shared out: above, the products are large enough to be shared out
-/// one by one, and to add up gradients would cost more.
-const MAX_SHARED_PARAMETERS: usize = 160 * 1024;
-
-/// Rows of a block of `rows` that go through the network apart from the others.
-///
-/// It depends on the network and the rows alone, never on threads, because it decides the order of sums.
-fn share_of(plan: &Plan, rows: usize) -> usize {
-    let share = rows.div_ceil(SHARDS).next_multiple_of(4);
-    // Layers that look at a whole batch can't have it in parts.
-    let by_rows = |kind: Kind| matches!(kind, Kind::Dense | Kind::Activation | Kind::Noise { .. });
-    let apart = plan.layers.iter().all(|layer| by_rows(layer.kind)) && !is_called(plan);
-    let sized = rows >= MIN_SHARED_ROWS && plan.len <= MAX_SHARED_PARAMETERS;
-    if apart && sized && plan.len.saturating_mul(3 * share) >= MIN_SHARE_WORK { share } else { rows.max(1) }
-}
-
-/// Whether the loss is a function of whoever calls: it is given all rows of a batch at once, on one thread.
-fn is_called(plan: &Plan) -> bool {
-    plan.loss.as_ref().is_some_and(Loss::is_called)
 }
 
 /// The sum of the weights of rows.

@@ -71,7 +71,7 @@ pub fn train_on_batch<'a, T: Real>(
             let metrics = sums.values(weight).ok_or(Error::Raised)?;
             clip::clip(plan, &team, how.clip, step.gradient_mut());
             let mut reach = progress.known_reach();
-            if !reach.allows(plan, optimizer, rate, params, step.gradient()) {
+            if !reach.allows(plan, optimizer, rate, params, Some(step.gradient())) {
                 return Err(Error::Invalid(diverged(&too_large::<T>(&optimizer.spec, rate), 0, 0, Some(rate))));
             }
             optimizer.step(plan, &team, rate, params, step.gradient());

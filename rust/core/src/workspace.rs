@@ -18,8 +18,8 @@ pub struct Workspace<T: Real> {
     pub moments: Vec<Buffer<T>>,
     /// What share of its batch each row is, where layers go by the mean and variance of a batch; else empty.
     pub share: Vec<T>,
-    /// dL/dz of every other layer: layer l writes `delta[l % 2]` while it reads the other.
-    pub delta: [Buffer<T>; 2],
+    /// dL/dz of layer l in `delta[l % delta.len()]`: two that take turns, or one for each layer where they are kept.
+    pub delta: Vec<Buffer<T>>,
     /// dL/da of the residual connections that are passed on the way back, one for each depth.
     pub skips: Vec<Buffer<T>>,
     /// dL/dx, (rows, n_inputs) and padded, where it is wanted; else empty.
@@ -40,7 +40,7 @@ impl<T: Real> Workspace<T> {
         }
         for parity in 0..2 {
             let widest = plan.layers.iter().skip(parity).step_by(2).map(|layer| layer.stride).max();
-            work.delta[parity] = room(rows, &plan.last().name, widest.unwrap_or(0))?;
+            work.delta.push(room(rows, &plan.last().name, widest.unwrap_or(0))?);
         }
         for layer in &plan.layers {
             if let Kind::Add { slot, .. } = layer.kind {
@@ -71,6 +71,22 @@ impl<T: Real> Workspace<T> {
         Ok(self)
     }
 
+    /// Keeps the deltas of all layers.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn keep_deltas(&mut self, plan: &Plan) -> Result<(), Error> {
+        let rows = self.losses.len();
+        // Two at least, as for those that take turns.
+        while self.delta.len() < plan.layers.len() {
+            self.delta.push(room(0, "x", 0)?);
+        }
+        for (delta, layer) in self.delta.iter_mut().zip(&plan.layers) {
+            *delta = room(rows, &layer.name, layer.stride)?;
+        }
+        Ok(())
+    }
+
     /// Room for `rows` rows on their way forward, as [`Workspace::new`] without the way back.
     ///
     /// # Errors
@@ -81,7 +97,7 @@ impl<T: Real> Workspace<T> {
             z: Vec::with_capacity(plan.layers.len()),
             moments: Vec::with_capacity(plan.layers.len()),
             share: Vec::new(),
-            delta: [room(0, "x", 0)?, room(0, "x", 0)?],
+            delta: Vec::new(),
             skips: Vec::new(),
             dx: room(0, "x", 0)?,
             losses: Vec::new(),
@@ -104,6 +120,13 @@ fn room<T: Real>(rows: usize, name: &str, stride: usize) -> Result<Buffer<T>, Er
     let count = rows.checked_mul(stride);
     let what = format_args!("{rows} rows of layer {name}");
     count.and_then(Buffer::zeroed).ok_or_else(|| Error::memory(what, count, size_of::<T>()))
+}
+
+/// dL/dz of the layer at this place, and the room for that of the layer below.
+pub fn deltas<T: Real>(all: &mut [Buffer<T>], index: usize) -> (&[T], &mut [T]) {
+    let (here, below) = (index % all.len(), (index + all.len() - 1) % all.len());
+    let (first, second) = all.split_at_mut(here.max(below));
+    if here > below { (&second[0], &mut first[below]) } else { (&first[here], &mut second[0]) }
 }
 
 /// The rows of a layer in a buffer, to read.

@@ -27,6 +27,11 @@ pub(crate) fn pays(m: usize, n: usize, k: usize, turned: bool) -> bool {
     m.min(n).min(k) >= WORTH && !(turned && n <= WORTH_TURNING)
 }
 
+/// Whether a product of (m, n, k) in this type rounds its factors, where this is the set of the products.
+pub(crate) fn applies<T: Real>(isa: Isa, m: usize, n: usize, k: usize, turned: bool) -> bool {
+    isa.has_bf16() && size_of::<T>() == size_of::<f32>() && pays(m, n, k, turned)
+}
+
 /// Whether any of the three products of a layer with `rows` rows rounds its factors, on a set that can.
 pub fn rounds_factors(rows: usize, n_in: usize, n_out: usize) -> bool {
     let (of_in, of_out) = (padded::<f32>(n_in), padded::<f32>(n_out));

@@ -46,10 +46,15 @@ pub struct Buffer<T: Real> {
 }
 
 impl<T: Real> Buffer<T> {
+    /// No numbers.
+    pub fn empty() -> Buffer<T> {
+        Buffer { start: NonNull::dangling(), len: 0, allocation: None }
+    }
+
     /// `len` zeros; `None` where the system does not have the memory.
     pub fn zeroed(len: usize) -> Option<Buffer<T>> {
         if len == 0 {
-            return Some(Buffer { start: NonNull::dangling(), len: 0, allocation: None });
+            return Some(Buffer::empty());
         }
         let bytes = len.checked_mul(size_of::<T>())?;
         let in_pages = bytes.checked_next_multiple_of(LARGE_PAGE)?;

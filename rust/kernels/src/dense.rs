@@ -143,19 +143,19 @@ fn block_size<T: Real>(m: usize, n: usize, k: usize, pairs: bool, threads: usize
 }
 
 /// One of the three products, before it is cut into blocks. `n` is padded.
-struct Product<T> {
-    m: usize,
-    n: usize,
-    k: usize,
-    a: *const T,
-    a_strides: (usize, usize),
-    b: *const T,
-    b_stride: usize,
-    b_layout: Layout,
-    c: *mut T,
-    c_stride: usize,
-    start: Start<T>,
-    finish: Finish<T>,
+pub(crate) struct Product<T> {
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+    pub a: *const T,
+    pub a_strides: (usize, usize),
+    pub b: *const T,
+    pub b_stride: usize,
+    pub b_layout: Layout,
+    pub c: *mut T,
+    pub c_stride: usize,
+    pub start: Start<T>,
+    pub finish: Finish<T>,
 }
 
 // SAFETY: the blocks of a product write disjoint elements of C (and of `finish`), and only read the rest.
@@ -166,7 +166,7 @@ impl<T: Real> Product<T> {
     /// A, B, C and what `start` and `finish` point to reach as far as (m, n, k) and the strides say.
     unsafe fn run(&self, isa: Isa, team: &Team) -> bool {
         let turned = self.a_strides.0 == 1;
-        let pairs = isa.has_bf16() && size_of::<T>() == size_of::<f32>() && bf16::pays(self.m, self.n, self.k, turned);
+        let pairs = bf16::applies::<T>(isa, self.m, self.n, self.k, turned);
         let (rows, columns) = block_size::<T>(self.m, self.n, self.k, pairs, team.threads());
         let across = self.n.div_ceil(columns.max(1));
         let blocks = self.m.div_ceil(rows.max(1)) * across;
@@ -189,7 +189,7 @@ impl<T: Real> Product<T> {
     }
 
     /// Rows `i..i + m` and columns `j..j + n`.
-    fn block(&self, pairs: bool, i: usize, m: usize, j: usize, n: usize) -> Block<T> {
+    pub(crate) fn block(&self, pairs: bool, i: usize, m: usize, j: usize, n: usize) -> Block<T> {
         let b_offset = match self.b_layout {
             Layout::Rows => j,
             Layout::Transposed { .. } => j * self.b_stride,

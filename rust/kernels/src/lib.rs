@@ -8,6 +8,7 @@ mod buffer;
 mod ceiling;
 mod column_sums;
 mod dense;
+mod descent;
 mod each;
 mod few;
 mod isa;
@@ -37,6 +38,7 @@ pub use buffer::{Buffer, padded, row_stride};
 pub use ceiling::ceiling;
 pub use column_sums::column_sums;
 pub use dense::{Below, View, ViewMut, forward, input_gradient, weight_gradient};
+pub use descent::{Descent, Operands, Placed};
 pub use isa::{Isa, IsaError, cpu_features};
 pub use lent::Lent;
 pub use losses::{ClassLoss, HeadLoss, PointLoss, class_loss, head_loss, point_loss};
@@ -52,13 +54,13 @@ pub use pointwise::{
 };
 pub use pool::Team;
 pub use prepacked::{PackedWeights, forward_packed};
-pub use rows::{all_finite, sum_of_squares};
+pub use rows::{all_finite, rough_sum_of_squares, sum_of_squares};
 pub use simd::Real;
 pub use softmax::{Target, multiply_softmax_slope, softmax_cross_entropy, softmax_in_place};
 pub use tiny::{Asked, Stage, Tiny, TinyLoss, tiny_backward, tiny_forward};
 pub use update::{
-    Adadelta, Adagrad, Adam, AdamW, Adamax, LambDirection, Lion, Nadam, RAdam, RmsProp, Rprop, Rule, Sgd,
-    Sums as PenaltySums, adam, add_in_order, add_penalty_gradient, blend, clamp, limit_column_norms, move_towards,
-    penalty_sums, scale, sgd, step,
+    Adadelta, Adagrad, Adam, AdamW, Adamax, Change, LambDirection, Lion, Nadam, RAdam, RmsProp, Rprop, Rule, Sgd,
+    Sums as PenaltySums, adam, add_in_order, add_penalty_gradient, blend, change, clamp, limit_column_norms,
+    move_towards, penalty_sums, scale, sgd, step,
 };
 pub use vectors::{add_multiple, dot, largest};

@@ -157,15 +157,26 @@ impl<V: Vector> Products<V> for Exact {
     }
 }
 
-thread_local! {
-    /// Of a thread, for as long as it lives: asking for it anew would cost more than a small product.
-    static ROOM: RefCell<Option<Buffer<f64>>> = const { RefCell::new(None) };
+/// What a thread has room for.
+#[derive(Clone, Copy)]
+pub(crate) enum Use {
+    /// The rows of A of a block.
+    Rows,
+    /// A block of a gradient.
+    Gradient,
 }
 
-/// Room for `len` numbers that belongs to this thread until it asks again; null where there is no memory for it.
-pub(crate) fn room<T: Real>(len: usize) -> *mut T {
+thread_local! {
+    /// Of a thread, for as long as it lives: asking for it anew would cost more than a small product.
+    static ROOMS: RefCell<[Option<Buffer<f64>>; 2]> = const { RefCell::new([None, None]) };
+}
+
+/// Room for `len` numbers that belongs to this thread until it asks again for this use; null where there is no memory
+/// for it.
+pub(crate) fn room<T: Real>(of: Use, len: usize) -> *mut T {
     let doubles = (len * size_of::<T>()).div_ceil(size_of::<f64>());
-    ROOM.with_borrow_mut(|room| {
+    ROOMS.with_borrow_mut(|rooms| {
+        let room = &mut rooms[of as usize];
         if room.as_ref().is_none_or(|room| room.len() < doubles) {
             *room = None;
             *room = Buffer::zeroed(doubles);

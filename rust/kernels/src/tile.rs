@@ -12,7 +12,7 @@
 
 use crate::Real;
 use crate::activation::{Activation, Curve, Visit};
-use crate::pack::{Ahead, Exact, Operand, Panel, Products, pack_across, room};
+use crate::pack::{Ahead, Exact, Operand, Panel, Products, Use, pack_across, room};
 use crate::simd::{Kernel, Vector};
 use std::mem::MaybeUninit;
 
@@ -405,7 +405,7 @@ impl<T: Real> Block<T> {
         let width = if few { FEW_VECTORS / self.m.max(1) } else { V::TILE_VECTORS };
         let a_room = match P::room_of_a(self.m, KC.min(self.k), self.pack_a) {
             0 => std::ptr::null_mut(),
-            len => room::<T>(len),
+            len => room::<T>(Use::Rows, len),
         };
         assert!(!pairs || !a_room.is_null(), "there is no memory for the rows of a product");
         // A depth of zero still has to write the start value.

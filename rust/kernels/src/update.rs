@@ -78,6 +78,30 @@ fn in_chunks(team: &Team, n: usize, nanoseconds: u64, chunk: impl Fn(usize, usiz
     team.run(n.div_ceil(size), nanoseconds, |i| chunk(i * size, size.min(n - i * size)));
 }
 
+/// One step of an optimizer that works element by element, with its constants.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Change {
+    /// Gradient descent with this rate. The memory is the velocity, where the rule has one.
+    Sgd(Sgd, f64),
+    /// The memories are m, v and, for AMSGrad, the largest v.
+    Adam(Adam),
+    /// The memories are those that [`Rule`] names.
+    Rule(Rule),
+}
+
+/// The step of p along its gradient g; memories that are not needed are empty.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn change<T: Real>(isa: Isa, team: &Team, change: Change, p: &mut [T], g: &[T], memories: [&mut [T]; 3]) {
+    let [first, second, third] = memories;
+    match change {
+        Change::Sgd(rule, rate) => sgd(isa, team, rule, rate, p, g, first),
+        Change::Adam(rule) => adam(isa, team, rule, p, g, first, second, third),
+        Change::Rule(rule) => step(isa, team, rule, p, g, [first, second, third]),
+    }
+}
+
 struct SgdStep<T> {
     rule: Sgd,
     n: usize,

@@ -31,14 +31,15 @@ impl Reach {
         self.0 = None;
     }
 
-    /// Whether the weights are sure to be numbers after a step along this gradient, whose squares are.
+    /// Whether the weights are sure to be numbers after a step along this gradient, whose squares are; with `None` along
+    /// any such gradient.
     pub fn allows<T: Real>(
         &mut self,
         plan: &Plan,
         optimizer: &Optimizer<T>,
         rate: f64,
         params: &Params<T>,
-        gradient: &Params<T>,
+        gradient: Option<&Params<T>>,
     ) -> bool {
         // Half the largest would do; a quarter leaves room for rounding.
         let fits = |sizes: &Sizes| sizes.weights <= T::LARGEST / 4.0 && sizes.first <= T::LARGEST / 4.0;
@@ -52,7 +53,7 @@ impl Reach {
                 squares: of(plan.isa, &optimizer.largest),
             };
             let after = |gradient| Some(optimizer.sizes_after(plan, rate, known, gradient)).filter(fits);
-            after(any_gradient).or_else(|| after(largest(plan.isa, gradient)))
+            after(any_gradient).or_else(|| after(largest(plan.isa, gradient?)))
         });
         self.0.is_some()
     }

@@ -4,34 +4,53 @@ use super::{Optimizer, slice};
 use crate::params::Params;
 use crate::plan::Plan;
 use crate::spec::OptimizerSpec;
-use dnn_kernels::{Adadelta, Adagrad, Adam, AdamW, Adamax, Lion, Nadam, RAdam, Real, RmsProp, Rprop, Rule, Team, step};
+use dnn_kernels::{
+    Adadelta, Adagrad, Adam, AdamW, Adamax, Change, Lion, Nadam, RAdam, Real, RmsProp, Rprop, Rule, Sgd, Team, change,
+};
 use std::ops::Range;
 
+/// The change of the weights of dense layers, and that of all else.
+pub struct Changes {
+    /// Of the weights.
+    pub weights: Change,
+    /// Of biases, gamma, beta and slopes: decay leaves them alone, unless it is asked not to.
+    pub others: Change,
+}
+
 impl<T: Real> Optimizer<T> {
-    /// One step of what `optimizer.rs` does not do itself.
-    pub(super) fn step_rule(
-        &mut self,
-        plan: &Plan,
-        team: &Team,
-        rate: f64,
-        params: &mut Params<T>,
-        gradient: &Params<T>,
-    ) {
+    /// What the step of this number does with this rate; `None` for optimizers that look at more than one element.
+    pub(super) fn changes(&mut self, rate: f64) -> Option<Changes> {
         let t = self.steps as f64;
-        let (rule, decay, decay_bias) = match self.spec {
+        let (change, decay, decay_bias) = match self.spec {
+            OptimizerSpec::Sgd { momentum, nesterov, dampened } => {
+                let rule = match (nesterov, dampened) {
+                    _ if momentum == 0.0 => Sgd::Plain,
+                    (true, _) => Sgd::Nesterov(momentum),
+                    (_, true) => Sgd::Dampened(momentum),
+                    _ => Sgd::Momentum(momentum),
+                };
+                (Change::Sgd(rule, rate), 0.0, false)
+            }
+            OptimizerSpec::Adam { beta_1, beta_2, epsilon, epsilon_hat, .. } => {
+                (Change::Adam(adam_at(t, beta_1, beta_2, epsilon, rate, epsilon_hat)), 0.0, false)
+            }
             OptimizerSpec::Adamw { beta_1, beta_2, epsilon, amsgrad, epsilon_hat, weight_decay, decay_bias } => {
                 let adam = adam_at(t, beta_1, beta_2, epsilon, rate, epsilon_hat);
-                (Rule::AdamW(AdamW { adam, keep: 1.0, amsgrad }), weight_decay, decay_bias)
+                (Change::Rule(Rule::AdamW(AdamW { adam, keep: 1.0, amsgrad })), weight_decay, decay_bias)
             }
             OptimizerSpec::Rmsprop { rho, momentum, centered, epsilon, epsilon_inside } => {
                 let rule = RmsProp { rho, momentum, rate, epsilon, centered, epsilon_inside };
-                (Rule::RmsProp(rule), 0.0, false)
+                (Change::Rule(Rule::RmsProp(rule)), 0.0, false)
             }
-            OptimizerSpec::Adagrad { epsilon, .. } => (Rule::Adagrad(Adagrad { rate, epsilon }), 0.0, false),
-            OptimizerSpec::Adadelta { rho, epsilon } => (Rule::Adadelta(Adadelta { rho, rate, epsilon }), 0.0, false),
+            OptimizerSpec::Adagrad { epsilon, .. } => {
+                (Change::Rule(Rule::Adagrad(Adagrad { rate, epsilon })), 0.0, false)
+            }
+            OptimizerSpec::Adadelta { rho, epsilon } => {
+                (Change::Rule(Rule::Adadelta(Adadelta { rho, rate, epsilon })), 0.0, false)
+            }
             OptimizerSpec::Adamax { beta_1, beta_2, epsilon } => {
                 let size = rate / (1.0 - beta_1.powf(t));
-                (Rule::Adamax(Adamax { beta_1, beta_2, size, epsilon }), 0.0, false)
+                (Change::Rule(Rule::Adamax(Adamax { beta_1, beta_2, size, epsilon })), 0.0, false)
             }
             OptimizerSpec::Nadam { beta_1, beta_2, epsilon, momentum_decay } => {
                 // Dozat 2016, with the momentum of step t that PyTorch takes.
@@ -41,59 +60,73 @@ impl<T: Real> Optimizer<T> {
                 let of_gradient = rate * (1.0 - now) / (1.0 - self.product);
                 let of_mean = rate * next / (1.0 - self.product * next);
                 let scale = 1.0 / (1.0 - beta_2.powf(t)).sqrt();
-                (Rule::Nadam(Nadam { beta_1, beta_2, of_gradient, of_mean, scale, epsilon }), 0.0, false)
+                let rule = Nadam { beta_1, beta_2, of_gradient, of_mean, scale, epsilon };
+                (Change::Rule(Rule::Nadam(rule)), 0.0, false)
             }
             OptimizerSpec::Lion { beta_1, beta_2, weight_decay, decay_bias } => {
-                (Rule::Lion(Lion { beta_1, beta_2, rate, keep: 1.0 }), weight_decay, decay_bias)
+                (Change::Rule(Rule::Lion(Lion { beta_1, beta_2, rate, keep: 1.0 })), weight_decay, decay_bias)
             }
             OptimizerSpec::Radam { beta_1, beta_2, epsilon } => {
-                (Rule::RAdam(radam_at(t, beta_1, beta_2, epsilon, rate)), 0.0, false)
+                (Change::Rule(Rule::RAdam(radam_at(t, beta_1, beta_2, epsilon, rate))), 0.0, false)
             }
             OptimizerSpec::Rprop { etas: [shrink, grow], step_sizes: [smallest, largest] } => {
                 if let (1, Some(sizes)) = (self.steps, &mut self.second) {
                     sizes.fill(T::from_f64(rate));
                 }
-                (Rule::Rprop(Rprop { shrink, grow, smallest, largest }), 0.0, false)
+                (Change::Rule(Rule::Rprop(Rprop { shrink, grow, smallest, largest })), 0.0, false)
             }
-            OptimizerSpec::Sgd { .. }
-            | OptimizerSpec::Adam { .. }
-            | OptimizerSpec::Lbfgs { .. }
-            | OptimizerSpec::Lamb { .. }
-            | OptimizerSpec::Muon { .. } => unreachable!("`Optimizer::step` has these in other places"),
+            OptimizerSpec::Lbfgs { .. } | OptimizerSpec::Lamb { .. } | OptimizerSpec::Muon { .. } => return None,
         };
-        if decay == 0.0 || decay_bias {
-            let rule = with_decay(rule, rate * decay);
+        let weights = with_decay(change, rate * decay);
+        Some(Changes { weights, others: if decay_bias { weights } else { change } })
+    }
+
+    /// The memories in the order in which this change has them; empty where there is none.
+    pub(super) fn memories(&mut self, change: Change, range: &Range<usize>) -> [&mut [T]; 3] {
+        let first = slice(&mut self.first, range);
+        let second = slice(&mut self.second, range);
+        let largest = slice(&mut self.largest, range);
+        match change {
+            // A mean of squares first, as the kernel has it.
+            Change::Rule(Rule::RmsProp(_)) => [second, first, slice(&mut self.mean, range)],
+            Change::Rule(Rule::Adagrad(_)) => [second, &mut [], &mut []],
+            Change::Rule(Rule::Adadelta(_)) => [second, largest, &mut []],
+            _ => [first, second, largest],
+        }
+    }
+
+    /// Steps along the gradient of everything that learns.
+    pub(super) fn step_elements(
+        &mut self,
+        plan: &Plan,
+        team: &Team,
+        Changes { weights, others }: Changes,
+        params: &mut Params<T>,
+        gradient: &Params<T>,
+    ) {
+        if weights == others {
             for range in &plan.trainable {
-                self.step_range(plan, team, rule, range, params, gradient);
+                self.step_range(plan, team, weights, range, params, gradient);
             }
             return;
         }
         for (range, is_weights) in arrays(plan) {
-            let rule = with_decay(rule, if is_weights { rate * decay } else { 0.0 });
-            self.step_range(plan, team, rule, &range, params, gradient);
+            let change = if is_weights { weights } else { others };
+            self.step_range(plan, team, change, &range, params, gradient);
         }
     }
 
-    fn step_range(
+    pub(super) fn step_range(
         &mut self,
         plan: &Plan,
         team: &Team,
-        rule: Rule,
+        how: Change,
         range: &Range<usize>,
         params: &mut Params<T>,
         gradient: &Params<T>,
     ) {
-        let first = slice(&mut self.first, range);
-        let second = slice(&mut self.second, range);
-        let largest = slice(&mut self.largest, range);
-        let memories = match rule {
-            // A mean of squares first, as the kernel has it.
-            Rule::RmsProp(_) => [second, first, slice(&mut self.mean, range)],
-            Rule::Adagrad(_) => [second, &mut [], &mut []],
-            Rule::Adadelta(_) => [second, largest, &mut []],
-            _ => [first, second, largest],
-        };
-        step(plan.isa, team, rule, &mut params[range.clone()], &gradient[range.clone()], memories);
+        let memories = self.memories(how, range);
+        change(plan.isa, team, how, &mut params[range.clone()], &gradient[range.clone()], memories);
     }
 }
 
@@ -105,16 +138,18 @@ pub(super) fn arrays(plan: &Plan) -> impl Iterator<Item = (Range<usize>, bool)> 
     parts.filter(|(learns, range, _)| *learns && !range.is_empty()).map(|(_, range, is_weights)| (range, is_weights))
 }
 
-/// The rule, with p shrunk by this share of itself.
-fn with_decay(rule: Rule, share: f64) -> Rule {
-    match rule {
-        Rule::AdamW(rule) => Rule::AdamW(AdamW { keep: 1.0 - share, ..rule }),
-        Rule::Lion(rule) => Rule::Lion(Lion { keep: 1.0 - share, ..rule }),
-        rule => rule,
+/// The change, with p shrunk by this share of itself.
+fn with_decay(change: Change, share: f64) -> Change {
+    match change {
+        Change::Rule(Rule::AdamW(rule)) => Change::Rule(Rule::AdamW(AdamW { keep: 1.0 - share, ..rule })),
+        Change::Rule(Rule::Lion(rule)) => Change::Rule(Rule::Lion(Lion { keep: 1.0 - share, ..rule })),
+        change => change,
     }
 }
 
-/// The constants of step t of Adam, see `optimizer.rs`.
+/// The constants of step t of Adam (Kingma and Ba 2015). The corrections for the start from zero, 1 - beta^t, are of this
+/// step. With their "epsilon hat", epsilon stands before the correction: scikit-learn's and Keras's convention; else after
+/// it, PyTorch's.
 pub(super) fn adam_at(t: f64, beta_1: f64, beta_2: f64, epsilon: f64, rate: f64, epsilon_hat: bool) -> Adam {
     let (first, second) = (1.0 - beta_1.powf(t), (1.0 - beta_2.powf(t)).sqrt());
     if epsilon_hat {

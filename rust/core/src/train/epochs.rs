@@ -21,10 +21,11 @@ use crate::params::Params;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::running::Running;
+use crate::spec::Clip;
 use crate::spec::{FitSpec, OptimizerSpec};
 use crate::step::{Outcome, Step};
 use crate::stopping::watched;
-use dnn_kernels::{Pace, Real, Team, sum_of_squares};
+use dnn_kernels::{Pace, Real, Team};
 
 /// Epochs that a history has room for from the start: a day of them at a second each, and no more memory than it is worth.
 const EPOCHS_WITH_ROOM: usize = 1 << 16;
@@ -130,6 +131,9 @@ impl<'a, T: Real> Training<'a, T> {
         let is_watched = spec.watched.is_some() || validation.is_some();
         progress.begin(spec.initial_epoch, is_watched && spec.restore_best, spec.averaging, params)?;
         let team = Team::of(spec.n_threads);
+        if spec.clip == Clip::default() && optimizer.is_element_by_element() {
+            step.let_weights_wait(plan)?;
+        }
         let (pace, questions) = (Pace::of(&team), Questions::default());
         Ok(Training {
             plan,
@@ -281,13 +285,23 @@ impl<'a, T: Real> Training<'a, T> {
         // A batch whose rows all weigh nothing teaches nothing.
         if weight > 0.0 {
             totals.before_clip = clip::clip(plan, team, spec.clip, step.gradient_mut());
-            if !is_lbfgs && !progress.reach.allows(plan, optimizer, rate, params, step.gradient()) {
+            if !step.is_whole() && !progress.reach.allows(plan, optimizer, rate, params, None) {
+                // It is known to be finite, or it would not wait.
+                let _finite = step.make_whole(plan, team);
+            }
+            let gradient = Some(step.gradient());
+            if step.is_whole() && !is_lbfgs && !progress.reach.allows(plan, optimizer, rate, params, gradient) {
                 let what = too_large::<T>(&optimizer.spec, rate);
                 return Err((Stopped::Diverged, diverged(&what, number, batch, Some(rate))));
             }
-            optimizer.step(plan, team, rate, params, step.gradient());
+            // The norm of the last gradient of an epoch is measured.
+            step.take(plan, team, optimizer, rate, params, batch + 1 == self.batches.count());
             step.remember_moments(plan, params);
             progress.after_step(plan, team, params);
+        }
+        if weight == 0.0 && !step.is_whole() {
+            // Its norm is 0.
+            let _finite = step.make_whole(plan, team);
         }
         pace.end(team);
         running.count();
@@ -308,7 +322,7 @@ impl<'a, T: Real> Training<'a, T> {
     /// afterwards, up to the end of the epoch.
     fn measure(&mut self, number: usize, totals: &Totals, observer: &mut dyn Observer<T>) -> Result<Epoch, Ended> {
         let rate = self.lbfgs.as_ref().map_or(self.rates[self.batches.count() - 1], |lbfgs| lbfgs.step_length);
-        let norm = || sum_of_squares(self.plan.isa, self.step.gradient()).sqrt();
+        let norm = || self.step.gradient_norm(self.plan);
         let mut epoch = Epoch {
             epoch: number,
             // An order may leave out all rows that weigh something: then the sums are 0 as well.

@@ -1,6 +1,7 @@
 //! The core through its public API, as the binding uses it: what must hold for users, room by room.
 
 mod averaging;
+mod descent;
 mod divergence;
 mod file;
 mod lbfgs;

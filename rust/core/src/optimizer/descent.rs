@@ -1,0 +1,48 @@
+//! Weights that are stepped along their gradient block by block, so that it is never whole.
+//!
+//! In: a plan and the rows of a batch. Out: which weights go so, and what is left for a step of its own.
+//! Only where nothing asks for the whole gradient: no penalty, no limit of its norm, no optimizer that looks at more than
+//! one element. The numbers are those of the step along the whole gradient, to the last bit.
+
+use super::arrays;
+use crate::plan::{Layer, Plan};
+use dnn_kernels::{Descent, Placed, Real};
+use std::ops::Range;
+
+/// Parameters of a network at least: where its gradient stays in a second-level cache of 1 MiB, nothing is gained.
+const MIN_PARAMETERS: usize = 1 << 20;
+
+/// What goes block by block, and the rest.
+#[derive(Debug)]
+pub struct Blocks {
+    /// The blocks.
+    pub descent: Descent,
+    /// Their layers, by their places in the plan, in order.
+    pub layers: Vec<usize>,
+    /// All other arrays that learn, and whether each is a matrix of weights.
+    pub rest: Vec<Range<usize>>,
+    pub is_weights: Vec<bool>,
+}
+
+impl Blocks {
+    /// `None` where the whole gradient is needed, or as fast.
+    pub fn new<T: Real>(plan: &Plan) -> Option<Blocks> {
+        if plan.len < MIN_PARAMETERS || plan.layers.iter().any(Layer::has_penalty) {
+            return None;
+        }
+        let suits = |layer: &Layer| layer.is_dense() && layer.trainable_weights && Descent::suits(layer.n_out);
+        let layers: Vec<usize> = (0..plan.layers.len()).filter(|&index| suits(&plan.layers[index])).collect();
+        if layers.is_empty() {
+            return None;
+        }
+        let placed = |&index: &usize| {
+            let layer = &plan.layers[index];
+            Placed { start: layer.weights().start, n_in: layer.n_in, n_out: layer.n_out, stride: layer.stride }
+        };
+        let all: Vec<Placed> = layers.iter().map(placed).collect();
+        let goes = |range: &Range<usize>| all.iter().any(|layer| layer.start == range.start && !range.is_empty());
+        let (rest, is_weights) = arrays(plan).filter(|(range, _)| !goes(range)).unzip();
+        let descent = Descent::new::<T>(all);
+        Some(Blocks { descent, layers, rest, is_weights })
+    }
+}

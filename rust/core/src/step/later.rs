@@ -1,0 +1,136 @@
+//! Steps of weights whose gradient is never whole: what it is made of is kept, and used when the step is taken.
+//!
+//! In: the activations and deltas of a batch. Out: parameters and optimizer after the step, or the gradient after all.
+//! No weight moves before it is known that all of the gradient is finite: |x^T delta| is at most |x| |delta|.
+
+use super::{Outcome, Shard, Step, gradient_of, not_finite};
+use crate::error::Error;
+use crate::memory::filled;
+use crate::optimizer::{Blocks, Optimizer};
+use crate::params::Params;
+use crate::plan::Plan;
+use crate::workspace::view;
+use dnn_kernels::{Operands, Real, Team, View, ViewMut, rough_sum_of_squares, sum_of_squares};
+use std::sync::Arc;
+
+/// Weights that may wait, and what is found out about their gradient.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    blocks: Arc<Blocks>,
+    /// Whether the gradient of the last batch has not been formed.
+    yes: bool,
+    /// How long the gradient of each layer can be at most.
+    lengths: Vec<f64>,
+    /// The sum of the squares of each block of the gradient, as it was stepped along.
+    squares: Vec<f64>,
+}
+
+impl<T: Real> Step<T> {
+    /// From now on nobody looks at a gradient before its step: weights wait for [`Step::take`] where that is faster.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn let_weights_wait(&mut self, plan: &Plan) -> Result<(), Error> {
+        let [Shard { tiny: None, work, .. }] = &mut self.shards[..] else { return Ok(()) };
+        let Some(blocks) = Blocks::new::<T>(plan) else { return Ok(()) };
+        work.keep_deltas(plan)?;
+        let lengths = filled(0.0, blocks.layers.len(), "the lengths of gradients")?;
+        let squares = filled(0.0, blocks.descent.blocks(), "the squares of gradients")?;
+        self.waiting = Some(Waiting { blocks: Arc::new(blocks), yes: false, lengths, squares });
+        Ok(())
+    }
+
+    /// Whether [`Step::gradient`] has everything; else weights wait for [`Step::take`].
+    pub fn is_whole(&self) -> bool {
+        !self.waiting.as_ref().is_some_and(|waiting| waiting.yes)
+    }
+
+    /// What waits in a batch of so many rows.
+    pub(super) fn begin_waiting(&mut self, rows: usize) -> Option<Arc<Blocks>> {
+        let waiting = self.waiting.as_mut()?;
+        waiting.yes = rows <= self.block_rows;
+        waiting.yes.then(|| Arc::clone(&waiting.blocks))
+    }
+
+    /// The batch has been through: forms the gradient after all where it may not be finite.
+    ///
+    /// # Errors
+    /// [`Outcome::Diverged`] where it is not.
+    pub(super) fn check_waiting(&mut self, plan: &Plan, team: &Team) -> Result<(), Outcome> {
+        let Some(Waiting { yes: true, blocks, lengths, .. }) = &mut self.waiting else { return Ok(()) };
+        let shard = &self.shards[0];
+        let squares = |view: View<T>| rough_sum_of_squares(plan.isa, &view.data[..view.rows * view.stride]);
+        let nanoseconds = plan.layers.iter().map(|layer| shard.batch.x().rows * layer.stride / 8).sum::<usize>() as u64;
+        team.run_each(lengths, nanoseconds, |place, length| {
+            let (x, delta) = shard.operands(plan, blocks.layers[place]);
+            *length = (squares(x) * squares(delta)).sqrt();
+        });
+        // The sum of the squares of all elements, and room for rounding.
+        let fits = |length: &f64| length * length <= T::LARGEST / 4.0;
+        if lengths.iter().all(fits) { Ok(()) } else { self.make_whole(plan, team) }
+    }
+
+    /// Forms the gradient of the weights that wait.
+    ///
+    /// # Errors
+    /// [`Outcome::Diverged`] where it is not finite.
+    pub fn make_whole(&mut self, plan: &Plan, team: &Team) -> Result<(), Outcome> {
+        let Some(Waiting { yes, blocks, .. }) = &mut self.waiting else { return Ok(()) };
+        if !std::mem::take(yes) {
+            return Ok(());
+        }
+        let (products, shard) = (self.products, &mut self.shards[0]);
+        let mut gradient = std::mem::replace(&mut shard.gradient, Params::empty());
+        let mut finite = true;
+        for &index in &blocks.layers {
+            let layer = &plan.layers[index];
+            let (x, delta) = shard.operands(plan, index);
+            let dw = ViewMut::new(&mut gradient[layer.weights()], layer.n_in, layer.n_out, layer.stride);
+            finite &= dnn_kernels::weight_gradient(products, team, x, delta, false, dw);
+        }
+        let broken = if finite { None } else { not_finite(plan, &gradient) };
+        shard.gradient = gradient;
+        broken.map_or(Ok(()), |layer| Err(gradient_of(plan, layer)))
+    }
+
+    /// The step of a batch. `measured` says that [`Step::gradient_norm`] will be asked for.
+    pub fn take(
+        &mut self,
+        plan: &Plan,
+        team: &Team,
+        optimizer: &mut Optimizer<T>,
+        rate: f64,
+        params: &mut Params<T>,
+        measured: bool,
+    ) {
+        let (shard, products) = (&self.shards[0], self.products);
+        let Some(Waiting { yes: true, blocks, squares, .. }) = &mut self.waiting else {
+            return optimizer.step(plan, team, rate, params, &shard.gradient);
+        };
+        let squares = if measured { &mut squares[..] } else { &mut [] };
+        let operands = |layer: usize| shard.operands(plan, blocks.layers[layer]);
+        optimizer.descend(plan, team, products, blocks, rate, params, &shard.gradient, operands, squares);
+    }
+
+    /// |g| of the last batch, over all parameters.
+    pub fn gradient_norm(&self, plan: &Plan) -> f64 {
+        let gradient = &self.shards[0].gradient;
+        let Some(Waiting { yes: true, blocks, squares, .. }) = &self.waiting else {
+            return sum_of_squares(plan.isa, gradient).sqrt();
+        };
+        let rest = blocks.rest.iter().map(|range| sum_of_squares(plan.isa, &gradient[range.clone()]));
+        (squares.iter().sum::<f64>() + rest.sum::<f64>()).sqrt()
+    }
+}
+
+impl<T: Real> Shard<T> {
+    /// What its rows brought to the layer at this place, and its delta.
+    fn operands(&self, plan: &Plan, index: usize) -> Operands<'_, T> {
+        let (x, layer) = (self.batch.x(), &plan.layers[index]);
+        let input = match index.checked_sub(1) {
+            None => x,
+            Some(below) => view(&self.work.a[below], x.rows, &plan.layers[below]),
+        };
+        (input, view(&self.work.delta[index], x.rows, layer))
+    }
+}

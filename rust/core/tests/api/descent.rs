@@ -1,0 +1,130 @@
+//! Wide networks step block by block: the numbers, and what is told about them, are those of a whole gradient.
+
+use crate::network::{
+    Task, Watcher, adam, bits, fit_spec, layer, loss, model, optimizers, sgd, step_spec, table, with,
+};
+use dnn_core::{Clip, Epoch, FitSpec, Model, OptimizerSpec, Real, Stopped, fit, train_on_batch};
+use serde_json::{Value, json};
+
+/// Parameters above which weights go by blocks: enough for this network, whose last layer is too narrow for it.
+fn wide() -> Vec<Value> {
+    let frozen = with(layer(40, "tanh"), "trainable", false);
+    vec![layer(700, "relu"), frozen, layer(1300, "gelu"), layer(780, "tanh"), layer(3, "identity")]
+}
+
+fn trained<T: Real>(layers: Vec<Value>, optimizer: OptimizerSpec, whole: bool) -> (Model<T>, Vec<Epoch>) {
+    let mut model = model::<T>(50, layers, "mse", optimizer);
+    assert!(model.plan.len > 1 << 20, "fewer parameters have a whole gradient");
+    let task = Task::<T>::regression(22, 50, 3);
+    let data = task.data(&model.plan);
+    // A limit that nothing comes to needs the whole gradient.
+    let clip = Clip { norm: whole.then_some(1e30), value: None };
+    let spec = FitSpec { clip, ..fit_spec(8, 2, 1e-3) };
+    let history = fit(&mut model, &data, None, &spec, &mut Watcher::new()).expect("it trains");
+    assert_eq!(history.stopped, Stopped::Epochs, "{}", history.message);
+    (model, history.epochs)
+}
+
+#[test]
+fn every_optimizer_takes_the_same_steps_with_and_without_a_whole_gradient() {
+    for optimizer in optimizers() {
+        let (by_blocks, epochs) = trained::<f32>(wide(), optimizer, false);
+        let (whole, whole_epochs) = trained::<f32>(wide(), optimizer, true);
+        assert_eq!(bits(&by_blocks.params), bits(&whole.params), "{optimizer:?}");
+        for (got, wanted) in epochs.iter().zip(&whole_epochs) {
+            assert_eq!(got.loss, wanted.loss, "{optimizer:?}");
+            let (got, wanted) = (got.grad_norm, wanted.grad_norm);
+            assert!((got - wanted).abs() <= 1e-12 * wanted && wanted > 0.0, "{optimizer:?}: |g| {got} for {wanted}");
+        }
+    }
+}
+
+#[test]
+fn in_float64_and_with_layers_of_every_kind_too() {
+    let norm = json!({"kind": "layer_normalization", "epsilon": 1e-5, "trainable": true});
+    let batch_norm = json!({"kind": "batch_normalization", "momentum": 0.9, "epsilon": 1e-5, "trainable": true});
+    let residual = json!({"kind": "residual", "layers": [norm, layer(1100, "tanh")]});
+    let dropout = json!({"kind": "dropout", "rate": 0.2});
+    let limited = with(layer(1100, "relu"), "max_norm", 0.9);
+    let layers = || vec![limited.clone(), residual.clone(), dropout.clone(), batch_norm.clone(), layer(3, "identity")];
+    for optimizer in [sgd(0.9), adam(true)] {
+        let (by_blocks, epochs) = trained::<f64>(layers(), optimizer, false);
+        let (whole, whole_epochs) = trained::<f64>(layers(), optimizer, true);
+        assert_eq!(bits(&by_blocks.params), bits(&whole.params), "{optimizer:?}");
+        assert_eq!(epochs[1].loss, whole_epochs[1].loss, "{optimizer:?}");
+    }
+}
+
+#[test]
+fn a_penalty_is_in_the_gradient_that_is_stepped_along() {
+    let layers = || vec![with(layer(1050, "tanh"), "l2", 0.1), layer(1050, "tanh"), layer(3, "identity")];
+    let task = Task::<f32>::regression(8, 50, 3);
+    let mut stepped = model::<f32>(50, layers(), "mse", sgd(0.0));
+    let data = task.data(&stepped.plan);
+    train_on_batch(&mut stepped, &data, step_spec(1e-3), &[], 1).expect("it trains");
+    let mut fitted = model::<f32>(50, layers(), "mse", sgd(0.0));
+    let spec = FitSpec { shuffle: false, ..fit_spec(8, 1, 1e-3) };
+    fit(&mut fitted, &data, None, &spec, &mut Watcher::new()).expect("it trains");
+    assert_eq!(bits(&fitted.params), bits(&stepped.params));
+}
+
+/// One layer of weights that are 0, so that the deltas are as large as the targets.
+fn zeros() -> Model<f32> {
+    let wide = with(layer(1100, "identity"), "weight_initializer", json!({"name": "zeros"}));
+    model(1000, vec![wide], "mse", sgd(0.0))
+}
+
+#[test]
+fn a_gradient_that_is_not_finite_moves_nothing() {
+    let mut model = zeros();
+    let task = Task { x: table(2, 1000, |_, _| 1e12), y: table(2, 1100, |_, _| 1e13), labels: vec![], weights: None };
+    let data = task.data(&model.plan);
+    let before = bits(&model.params);
+    let history = fit(&mut model, &data, None, &fit_spec(2, 3, 1e-3), &mut Watcher::new()).expect("no error");
+    assert_eq!(history.stopped, Stopped::Diverged);
+    assert!(history.message.contains("the gradient of layer 1 is not finite"), "{}", history.message);
+    assert_eq!(bits(&model.params), before);
+}
+
+#[test]
+fn a_gradient_that_might_not_be_finite_and_is_is_stepped_along() {
+    // The row with the large input has no error, the row with the large error no input: |x| |delta| says nothing.
+    let mut model = zeros();
+    let x = table(2, 1000, |i, j| if (i, j) == (0, 0) { 1e14 } else { 0.0 });
+    let y = table(2, 1100, |i, j| if (i, j) == (1, 0) { 1e12 } else { 0.0 });
+    let task = Task { x, y, labels: vec![], weights: None };
+    let data = task.data(&model.plan);
+    let history = fit(&mut model, &data, None, &fit_spec(2, 1, 1e-3), &mut Watcher::new()).expect("no error");
+    assert_eq!(history.stopped, Stopped::Epochs, "{}", history.message);
+    let bias = model.params[model.plan.layers[0].bias()][0];
+    // rate 2 / n error
+    assert!((f64::from(bias) - 1e-3 * 2.0 / 2200.0 * 1e12).abs() < 1.0, "{bias}");
+}
+
+#[test]
+fn a_batch_that_weighs_nothing_has_a_gradient_of_no_length() {
+    let mut model = model::<f32>(50, wide(), "mse", sgd(0.0));
+    let mut task = Task::<f32>::regression(4, 50, 3);
+    task.weights = Some(vec![1.0, 1.0, 0.0, 0.0]);
+    let data = task.data(&model.plan);
+    let spec = FitSpec { shuffle: false, ..fit_spec(2, 1, 1e-3) };
+    let history = fit(&mut model, &data, None, &spec, &mut Watcher::new()).expect("it trains");
+    assert_eq!(history.epochs[0].grad_norm, 0.0);
+}
+
+#[test]
+fn a_step_that_might_throw_weights_out_of_range_is_taken_where_it_does_not() {
+    // What Adam might do with this rate is too much; along the gradient of the second target it is not.
+    for (target, told) in [(1e8, Some("the weights")), (1e-12, None)] {
+        let mut model = zeros();
+        model.compile(loss("mse"), adam(false)).expect("it fits");
+        let x = table(1, 1000, |_, j| if j == 0 { 1e10 } else { 0.0 });
+        let task = Task { x, y: table(1, 1100, |_, _| target), labels: vec![], weights: None };
+        let data = task.data(&model.plan);
+        let history = fit(&mut model, &data, None, &fit_spec(1, 1, 1e15), &mut Watcher::new()).expect("no error");
+        let stopped = if told.is_some() { (Stopped::Diverged, 0) } else { (Stopped::Epochs, 1) };
+        assert_eq!((history.stopped, history.steps), stopped, "{}", history.message);
+        assert!(told.is_none_or(|told| history.message.contains(told)), "{}", history.message);
+        assert_eq!(model.params.iter().all(|x| x.to_f64() == 0.0), told.is_some());
+    }
+}

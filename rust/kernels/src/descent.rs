@@ -1,0 +1,222 @@
+//! Steps along weight gradients that are never whole: each block is formed, stepped along while the cache has it, and
+//! forgotten.
+//!
+//! In: what the rows of a batch brought to each layer, and their deltas. Out: the weights and the memory of the optimizer
+//! after the step, with the bits of [`weight_gradient`](crate::weight_gradient) and a step along it.
+//! All layers are one job, so that threads meet once. It never asks whether a gradient is finite: who calls it knows.
+
+use crate::bf16;
+use crate::dense::{Product, Shared, View};
+use crate::few::Outer;
+use crate::isa::Isa;
+use crate::narrow::NARROW;
+use crate::pack::{Use, room};
+use crate::pool::Team;
+use crate::rows::sum_of_squares;
+use crate::simd::run;
+use crate::tile::{Finish, Layout, Start};
+use crate::update::{Change, change};
+use crate::{Real, padded};
+
+/// Numbers of a block at most. Blocks of whole rows are walked through without a jump: pieces of 512 columns took 1.5 to
+/// 2 times as long (1000-1000-1000-10 at 1 row), and blocks of 4 Ki or 16 Ki numbers 10 % longer than those of 48 or 128.
+const MAX_BLOCK: usize = 96 * 1024;
+/// Columns of a block at most.
+const MAX_COLUMNS: usize = 8192;
+/// Rows whose multiply-adds take as long as the step of an optimizer.
+const STEP_ROWS: usize = 16;
+/// Multiply-adds in a nanosecond, roughly.
+const WORK_PER_NANOSECOND: usize = 60;
+
+/// The weights of a layer among all parameters: `n_in` rows of `n_out` numbers from `start` on, `stride` apart, padded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Placed {
+    pub start: usize,
+    pub n_in: usize,
+    pub n_out: usize,
+    pub stride: usize,
+}
+
+/// Some rows and columns of the weights of a layer.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    layer: usize,
+    row: usize,
+    rows: usize,
+    column: usize,
+    columns: usize,
+}
+
+/// How the weights of a network are cut into blocks.
+#[derive(Debug)]
+pub struct Descent {
+    layers: Vec<Placed>,
+    cuts: Vec<Cut>,
+}
+
+/// What the rows of a batch brought to a layer, (rows, n_in), and dL/dz of it, (rows, n_out) and padded.
+pub type Operands<'a, T> = (View<'a, T>, View<'a, T>);
+
+impl Descent {
+    /// Whether the weights of a layer with so many outputs may be among those that are stepped so.
+    pub fn suits(n_out: usize) -> bool {
+        n_out > NARROW
+    }
+
+    /// Blocks of the weights of these layers.
+    ///
+    /// # Panics
+    /// When layers overlap, or one does not [suit](Descent::suits).
+    pub fn new<T: Real>(layers: Vec<Placed>) -> Descent {
+        let mut end = 0;
+        for layer in &layers {
+            let size = layer.n_in.checked_mul(layer.stride).and_then(|size| layer.start.checked_add(size));
+            assert!(layer.start >= end && padded::<T>(layer.n_out) <= layer.stride, "layers one after the other");
+            assert!(Descent::suits(layer.n_out), "{} outputs are too few", layer.n_out);
+            end = size.expect("layers have addresses");
+        }
+        let cuts = layers.iter().enumerate().flat_map(|(index, layer)| cut::<T>(index, *layer)).collect();
+        Descent { layers, cuts }
+    }
+
+    /// How many blocks there are.
+    pub fn blocks(&self) -> usize {
+        self.cuts.len()
+    }
+
+    /// One step of all weights along the gradient of the `operands` of each layer.
+    ///
+    /// `memories` are those that [`change`] names, as long as the parameters where they are there. `squares` takes the
+    /// sum of the squares of the gradient of each block, if it is as long as there are blocks and not empty.
+    ///
+    /// # Panics
+    /// When shapes and lengths do not fit.
+    pub fn step<'a, T: Real>(
+        &self,
+        (isa, products): (Isa, Isa),
+        team: &Team,
+        rule: Change,
+        operands: impl Fn(usize) -> Operands<'a, T> + Sync,
+        params: &mut [T],
+        memories: [&mut [T]; 3],
+        squares: &mut [f64],
+    ) {
+        let n = params.len();
+        let end = self.layers.last().map_or(0, |last| last.start + last.n_in * last.stride);
+        assert!(end <= n, "weights up to {end} among {n} parameters");
+        for memory in &memories {
+            assert!(memory.is_empty() || memory.len() == n, "parameters and memory");
+        }
+        let measured = !squares.is_empty();
+        assert!(!measured || squares.len() == self.cuts.len(), "a sum for each block");
+        let there = [0, 1, 2].map(|i| !memories[i].is_empty());
+        let (params, memories) = (Shared(params.as_mut_ptr()), memories.map(|memory| Shared(memory.as_mut_ptr())));
+        let squares = Shared(squares.as_mut_ptr());
+        team.run(self.cuts.len(), self.nanoseconds(&operands), |index| {
+            let cut = self.cuts[index];
+            let layer = self.layers[cut.layer];
+            let whole = cut.columns == padded::<T>(layer.n_out);
+            // A block of whole rows is one piece of memory, with what lies between its rows.
+            let stride = if whole { layer.stride } else { cut.columns };
+            let gradient = room::<T>(Use::Gradient, cut.rows * stride);
+            assert!(!gradient.is_null(), "there is no memory for a block of the gradient");
+            // SAFETY: the room is for as many numbers, and this thread asks for it again in its next block only.
+            let gradient = unsafe { std::slice::from_raw_parts_mut(gradient, cut.rows * stride) };
+            if stride > cut.columns {
+                gradient.chunks_exact_mut(stride).for_each(|row| row[cut.columns..].fill(T::ZERO));
+            }
+            block_of_gradient(products, layer, cut, operands(cut.layer), gradient, stride);
+            if measured {
+                // SAFETY: there is one for each block, and a block is one tile of the job.
+                unsafe { *squares.get().add(index) = sum_of_squares(isa, gradient) };
+            }
+            let first = layer.start + cut.row * layer.stride + cut.column;
+            let (pieces, length) = if whole { (1, gradient.len()) } else { (cut.rows, cut.columns) };
+            for piece in 0..pieces {
+                let at = first + piece * layer.stride;
+                // SAFETY: the numbers of a block are those of no other, and lie within the parameters, whose length was
+                // compared with the end of the last layer; a memory that is there is as long.
+                let slice = |all: Shared<T>| unsafe { std::slice::from_raw_parts_mut(all.get().add(at), length) };
+                let memory = |i: usize| if there[i] { slice(memories[i]) } else { &mut [] };
+                let g = &gradient[piece * stride..][..length];
+                change(isa, &Team::solo(), rule, slice(params), g, [memory(0), memory(1), memory(2)]);
+            }
+        });
+    }
+
+    /// What a step takes on one thread, roughly.
+    fn nanoseconds<'a, T: Real>(&self, operands: impl Fn(usize) -> Operands<'a, T>) -> u64 {
+        let work = |(index, layer): (usize, &Placed)| {
+            (layer.n_in * layer.stride).saturating_mul(operands(index).0.rows + STEP_ROWS) / WORK_PER_NANOSECOND
+        };
+        self.layers.iter().enumerate().map(work).fold(0, usize::saturating_add) as u64
+    }
+}
+
+/// The blocks of a layer. They do not depend on threads, as sums of squares go by blocks.
+fn cut<T: Real>(index: usize, layer: Placed) -> Vec<Cut> {
+    let width = padded::<T>(layer.n_out);
+    let columns = width.div_ceil(width.div_ceil(MAX_COLUMNS)).next_multiple_of(4 * T::LANES).min(width);
+    // Even shares, so that the last block is no smaller than it must be; tiles are six or eight rows high.
+    let most = (MAX_BLOCK / columns).max(1);
+    let rows = layer.n_in.div_ceil(layer.n_in.div_ceil(most)).next_multiple_of(if most < 24 { 1 } else { 24 });
+    let mut cuts = Vec::new();
+    for row in (0..layer.n_in).step_by(rows) {
+        for column in (0..width).step_by(columns) {
+            let (rows, columns) = (rows.min(layer.n_in - row), columns.min(width - column));
+            cuts.push(Cut { layer: index, row, rows, column, columns });
+        }
+    }
+    cuts
+}
+
+/// `gradient = x^T delta` for the rows and columns of a block.
+fn block_of_gradient<T: Real>(
+    products: Isa,
+    layer: Placed,
+    cut: Cut,
+    (x, delta): Operands<T>,
+    gradient: &mut [T],
+    stride: usize,
+) {
+    x.check(x.columns);
+    delta.check(padded::<T>(delta.columns));
+    assert_eq!((x.columns, delta.columns, x.rows), (layer.n_in, layer.n_out, delta.rows), "shapes of x, delta and w");
+    let (from_x, from_delta) = (x.data[cut.row..].as_ptr(), delta.data[cut.column..].as_ptr());
+    if Outer::<T>::suits(x.rows) {
+        let outer = Outer {
+            rows: x.rows,
+            n_in: cut.rows,
+            n_out: cut.columns,
+            x: from_x,
+            x_stride: x.stride,
+            delta: from_delta,
+            delta_stride: delta.stride,
+            dw: gradient.as_mut_ptr(),
+            dw_stride: stride,
+            accumulate: false,
+        };
+        // SAFETY: shapes and lengths were compared above, the block lies within the layer and has room in `gradient`.
+        unsafe { run(products, outer) };
+        return;
+    }
+    let product = Product {
+        m: cut.rows,
+        n: cut.columns,
+        k: x.rows,
+        a: from_x,
+        a_strides: (1, x.stride),
+        b: from_delta,
+        b_stride: delta.stride,
+        b_layout: Layout::Rows,
+        c: gradient.as_mut_ptr(),
+        c_stride: stride,
+        start: Start::Zero,
+        finish: Finish::Keep,
+    };
+    // As for the whole gradient, which has to have the same bits.
+    let pairs = bf16::applies::<T>(products, layer.n_in, padded::<T>(layer.n_out), x.rows, true);
+    // SAFETY: as above.
+    unsafe { T::run_block(products, product.block(pairs, 0, cut.rows, 0, cut.columns)) };
+}

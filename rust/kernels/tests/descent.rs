@@ -1,0 +1,173 @@
+//! Steps by blocks against the whole gradient and a step along it: the same bits, for every rule, set, shape and team.
+
+use dnn_kernels::{
+    Adagrad, Adam, Change, Descent, Isa, Placed, Real, Rule, Sgd, Team, View, ViewMut, change, padded, row_stride,
+    sum_of_squares, weight_gradient,
+};
+
+/// Numbers of both signs.
+fn noise<T: Real>(n: usize, seed: u64) -> Vec<T> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        T::from_f64((state >> 33) as f64 / f64::from(1u32 << 30) - 1.0)
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+/// `rows` rows of noise with zeros in their padding.
+fn padded_rows<T: Real>(rows: usize, columns: usize, seed: u64) -> Vec<T> {
+    let mut numbers = noise::<T>(rows * row_stride::<T>(columns), seed);
+    for row in numbers.chunks_exact_mut(row_stride::<T>(columns)) {
+        row[columns..].fill(T::ZERO);
+    }
+    numbers
+}
+
+fn view<T: Real>(data: &[T], rows: usize, columns: usize) -> View<'_, T> {
+    View::new(data, rows, columns, row_stride::<T>(columns))
+}
+
+/// Layers with something between them, as a bias is.
+fn placed<T: Real>(shapes: &[(usize, usize)]) -> (Vec<Placed>, usize) {
+    let mut start = 3 * T::LANES;
+    let mut layers = vec![];
+    for &(n_in, n_out) in shapes {
+        let stride = row_stride::<T>(n_out);
+        layers.push(Placed { start, n_in, n_out, stride });
+        start += (n_in + 1) * stride;
+    }
+    (layers, start)
+}
+
+fn rules() -> [(Change, [bool; 3]); 5] {
+    let adam = Adam { beta_1: 0.9, beta_2: 0.99, size: 0.02, scale: 1.1, epsilon: 1e-8 };
+    [
+        (Change::Sgd(Sgd::Plain, 0.1), [false; 3]),
+        (Change::Sgd(Sgd::Nesterov(0.9), 0.1), [true, false, false]),
+        (Change::Adam(adam), [true, true, false]),
+        (Change::Adam(adam), [true; 3]),
+        (Change::Rule(Rule::Adagrad(Adagrad { rate: 0.1, epsilon: 1e-6 })), [true, false, false]),
+    ]
+}
+
+fn bits<T: Real>(numbers: &[T]) -> Vec<u64> {
+    numbers.iter().map(|x| x.to_f64().to_bits()).collect()
+}
+
+fn agrees<T: Real>((isa, products): (Isa, Isa), team: &Team, shapes: &[(usize, usize)], rows: usize) {
+    let (layers, len) = placed::<T>(shapes);
+    let x: Vec<Vec<T>> = shapes.iter().map(|&(n_in, _)| padded_rows(rows, n_in, 1)).collect();
+    let delta: Vec<Vec<T>> = shapes.iter().map(|&(_, n_out)| padded_rows(rows, n_out, 2)).collect();
+    let operands = |index: usize| {
+        let (n_in, n_out) = shapes[index];
+        (view(&x[index], rows, n_in), view(&delta[index], rows, n_out))
+    };
+    for (rule, has) in rules() {
+        let what = format!("{rule:?} {has:?} {} {products:?} {shapes:?} rows {rows}", T::NAME);
+        let mut p = vec![T::ZERO; len];
+        let mut memories = [0, 1, 2].map(|i: usize| if has[i] { vec![T::ZERO; len] } else { vec![] });
+        let (mut p_whole, mut memories_whole) = (p.clone(), memories.clone());
+        let descent = Descent::new::<T>(layers.clone());
+        let mut squares = vec![0.0; descent.blocks()];
+        let mut total = 0.0;
+        for _ in 0..2 {
+            let [first, second, third] = &mut memories;
+            let of_step = [&mut first[..], &mut second[..], &mut third[..]];
+            descent.step((isa, products), team, rule, operands, &mut p, of_step, &mut squares);
+            total = 0.0;
+            for (index, layer) in layers.iter().enumerate() {
+                let mut dw = vec![T::ZERO; layer.n_in * layer.stride];
+                let (x, delta) = operands(index);
+                let to = ViewMut::new(&mut dw, layer.n_in, layer.n_out, layer.stride);
+                assert!(weight_gradient(products, &Team::solo(), x, delta, false, to), "{what}");
+                total += sum_of_squares(isa, &dw);
+                let range = layer.start..layer.start + dw.len();
+                let [first, second, third] = &mut memories_whole;
+                let memories = [(first, has[0]), (second, has[1]), (third, has[2])];
+                let memories = memories.map(|(memory, has)| if has { &mut memory[range.clone()] } else { &mut [] });
+                change(isa, &Team::solo(), rule, &mut p_whole[range], &dw[..], memories);
+            }
+        }
+        assert_eq!(bits(&p), bits(&p_whole), "{what}");
+        for (got, whole) in memories.iter().zip(&memories_whole) {
+            assert_eq!(bits(got), bits(whole), "{what}");
+        }
+        let sum = squares.iter().sum::<f64>();
+        assert!((sum - total).abs() <= 1e-12 * total, "{what}: {sum} for {total}");
+        assert!(p.iter().any(|x| x.to_f64() != 0.0), "{what}: it moves");
+    }
+}
+
+#[test]
+fn a_step_by_blocks_has_the_bits_of_the_whole_gradient_at_every_tail() {
+    let team = Team::exactly(3);
+    for isa in Isa::available() {
+        for n_out in [5, 8, 15, 16, 17, 31, 64, 70] {
+            for (n_in, rows) in [(1, 1), (3, 2), (7, 3), (16, 4), (25, 5), (40, 33)] {
+                agrees::<f32>((isa, isa), &team, &[(n_in, n_out), (n_in + 2, n_out + 1)], rows);
+                agrees::<f64>((isa, isa), &team, &[(n_in, n_out)], rows);
+            }
+        }
+    }
+}
+
+#[test]
+fn and_where_a_layer_is_many_blocks_or_its_rows_are_cut() {
+    let team = Team::exactly(2);
+    // Rows of 2 KiB have a gap behind them; those of 9000 numbers are cut in two; 300 rows are two pieces of a sum.
+    for (shapes, rows) in
+        [(&[(700, 512), (300, 700)][..], 2), (&[(45, 9000)], 3), (&[(400, 300), (5, 8200)], 300), (&[(3, 100_000)], 7)]
+    {
+        let fastest = Isa::available()[0];
+        agrees::<f32>((fastest, fastest), &team, shapes, rows);
+        agrees::<f64>((fastest, fastest), &team, shapes, rows);
+    }
+}
+
+#[test]
+fn factors_are_rounded_to_bfloat16_as_for_the_whole_gradient() {
+    for isa in Isa::available().into_iter().filter(|isa| isa.with_bf16().has_bf16()) {
+        for rows in [16, 64, 300] {
+            agrees::<f32>((isa, isa.with_bf16()), &Team::solo(), &[(200, 130), (130, 700)], rows);
+        }
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_sum_of_squares() {
+    let shape = (900, 500);
+    let (layers, len) = placed::<f32>(&[shape]);
+    let (x, delta) = (padded_rows::<f32>(4, shape.0, 1), padded_rows::<f32>(4, shape.1, 2));
+    let descent = Descent::new::<f32>(layers);
+    let of_team = |threads| {
+        let (mut p, mut squares) = (vec![0.0; len], vec![0.0; descent.blocks()]);
+        let operands = |_| (view(&x, 4, shape.0), view(&delta, 4, shape.1));
+        let isa = Isa::SCALAR;
+        let rule = Change::Sgd(Sgd::Plain, 0.1);
+        let none = [&mut [][..], &mut [], &mut []];
+        descent.step((isa, isa), &Team::exactly(threads), rule, operands, &mut p, none, &mut squares);
+        (bits(&p), bits(&squares))
+    };
+    assert!(descent.blocks() > 3);
+    assert_eq!(of_team(1), of_team(3));
+}
+
+#[test]
+#[should_panic(expected = "one after the other")]
+fn layers_that_overlap_are_refused() {
+    let layer = Placed { start: 0, n_in: 2, n_out: 16, stride: padded::<f32>(16) };
+    Descent::new::<f32>(vec![layer, Placed { start: 16, ..layer }]);
+}
+
+#[test]
+#[should_panic(expected = "shapes of x, delta and w")]
+fn operands_of_another_shape_are_refused() {
+    let layer = Placed { start: 0, n_in: 2, n_out: 16, stride: 16 };
+    let (x, delta) = ([0.0f32; 16], [0.0f32; 16]);
+    let operands = |_| (View::new(&x[..], 1, 3, 16), View::new(&delta[..], 1, 16, 16));
+    let rule = Change::Sgd(Sgd::Plain, 0.1);
+    let isa = Isa::SCALAR;
+    let none = [&mut [][..], &mut [], &mut []];
+    Descent::new::<f32>(vec![layer]).step((isa, isa), &Team::solo(), rule, operands, &mut [0.0; 32], none, &mut []);
+}
