@@ -15,8 +15,11 @@ use crate::history::History;
 use crate::metrics::Sums;
 use crate::model::Model;
 use crate::observer::Observer;
+use crate::optimizer::{Optimizer, Reach};
+use crate::params::Params;
+use crate::plan::Plan;
 use crate::run::Run;
-use crate::spec::{FitSpec, Metric, StepSpec};
+use crate::spec::{Clip, FitSpec, Metric, StepSpec};
 use crate::step::{Outcome, Step};
 use check::check_rate;
 use dnn_kernels::{Real, Team};
@@ -63,6 +66,9 @@ pub fn train_on_batch<'a, T: Real>(
     let rows = all_rows(data.rows())?;
     let mut step = Step::new(plan, data, data.rows())?;
     step.products = plan.products;
+    if !looks_at_gradients(optimizer, how.clip) {
+        step.let_weights_wait(plan)?;
+    }
     let team = Team::of(run.threads());
     let (number, sums) = (running.batches, &mut sums);
     match step.loss_and_gradient(plan, &team, params, number, data, &rows, Some(sums), || run.goes_on(), None) {
@@ -71,10 +77,10 @@ pub fn train_on_batch<'a, T: Real>(
             let metrics = sums.values(weight).ok_or(Error::Raised)?;
             clip::clip(plan, &team, how.clip, step.gradient_mut());
             let mut reach = progress.known_reach();
-            if !reach.allows(plan, optimizer, rate, params, Some(step.gradient())) {
+            if !is_allowed(plan, &team, &mut step, &mut reach, optimizer, rate, params) {
                 return Err(Error::Invalid(diverged(&too_large::<T>(&optimizer.spec, rate), 0, 0, Some(rate))));
             }
-            optimizer.step(plan, &team, rate, params, step.gradient());
+            step.take(plan, &team, optimizer, rate, params, false);
             step.remember_moments(plan, params);
             running.count();
             progress.weights_changed();
@@ -84,4 +90,30 @@ pub fn train_on_batch<'a, T: Real>(
         Outcome::Diverged(what) => Err(Error::Invalid(diverged(&what, 0, 0, Some(rate)))),
         Outcome::Raised | Outcome::Stopped => Err(Error::Raised),
     }
+}
+
+/// Whether something looks at the whole gradient before a step is taken along it.
+fn looks_at_gradients<T: Real>(optimizer: &Optimizer<T>, clip: Clip) -> bool {
+    clip != Clip::default() || !optimizer.is_element_by_element()
+}
+
+/// Whether the weights are sure to be numbers after the step. Where that is not sure for any gradient, this one is looked
+/// at.
+fn is_allowed<T: Real>(
+    plan: &Plan,
+    team: &Team,
+    step: &mut Step<T>,
+    reach: &mut Reach,
+    optimizer: &Optimizer<T>,
+    rate: f64,
+    params: &Params<T>,
+) -> bool {
+    if !step.is_whole() {
+        if reach.allows(plan, optimizer, rate, params, None) {
+            return true;
+        }
+        // It is known to be finite, or it would not wait.
+        let _finite = step.make_whole(plan, team);
+    }
+    reach.allows(plan, optimizer, rate, params, Some(step.gradient()))
 }

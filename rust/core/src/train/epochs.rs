@@ -5,6 +5,7 @@
 
 use super::check::{check, check_rate};
 use super::ended::{Ended, as_asked, by_callback, diverged, interrupted, too_large};
+use super::{is_allowed, looks_at_gradients};
 use crate::batches::{BLOCK_ROWS, Batches, all_rows};
 use crate::clip;
 use crate::data::Data;
@@ -21,7 +22,6 @@ use crate::params::Params;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::running::Running;
-use crate::spec::Clip;
 use crate::spec::{FitSpec, OptimizerSpec};
 use crate::step::{Outcome, Step};
 use crate::stopping::watched;
@@ -131,7 +131,7 @@ impl<'a, T: Real> Training<'a, T> {
         let is_watched = spec.watched.is_some() || validation.is_some();
         progress.begin(spec.initial_epoch, is_watched && spec.restore_best, spec.averaging, params)?;
         let team = Team::of(spec.n_threads);
-        if spec.clip == Clip::default() && optimizer.is_element_by_element() {
+        if !looks_at_gradients(optimizer, spec.clip) {
             step.let_weights_wait(plan)?;
         }
         let (pace, questions) = (Pace::of(&team), Questions::default());
@@ -285,12 +285,7 @@ impl<'a, T: Real> Training<'a, T> {
         // A batch whose rows all weigh nothing teaches nothing.
         if weight > 0.0 {
             totals.before_clip = clip::clip(plan, team, spec.clip, step.gradient_mut());
-            if !step.is_whole() && !progress.reach.allows(plan, optimizer, rate, params, None) {
-                // It is known to be finite, or it would not wait.
-                let _finite = step.make_whole(plan, team);
-            }
-            let gradient = Some(step.gradient());
-            if step.is_whole() && !is_lbfgs && !progress.reach.allows(plan, optimizer, rate, params, gradient) {
+            if !is_lbfgs && !is_allowed(plan, team, step, &mut progress.reach, optimizer, rate, params) {
                 let what = too_large::<T>(&optimizer.spec, rate);
                 return Err((Stopped::Diverged, diverged(&what, number, batch, Some(rate))));
             }
@@ -298,9 +293,8 @@ impl<'a, T: Real> Training<'a, T> {
             step.take(plan, team, optimizer, rate, params, batch + 1 == self.batches.count());
             step.remember_moments(plan, params);
             progress.after_step(plan, team, params);
-        }
-        if weight == 0.0 && !step.is_whole() {
-            // Its norm is 0.
+        } else {
+            // Its norm is 0, and measured too.
             let _finite = step.make_whole(plan, team);
         }
         pace.end(team);

@@ -56,6 +56,31 @@ fn in_float64_and_with_layers_of_every_kind_too() {
 }
 
 #[test]
+fn a_single_step_is_that_of_a_fit() {
+    let task = Task::<f32>::regression(8, 50, 3);
+    let mut stepped = model::<f32>(50, wide(), "mse", adam(false));
+    let data = task.data(&stepped.plan);
+    let clip = Clip { norm: Some(1e30), value: None };
+    let fitted = [Clip::default(), clip].map(|clip| {
+        let mut model = model::<f32>(50, wide(), "mse", adam(false));
+        let spec = FitSpec { shuffle: false, clip, ..fit_spec(8, 1, 1e-3) };
+        fit(&mut model, &data, None, &spec, &mut Watcher::new()).expect("it trains");
+        bits(&model.params)
+    });
+    train_on_batch(&mut stepped, &data, step_spec(1e-3), &[], 1).expect("it trains");
+    assert_eq!(bits(&stepped.params), fitted[0]);
+    assert_eq!(fitted[0], fitted[1]);
+    // A step that is refused leaves the model as it was.
+    stepped = zeros();
+    stepped.compile(loss("mse"), adam(false)).expect("it fits");
+    let x = table(1, 1000, |_, j| if j == 0 { 1e10 } else { 0.0 });
+    let task = Task { x, y: table(1, 1100, |_, _| 1e8), labels: vec![], weights: None };
+    let data = task.data(&stepped.plan);
+    let refused = train_on_batch(&mut stepped, &data, step_spec(1e15), &[], 1);
+    assert!(refused.is_err() && stepped.params.iter().all(|x| x.to_f64() == 0.0), "{refused:?}");
+}
+
+#[test]
 fn a_penalty_is_in_the_gradient_that_is_stepped_along() {
     let layers = || vec![with(layer(1050, "tanh"), "l2", 0.1), layer(1050, "tanh"), layer(3, "identity")];
     let task = Task::<f32>::regression(8, 50, 3);
