@@ -9,13 +9,16 @@ use crate::function;
 use crate::observer::Watch;
 use crate::rows::Typed;
 use crate::signals::{self, Signals};
-use dnn_core::{Error, FitSpec, Gradients, History, Idle, Metric, Model, Run, State, StepSpec};
+use dnn_core::{Error, FitSpec, Gradients, History, Idle, Metric, Model, Params, Run, State, StepSpec};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
+
+/// Bytes of replaced weights at most that a model keeps.
+const MOST_SPARE: usize = 128 << 20;
 
 /// A model that several threads may use.
 pub struct Shared<T: Typed> {
@@ -23,6 +26,8 @@ pub struct Shared<T: Typed> {
     /// What a network has for ever.
     pub n_inputs: usize,
     pub n_outputs: usize,
+    /// Where the weights were that the last `fit` replaced: room for the copy that the next one works on.
+    spare: Mutex<Option<Params<T>>>,
     /// What predictions write on the way.
     pub idle: Idle<T>,
     pub training: AtomicBool,
@@ -43,7 +48,18 @@ impl<T: Typed> Shared<T> {
         let (n_inputs, n_outputs) = (model.plan.n_inputs, model.plan.n_outputs());
         let (training, stop, in_hook) = (no(), no(), no());
         let (model, trainings, forks) = (RwLock::new(model), AtomicU64::new(0), AtomicU32::new(signals::forks()));
-        Shared { model, n_inputs, n_outputs, idle: Idle::new(), training, stop, trainings, in_hook, forks }
+        Shared {
+            model,
+            n_inputs,
+            n_outputs,
+            spare: Mutex::new(None),
+            idle: Idle::new(),
+            training,
+            stop,
+            trainings,
+            in_hook,
+            forks,
+        }
     }
 
     /// The model to read, unless somebody is changing it.
@@ -198,7 +214,10 @@ impl<T: Typed> Shared<T> {
         spec: &FitSpec,
         watch: &mut Watch<'_, T>,
     ) -> Result<History, Error> {
-        let mut out = HandedOut { model: self.write().hand_out()?, to: self, is_trained: false };
+        // Never waited for: after a fork who has the lock may be gone.
+        let room = self.spare.try_lock().ok().and_then(|mut spare| spare.take());
+        let model = self.write().hand_out(spec.n_threads, room)?;
+        let mut out = HandedOut { model, to: self, is_trained: false };
         let model = &mut out.model;
         let plan = model.plan.clone();
         let history = data.with(&plan, |data| match validation {
@@ -239,6 +258,12 @@ impl<T: Typed> Drop for HandedOut<'_, T> {
         let mut shared = self.to.write();
         if self.is_trained {
             std::mem::swap(&mut *shared, &mut self.model);
+            let replaced = std::mem::replace(&mut self.model.params, Params::empty());
+            if size_of_val(&replaced[..]) <= MOST_SPARE
+                && let Ok(mut spare) = self.to.spare.try_lock()
+            {
+                *spare = Some(replaced);
+            }
             self.to.trainings.fetch_add(1, Ordering::SeqCst);
         } else {
             shared.take_back(&mut self.model);

@@ -6,13 +6,14 @@
 use crate::forward::{Mode, copy, draw};
 use crate::params::Params;
 use crate::plan::{Kind, Layer, Place, Plan};
-use crate::workspace::{Workspace, deltas, view, view_mut};
+use crate::workspace::{Workspace, deltas, input_of, view, view_mut};
 use dnn_kernels::{Activation, Below, Buffer, Isa, Moments, Real, Team, View, ViewMut};
 
 /// Walks the layers from the last to the first; `seen(place, delta)` is shown dL/dz of each layer, and dL/dx where the
 /// workspace has room for it.
 ///
-/// With `accumulate` the gradient is added to. The weights of layers that are `waiting` get no gradient. Returns the first layer met whose gradient is not finite.
+/// With `accumulate` the gradient is added to. The weights of layers that are `waiting` get no gradient. Returns the first
+/// layer met whose gradient is not finite.
 pub fn backward<T: Real>(
     plan: &Plan,
     team: &Team,
@@ -31,10 +32,7 @@ pub fn backward<T: Real>(
         let (delta, next) = deltas(&mut work.delta, index);
         let delta = view(delta, x.rows, layer);
         seen(Place::Layer(index), delta);
-        let input = match index.checked_sub(1) {
-            None => x,
-            Some(below) => view(&work.a[below], x.rows, &plan.layers[below]),
-        };
+        let input = input_of(plan, &work.a, x, index);
         if let Kind::Add { slot, .. } = layer.kind {
             copy(plan, team, delta, view_mut(&mut work.skips[slot], x.rows, layer));
         }

@@ -8,7 +8,10 @@ use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::running::Running;
 use crate::spec::{Function, LossSpec, OptimizerSpec, Spec};
-use dnn_kernels::Real;
+use dnn_kernels::{Real, Team};
+
+/// Parameters of which a copy is worth a second thread.
+const WORTH_THREADS: usize = 1 << 20;
 
 /// What [`Model::compile`] sets.
 #[derive(Debug)]
@@ -88,18 +91,25 @@ impl<T: Real> Model<T> {
     /// # Errors
     /// [`Error::Memory`].
     pub fn without_training(&self) -> Result<Model<T>, Error> {
-        let (spec, plan, params) = (self.spec.clone(), self.plan.clone(), self.params.duplicate()?);
+        self.with_params(self.params.duplicate()?)
+    }
+
+    fn with_params(&self, params: Params<T>) -> Result<Model<T>, Error> {
+        let (spec, plan) = (self.spec.clone(), self.plan.clone());
         let (running, progress) = (self.running.duplicate()?, Progress::default());
         Ok(Model { spec, plan, params, running, optimizer: None, epochs: 0, progress })
     }
 
     /// A copy to train, which takes the memory of the optimizer and the progress along: only the weights are there twice.
-    /// Whoever reads the weights may go on; nobody may save or step until [`Model::take_back`].
+    /// Whoever reads the weights may go on; nobody may save or step until [`Model::take_back`]. So many threads copy them,
+    /// to the `room` that there may be.
     ///
     /// # Errors
     /// [`Error::Memory`]; nothing has changed then.
-    pub fn hand_out(&mut self) -> Result<Model<T>, Error> {
-        let copy = self.without_training()?;
+    pub fn hand_out(&mut self, threads: usize, room: Option<Params<T>>) -> Result<Model<T>, Error> {
+        let team = Team::of(if self.plan.len >= WORTH_THREADS { threads } else { 1 });
+        let copy = self.with_params(self.params.duplicate_on(&team, room)?)?;
+        drop(team);
         let optimizer = self.optimizer.as_mut().map(Optimizer::hand_out);
         Ok(Model { optimizer, epochs: self.epochs, progress: self.progress.hand_out(), ..copy })
     }

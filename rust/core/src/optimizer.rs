@@ -1,9 +1,10 @@
 //! Optimizers: the memory of one, and its step over everything that learns.
 //!
 //! In: parameters, their gradient and the rate of the step. Out: the parameters after it.
-//! All parameters move together, after the whole gradient was formed from the old ones.
-//! `optimizer/rules.rs` has those that work element by element, `descent.rs` their step without a whole gradient, `lamb.rs` and `muon.rs` those
-//! that look at whole arrays, `check.rs` what their constants may be, `reach.rs` how far a step goes.
+//! All parameters move together, along a gradient that was formed from the old ones.
+//! `optimizer/rules.rs` has those that work element by element, `descent.rs` their step without a whole gradient,
+//! `lamb.rs` and `muon.rs` those that look at whole arrays, `check.rs` what their constants may be, `reach.rs` how far a
+//! step goes.
 
 mod check;
 mod descent;
@@ -145,7 +146,7 @@ impl<T: Real> Optimizer<T> {
         plan: &Plan,
         team: &Team,
         products: Isa,
-        blocks: &Blocks,
+        blocks: &Blocks<T>,
         rate: f64,
         params: &mut Params<T>,
         gradient_of_rest: &Params<T>,
@@ -165,7 +166,20 @@ impl<T: Real> Optimizer<T> {
 
     /// Whether it works element by element, so that a step does not need the whole gradient at once.
     pub fn is_element_by_element(&self) -> bool {
-        !matches!(self.spec, OptimizerSpec::Lbfgs { .. } | OptimizerSpec::Lamb { .. } | OptimizerSpec::Muon { .. })
+        match self.spec {
+            OptimizerSpec::Lbfgs { .. } | OptimizerSpec::Lamb { .. } | OptimizerSpec::Muon { .. } => false,
+            OptimizerSpec::Sgd { .. }
+            | OptimizerSpec::Adam { .. }
+            | OptimizerSpec::Adamw { .. }
+            | OptimizerSpec::Rmsprop { .. }
+            | OptimizerSpec::Adagrad { .. }
+            | OptimizerSpec::Adadelta { .. }
+            | OptimizerSpec::Adamax { .. }
+            | OptimizerSpec::Nadam { .. }
+            | OptimizerSpec::Lion { .. }
+            | OptimizerSpec::Radam { .. }
+            | OptimizerSpec::Rprop { .. } => true,
+        }
     }
 }
 

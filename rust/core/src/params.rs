@@ -59,7 +59,21 @@ impl<T: Real> Params<T> {
     /// # Errors
     /// [`Error::Memory`].
     pub fn duplicate(&self) -> Result<Params<T>, Error> {
-        let copy = self.numbers.duplicate().map(Params::from);
+        self.duplicate_on(&Team::solo(), None)
+    }
+
+    /// The same, by all threads of the team, in this room if it fits: fresh memory takes longer than the copy.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn duplicate_on(&self, team: &Team, room: Option<Params<T>>) -> Result<Params<T>, Error> {
+        if let Some(mut copy) = room.filter(|room| room.len() == self.len()) {
+            let Params { numbers, packed } = &mut copy;
+            *packed.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+            numbers.take_from(&self.numbers, team);
+            return Ok(copy);
+        }
+        let copy = self.numbers.duplicate_on(team).map(Params::from);
         copy.ok_or_else(|| Error::memory("a copy of the parameters", Some(self.numbers.len()), size_of::<T>()))
     }
 

@@ -195,7 +195,7 @@ pub enum LossSpec {
     },
 }
 
-/// An optimizer by name; `optimizer.rs` has the formulas.
+/// An optimizer by name; `optimizer/rules.rs` has the formulas.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names of the field")]

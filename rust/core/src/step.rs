@@ -36,7 +36,7 @@ pub struct Step<T: Real> {
     /// Where layers go by the mean and variance of a batch: the running ones, as the blocks of this batch move them.
     moved: Option<Moved<T>>,
     /// Where weights may wait for the step.
-    waiting: Option<Waiting>,
+    waiting: Option<Waiting<T>>,
 }
 
 /// Some rows on their way through the network and back, apart from all others.
@@ -150,7 +150,7 @@ impl<T: Real> Step<T> {
         self.products.has_bf16() && !is_tiny && dense().any(|layer| rounds_factors(rows, layer.n_in, layer.n_out))
     }
 
-    /// dL/dp of every parameter that learns; 0 elsewhere.
+    /// dL/dp of every parameter that learns, but for weights that wait ([`Step::is_whole`]); 0 elsewhere.
     pub fn gradient(&self) -> &Params<T> {
         &self.shards[0].gradient
     }
@@ -456,6 +456,11 @@ impl<T: Real> Shard<T> {
                 ),
                 Some((tiny, room)) => tiny_backward(plan.isa, tiny, params, x.rows, room, accumulate, gradient),
             };
+            if self.found.1.is_some() && !pass.waiting.is_empty() {
+                // Something overflows: the gradient is formed after all, to tell of the layer that would be told of then.
+                let mode = pass.mode(first_row);
+                self.found.1 = backward(plan, team, params, mode, x, work, accumulate, &[], gradient, |_, _| {});
+            }
             // The kernels look at sums of squares, of parts whose size goes by the threads: what they call finite is.
             self.found.1 = self.found.1.and_then(|_| not_finite(plan, gradient));
         }

@@ -66,7 +66,7 @@ pub fn train_on_batch<'a, T: Real>(
     let rows = all_rows(data.rows())?;
     let mut step = Step::new(plan, data, data.rows())?;
     step.products = plan.products;
-    if !looks_at_gradients(optimizer, how.clip) {
+    if !looks_at_gradients(optimizer, how.clip) && data.rows() <= step.block_rows() {
         step.let_weights_wait(plan)?;
     }
     let team = Team::of(run.threads());
@@ -113,7 +113,7 @@ fn is_allowed<T: Real>(
             return true;
         }
         // It is known to be finite, or it would not wait.
-        let _finite = step.make_whole(plan, team);
+        let _known = step.make_whole(plan, team);
     }
     reach.allows(plan, optimizer, rate, params, Some(step.gradient()))
 }

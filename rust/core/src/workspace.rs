@@ -122,6 +122,14 @@ fn room<T: Real>(rows: usize, name: &str, stride: usize) -> Result<Buffer<T>, Er
     count.and_then(Buffer::zeroed).ok_or_else(|| Error::memory(what, count, size_of::<T>()))
 }
 
+/// What comes into the layer at this place: what the layer below made of the rows, or x.
+pub fn input_of<'a, T: Real>(plan: &Plan, a: &'a [Buffer<T>], x: View<'a, T>, index: usize) -> View<'a, T> {
+    match index.checked_sub(1) {
+        None => x,
+        Some(below) => view(&a[below], x.rows, &plan.layers[below]),
+    }
+}
+
 /// dL/dz of the layer at this place, and the room for that of the layer below.
 pub fn deltas<T: Real>(all: &mut [Buffer<T>], index: usize) -> (&[T], &mut [T]) {
     let (here, below) = (index % all.len(), (index + all.len() - 1) % all.len());

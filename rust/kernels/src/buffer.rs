@@ -3,6 +3,7 @@
 //! In: a length. Out: a slice. It never aborts: a length that can't be had is an error to be named by the caller.
 
 use crate::Real;
+use crate::pool::Team;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -77,9 +78,26 @@ impl<T: Real> Buffer<T> {
 
     /// The same numbers in storage of their own; `None` as for [`Buffer::zeroed`].
     pub fn duplicate(&self) -> Option<Buffer<T>> {
+        self.duplicate_on(&Team::solo())
+    }
+
+    /// The same, by all threads of the team: what takes its time is memory that the system has to clear first.
+    pub fn duplicate_on(&self, team: &Team) -> Option<Buffer<T>> {
         let mut copy = Buffer::zeroed(self.len)?;
-        copy.copy_from_slice(self);
+        copy.take_from(self, team);
         Some(copy)
+    }
+
+    /// Becomes a copy of as many numbers, made by all threads of the team.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    pub fn take_from(&mut self, other: &Buffer<T>, team: &Team) {
+        assert_eq!(self.len, other.len, "lengths of a buffer and its copy");
+        let piece = LARGE_PAGE / size_of::<T>();
+        let mut pieces: Vec<_> = self.chunks_mut(piece).zip(other.chunks(piece)).collect();
+        // About 10 bytes in a nanosecond.
+        team.run_each(&mut pieces, (size_of_val(&other[..]) / 10) as u64, |_, (to, from)| to.copy_from_slice(from));
     }
 }
 
@@ -146,6 +164,14 @@ mod tests {
             assert_eq!(b.as_ptr() as usize % LINE, 0);
             assert!(b.iter().all(|&x| x == 0.0));
         }
+    }
+
+    #[test]
+    fn a_copy_by_several_threads_is_whole() {
+        let mut b = Buffer::<f32>::zeroed(1_300_001).expect("fits");
+        b.iter_mut().enumerate().for_each(|(i, x)| *x = i as f32);
+        let copy = b.duplicate_on(&Team::exactly(3)).expect("fits");
+        assert_eq!(b[..], copy[..]);
     }
 
     #[test]

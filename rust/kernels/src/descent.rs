@@ -17,6 +17,7 @@ use crate::simd::run;
 use crate::tile::{Finish, Layout, Start};
 use crate::update::{Change, change};
 use crate::{Real, padded};
+use std::marker::PhantomData;
 
 /// Numbers of a block at most. Blocks of whole rows are walked through without a jump: pieces of 512 columns took 1.5 to
 /// 2 times as long (1000-1000-1000-10 at 1 row), and blocks of 4 Ki or 16 Ki numbers 10 % longer than those of 48 or 128.
@@ -50,15 +51,17 @@ struct Cut {
 
 /// How the weights of a network are cut into blocks.
 #[derive(Debug)]
-pub struct Descent {
+pub struct Descent<T> {
     layers: Vec<Placed>,
     cuts: Vec<Cut>,
+    /// The cuts are of padded rows of this type.
+    of: PhantomData<T>,
 }
 
 /// What the rows of a batch brought to a layer, (rows, n_in), and dL/dz of it, (rows, n_out) and padded.
 pub type Operands<'a, T> = (View<'a, T>, View<'a, T>);
 
-impl Descent {
+impl<T: Real> Descent<T> {
     /// Whether the weights of a layer with so many outputs may be among those that are stepped so.
     pub fn suits(n_out: usize) -> bool {
         n_out > NARROW
@@ -68,16 +71,17 @@ impl Descent {
     ///
     /// # Panics
     /// When layers overlap, or one does not [suit](Descent::suits).
-    pub fn new<T: Real>(layers: Vec<Placed>) -> Descent {
+    pub fn new(layers: Vec<Placed>) -> Descent<T> {
         let mut end = 0;
         for layer in &layers {
             let size = layer.n_in.checked_mul(layer.stride).and_then(|size| layer.start.checked_add(size));
-            assert!(layer.start >= end && padded::<T>(layer.n_out) <= layer.stride, "layers one after the other");
-            assert!(Descent::suits(layer.n_out), "{} outputs are too few", layer.n_out);
+            assert!(padded::<T>(layer.n_out) <= layer.stride, "rows of {} do not fit a stride", layer.n_out);
+            assert!(layer.start >= end, "layers one after the other");
+            assert!(Self::suits(layer.n_out), "{} outputs are too few", layer.n_out);
             end = size.expect("layers have addresses");
         }
         let cuts = layers.iter().enumerate().flat_map(|(index, layer)| cut::<T>(index, *layer)).collect();
-        Descent { layers, cuts }
+        Descent { layers, cuts, of: PhantomData }
     }
 
     /// How many blocks there are.
@@ -92,7 +96,7 @@ impl Descent {
     ///
     /// # Panics
     /// When shapes and lengths do not fit.
-    pub fn step<'a, T: Real>(
+    pub fn step<'a>(
         &self,
         (isa, products): (Isa, Isa),
         team: &Team,
@@ -146,7 +150,7 @@ impl Descent {
     }
 
     /// What a step takes on one thread, roughly.
-    fn nanoseconds<'a, T: Real>(&self, operands: impl Fn(usize) -> Operands<'a, T>) -> u64 {
+    fn nanoseconds<'a>(&self, operands: impl Fn(usize) -> Operands<'a, T>) -> u64 {
         let work = |(index, layer): (usize, &Placed)| {
             (layer.n_in * layer.stride).saturating_mul(operands(index).0.rows + STEP_ROWS) / WORK_PER_NANOSECOND
         };

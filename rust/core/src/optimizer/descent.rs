@@ -14,9 +14,9 @@ const MIN_PARAMETERS: usize = 1 << 20;
 
 /// What goes block by block, and the rest.
 #[derive(Debug)]
-pub struct Blocks {
+pub struct Blocks<T> {
     /// The blocks.
-    pub descent: Descent,
+    pub descent: Descent<T>,
     /// Their layers, by their places in the plan, in order.
     pub layers: Vec<usize>,
     /// All other arrays that learn, and whether each is a matrix of weights.
@@ -24,13 +24,13 @@ pub struct Blocks {
     pub is_weights: Vec<bool>,
 }
 
-impl Blocks {
+impl<T: Real> Blocks<T> {
     /// `None` where the whole gradient is needed, or as fast.
-    pub fn new<T: Real>(plan: &Plan) -> Option<Blocks> {
+    pub fn new(plan: &Plan) -> Option<Blocks<T>> {
         if plan.len < MIN_PARAMETERS || plan.layers.iter().any(Layer::has_penalty) {
             return None;
         }
-        let suits = |layer: &Layer| layer.is_dense() && layer.trainable_weights && Descent::suits(layer.n_out);
+        let suits = |layer: &Layer| layer.is_dense() && layer.trainable_weights && Descent::<T>::suits(layer.n_out);
         let layers: Vec<usize> = (0..plan.layers.len()).filter(|&index| suits(&plan.layers[index])).collect();
         if layers.is_empty() {
             return None;
@@ -42,7 +42,7 @@ impl Blocks {
         let all: Vec<Placed> = layers.iter().map(placed).collect();
         let goes = |range: &Range<usize>| all.iter().any(|layer| layer.start == range.start && !range.is_empty());
         let (rest, is_weights) = arrays(plan).filter(|(range, _)| !goes(range)).unzip();
-        let descent = Descent::new::<T>(all);
+        let descent = Descent::new(all);
         Some(Blocks { descent, layers, rest, is_weights })
     }
 }

@@ -66,7 +66,7 @@ fn of<T: Real>(isa: Isa, memory: &Option<Params<T>>) -> f64 {
 impl<T: Real> Optimizer<T> {
     /// What nothing is larger than after the next step, whose gradient has no element above `g`.
     ///
-    /// The steps are those of `optimizer.rs`, `rules.rs`, `lamb.rs` and `muon.rs`, with every |x| in the place of x, and
+    /// The steps are those of `rules.rs`, `lamb.rs` and `muon.rs`, with every |x| in the place of x, and
     /// what is divided by as small as it can be: an epsilon, and 1 - beta for the correction 1 - beta^t.
     fn sizes_after(&self, plan: &Plan, rate: f64, known: Sizes, g: f64) -> Sizes {
         let (mean, mut squares) = (known.first.max(g), known.squares);

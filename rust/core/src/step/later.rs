@@ -9,18 +9,18 @@ use crate::memory::filled;
 use crate::optimizer::{Blocks, Optimizer};
 use crate::params::Params;
 use crate::plan::Plan;
-use crate::workspace::view;
+use crate::workspace::{input_of, view};
 use dnn_kernels::{Operands, Real, Team, View, ViewMut, rough_sum_of_squares, sum_of_squares};
 use std::sync::Arc;
 
 /// Weights that may wait, and what is found out about their gradient.
 #[derive(Debug)]
-pub(super) struct Waiting {
-    blocks: Arc<Blocks>,
+pub(super) struct Waiting<T> {
+    blocks: Arc<Blocks<T>>,
     /// Whether the gradient of the last batch has not been formed.
-    yes: bool,
-    /// How long the gradient of each layer can be at most.
-    lengths: Vec<f64>,
+    is_waiting: bool,
+    /// The sum of the squares of the gradient of each layer at most.
+    bounds: Vec<f64>,
     /// The sum of the squares of each block of the gradient, as it was stepped along.
     squares: Vec<f64>,
 }
@@ -32,24 +32,24 @@ impl<T: Real> Step<T> {
     /// [`Error::Memory`].
     pub fn let_weights_wait(&mut self, plan: &Plan) -> Result<(), Error> {
         let [Shard { tiny: None, work, .. }] = &mut self.shards[..] else { return Ok(()) };
-        let Some(blocks) = Blocks::new::<T>(plan) else { return Ok(()) };
+        let Some(blocks) = Blocks::new(plan) else { return Ok(()) };
         work.keep_deltas(plan)?;
-        let lengths = filled(0.0, blocks.layers.len(), "the lengths of gradients")?;
+        let bounds = filled(0.0, blocks.layers.len(), "the squares of gradients")?;
         let squares = filled(0.0, blocks.descent.blocks(), "the squares of gradients")?;
-        self.waiting = Some(Waiting { blocks: Arc::new(blocks), yes: false, lengths, squares });
+        self.waiting = Some(Waiting { blocks: Arc::new(blocks), is_waiting: false, bounds, squares });
         Ok(())
     }
 
     /// Whether [`Step::gradient`] has everything; else weights wait for [`Step::take`].
     pub fn is_whole(&self) -> bool {
-        !self.waiting.as_ref().is_some_and(|waiting| waiting.yes)
+        !self.waiting.as_ref().is_some_and(|waiting| waiting.is_waiting)
     }
 
     /// What waits in a batch of so many rows.
-    pub(super) fn begin_waiting(&mut self, rows: usize) -> Option<Arc<Blocks>> {
+    pub(super) fn begin_waiting(&mut self, rows: usize) -> Option<Arc<Blocks<T>>> {
         let waiting = self.waiting.as_mut()?;
-        waiting.yes = rows <= self.block_rows;
-        waiting.yes.then(|| Arc::clone(&waiting.blocks))
+        waiting.is_waiting = rows <= self.block_rows;
+        waiting.is_waiting.then(|| Arc::clone(&waiting.blocks))
     }
 
     /// The batch has been through: forms the gradient after all where it may not be finite.
@@ -57,17 +57,17 @@ impl<T: Real> Step<T> {
     /// # Errors
     /// [`Outcome::Diverged`] where it is not.
     pub(super) fn check_waiting(&mut self, plan: &Plan, team: &Team) -> Result<(), Outcome> {
-        let Some(Waiting { yes: true, blocks, lengths, .. }) = &mut self.waiting else { return Ok(()) };
+        let Some(Waiting { is_waiting: true, blocks, bounds, .. }) = &mut self.waiting else { return Ok(()) };
         let shard = &self.shards[0];
         let squares = |view: View<T>| rough_sum_of_squares(plan.isa, &view.data[..view.rows * view.stride]);
         let nanoseconds = plan.layers.iter().map(|layer| shard.batch.x().rows * layer.stride / 8).sum::<usize>() as u64;
-        team.run_each(lengths, nanoseconds, |place, length| {
+        team.run_each(bounds, nanoseconds, |place, bound| {
             let (x, delta) = shard.operands(plan, blocks.layers[place]);
-            *length = (squares(x) * squares(delta)).sqrt();
+            *bound = squares(x) * squares(delta);
         });
-        // The sum of the squares of all elements, and room for rounding.
-        let fits = |length: &f64| length * length <= T::LARGEST / 4.0;
-        if lengths.iter().all(fits) { Ok(()) } else { self.make_whole(plan, team) }
+        // With room for rounding.
+        let fits = |&bound: &f64| bound <= T::LARGEST / 4.0;
+        if bounds.iter().all(fits) { Ok(()) } else { self.make_whole(plan, team) }
     }
 
     /// Forms the gradient of the weights that wait.
@@ -75,8 +75,8 @@ impl<T: Real> Step<T> {
     /// # Errors
     /// [`Outcome::Diverged`] where it is not finite.
     pub fn make_whole(&mut self, plan: &Plan, team: &Team) -> Result<(), Outcome> {
-        let Some(Waiting { yes, blocks, .. }) = &mut self.waiting else { return Ok(()) };
-        if !std::mem::take(yes) {
+        let Some(Waiting { is_waiting, blocks, .. }) = &mut self.waiting else { return Ok(()) };
+        if !std::mem::take(is_waiting) {
             return Ok(());
         }
         let (products, shard) = (self.products, &mut self.shards[0]);
@@ -104,7 +104,7 @@ impl<T: Real> Step<T> {
         measured: bool,
     ) {
         let (shard, products) = (&self.shards[0], self.products);
-        let Some(Waiting { yes: true, blocks, squares, .. }) = &mut self.waiting else {
+        let Some(Waiting { is_waiting: true, blocks, squares, .. }) = &mut self.waiting else {
             return optimizer.step(plan, team, rate, params, &shard.gradient);
         };
         let squares = if measured { &mut squares[..] } else { &mut [] };
@@ -115,7 +115,7 @@ impl<T: Real> Step<T> {
     /// |g| of the last batch, over all parameters.
     pub fn gradient_norm(&self, plan: &Plan) -> f64 {
         let gradient = &self.shards[0].gradient;
-        let Some(Waiting { yes: true, blocks, squares, .. }) = &self.waiting else {
+        let Some(Waiting { is_waiting: true, blocks, squares, .. }) = &self.waiting else {
             return sum_of_squares(plan.isa, gradient).sqrt();
         };
         let rest = blocks.rest.iter().map(|range| sum_of_squares(plan.isa, &gradient[range.clone()]));
@@ -127,10 +127,7 @@ impl<T: Real> Shard<T> {
     /// What its rows brought to the layer at this place, and its delta.
     fn operands(&self, plan: &Plan, index: usize) -> Operands<'_, T> {
         let (x, layer) = (self.batch.x(), &plan.layers[index]);
-        let input = match index.checked_sub(1) {
-            None => x,
-            Some(below) => view(&self.work.a[below], x.rows, &plan.layers[below]),
-        };
+        let input = input_of(plan, &self.work.a, x, index);
         (input, view(&self.work.delta[index], x.rows, layer))
     }
 }

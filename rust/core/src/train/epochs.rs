@@ -116,6 +116,10 @@ impl<'a, T: Real> Training<'a, T> {
         step.objective = spec.objective;
         // A line search compares losses that are near each other.
         step.products = if lbfgs.is_some() { plan.isa } else { plan.products };
+        // A batch in several blocks adds up a whole gradient.
+        if !looks_at_gradients(optimizer, spec.clip) && batch_size.min(epoch_rows) <= step.block_rows() {
+            step.let_weights_wait(plan)?;
+        }
         let rates = filled(spec.learning_rate.unwrap_or(0.0), batches.count(), "the rates of an epoch")?;
         let history = History {
             epochs: Vec::with_capacity((spec.epochs - spec.initial_epoch).min(EPOCHS_WITH_ROOM)),
@@ -131,9 +135,6 @@ impl<'a, T: Real> Training<'a, T> {
         let is_watched = spec.watched.is_some() || validation.is_some();
         progress.begin(spec.initial_epoch, is_watched && spec.restore_best, spec.averaging, params)?;
         let team = Team::of(spec.n_threads);
-        if !looks_at_gradients(optimizer, spec.clip) {
-            step.let_weights_wait(plan)?;
-        }
         let (pace, questions) = (Pace::of(&team), Questions::default());
         Ok(Training {
             plan,
@@ -295,7 +296,8 @@ impl<'a, T: Real> Training<'a, T> {
             progress.after_step(plan, team, params);
         } else {
             // Its norm is 0, and measured too.
-            let _finite = step.make_whole(plan, team);
+            totals.before_clip = None;
+            let _known = step.make_whole(plan, team);
         }
         pace.end(team);
         running.count();

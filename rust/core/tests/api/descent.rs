@@ -1,7 +1,7 @@
 //! Wide networks step block by block: the numbers, and what is told about them, are those of a whole gradient.
 
 use crate::network::{
-    Task, Watcher, adam, bits, fit_spec, layer, loss, model, optimizers, sgd, step_spec, table, with,
+    Task, Watcher, adam, bits, fit_spec, layer, loss, model, optimizers, pool, sgd, step_spec, table, with,
 };
 use dnn_core::{Clip, Epoch, FitSpec, Model, OptimizerSpec, Real, Stopped, fit, train_on_batch};
 use serde_json::{Value, json};
@@ -70,27 +70,25 @@ fn a_single_step_is_that_of_a_fit() {
     train_on_batch(&mut stepped, &data, step_spec(1e-3), &[], 1).expect("it trains");
     assert_eq!(bits(&stepped.params), fitted[0]);
     assert_eq!(fitted[0], fitted[1]);
-    // A step that is refused leaves the model as it was.
-    stepped = zeros();
-    stepped.compile(loss("mse"), adam(false)).expect("it fits");
+}
+
+#[test]
+fn a_single_step_that_is_refused_leaves_the_model_as_it_was() {
+    let mut model = zeros();
+    model.compile(loss("mse"), adam(false)).expect("it fits");
     let x = table(1, 1000, |_, j| if j == 0 { 1e10 } else { 0.0 });
     let task = Task { x, y: table(1, 1100, |_, _| 1e8), labels: vec![], weights: None };
-    let data = task.data(&stepped.plan);
-    let refused = train_on_batch(&mut stepped, &data, step_spec(1e15), &[], 1);
-    assert!(refused.is_err() && stepped.params.iter().all(|x| x.to_f64() == 0.0), "{refused:?}");
+    let data = task.data(&model.plan);
+    let refused = train_on_batch(&mut model, &data, step_spec(1e15), &[], 1);
+    assert!(refused.is_err() && model.params.iter().all(|x| x.to_f64() == 0.0), "{refused:?}");
+    assert_eq!(model.optimizer.expect("it is compiled").steps, 0);
 }
 
 #[test]
 fn a_penalty_is_in_the_gradient_that_is_stepped_along() {
     let layers = || vec![with(layer(1050, "tanh"), "l2", 0.1), layer(1050, "tanh"), layer(3, "identity")];
-    let task = Task::<f32>::regression(8, 50, 3);
-    let mut stepped = model::<f32>(50, layers(), "mse", sgd(0.0));
-    let data = task.data(&stepped.plan);
-    train_on_batch(&mut stepped, &data, step_spec(1e-3), &[], 1).expect("it trains");
-    let mut fitted = model::<f32>(50, layers(), "mse", sgd(0.0));
-    let spec = FitSpec { shuffle: false, ..fit_spec(8, 1, 1e-3) };
-    fit(&mut fitted, &data, None, &spec, &mut Watcher::new()).expect("it trains");
-    assert_eq!(bits(&fitted.params), bits(&stepped.params));
+    let trained = |whole| bits(&trained::<f32>(layers(), sgd(0.0), whole).0.params);
+    assert_eq!(trained(false), trained(true));
 }
 
 /// One layer of weights that are 0, so that the deltas are as large as the targets.
@@ -130,11 +128,62 @@ fn a_gradient_that_might_not_be_finite_and_is_is_stepped_along() {
 fn a_batch_that_weighs_nothing_has_a_gradient_of_no_length() {
     let mut model = model::<f32>(50, wide(), "mse", sgd(0.0));
     let mut task = Task::<f32>::regression(4, 50, 3);
-    task.weights = Some(vec![1.0, 1.0, 0.0, 0.0]);
+    task.weights = Some(vec![1.0, 0.0, 0.0, 0.0]);
     let data = task.data(&model.plan);
-    let spec = FitSpec { shuffle: false, ..fit_spec(2, 1, 1e-3) };
-    let history = fit(&mut model, &data, None, &spec, &mut Watcher::new()).expect("it trains");
-    assert_eq!(history.epochs[0].grad_norm, 0.0);
+    let fitted = |model: &mut Model<f32>, shuffle| {
+        let spec = FitSpec { shuffle, ..fit_spec(2, 24, 1e-3) };
+        fit(model, &data, None, &spec, &mut Watcher::new()).expect("it trains").epochs
+    };
+    assert!(fitted(&mut model, false).iter().all(|epoch| epoch.grad_norm == 0.0), "rows 2 and 3 are the last");
+    // Shuffled, some epochs end on a batch that weighs something; by blocks and in one piece the norms are the same.
+    let mut again = crate::network::model::<f32>(50, wide(), "mse", sgd(0.0));
+    fitted(&mut again, false);
+    let spec = FitSpec { clip: Clip { norm: Some(1e30), value: None }, ..fit_spec(2, 24, 1e-3) };
+    let whole = fit(&mut again, &data, None, &spec, &mut Watcher::new()).expect("it trains").epochs;
+    let norms = |epochs: &[Epoch]| epochs.iter().map(|epoch| epoch.grad_norm).collect::<Vec<f64>>();
+    let (got, wanted) = (norms(&fitted(&mut model, true)), norms(&whole));
+    assert!(wanted.contains(&0.0) && wanted.iter().any(|norm| *norm > 0.0), "{wanted:?}");
+    for (got, wanted) in got.iter().zip(&wanted) {
+        assert!((got - wanted).abs() <= 1e-12 * wanted, "{got} for {wanted}");
+    }
+}
+
+#[test]
+fn threads_accumulation_and_batches_of_several_blocks_change_no_bit() {
+    let _alone = pool();
+    let task = Task::<f32>::regression(1100, 50, 3);
+    let fitted = |n_threads, batch_size, accumulate, whole: bool| {
+        let mut model = model::<f32>(50, wide(), "mse", adam(false));
+        let data = task.data(&model.plan);
+        let clip = Clip { norm: whole.then_some(1e30), value: None };
+        let spec = FitSpec { n_threads, accumulate, clip, ..fit_spec(batch_size, 1, 1e-3) };
+        fit(&mut model, &data, None, &spec, &mut Watcher::new()).expect("it trains");
+        bits(&model.params)
+    };
+    // The last batch of 600 rows is one block, the first is two; that of 100 rows four times is one step of 400.
+    for (batch_size, accumulate) in [(600, 1), (100, 4), (512, 1)] {
+        let wanted = fitted(1, batch_size, accumulate, true);
+        for threads in 1..=3 {
+            assert_eq!(fitted(threads, batch_size, accumulate, false), wanted, "{batch_size} {accumulate} {threads}");
+        }
+    }
+}
+
+#[test]
+fn the_layer_is_named_that_a_whole_gradient_would_name() {
+    // The inputs of every layer are so large that gradients overflow, those of biases later than those of weights.
+    let message = |whole: bool| {
+        let layers = vec![layer(1100, "identity"), layer(1100, "identity"), layer(5, "identity")];
+        let mut model = model::<f32>(3, layers, "mse", sgd(0.0));
+        let task = Task { x: table(4, 3, |i, j| 1e17 * (1.0 + i as f64 - j as f64)), ..Task::regression(4, 3, 5) };
+        let data = task.data(&model.plan);
+        let clip = Clip { norm: whole.then_some(1e30), value: None };
+        let spec = FitSpec { clip, ..fit_spec(4, 1, 1e-9) };
+        fit(&mut model, &data, None, &spec, &mut Watcher::new()).expect("no error").message
+    };
+    let wanted = message(true);
+    assert!(wanted.contains("gradient of layer"), "{wanted}");
+    assert_eq!(message(false), wanted);
 }
 
 #[test]

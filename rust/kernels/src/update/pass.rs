@@ -92,7 +92,7 @@ fn pass<T: Real, S: Step>(isa: Isa, team: &Team, rule: Rule, step: S, p: &mut [T
     });
 }
 
-/// What a [`Change`] does to each element.
+/// What a [`Alter`] does to each element.
 #[derive(Clone, Copy)]
 enum How {
     /// y <- a y
@@ -105,7 +105,7 @@ enum How {
     Blend(f64, f64),
 }
 
-struct Change<T> {
+struct Alter<T> {
     how: How,
     n: usize,
     /// Null where only y counts.
@@ -113,7 +113,7 @@ struct Change<T> {
     y: *mut T,
 }
 
-impl<T: Real> Kernel<T> for Change<T> {
+impl<T: Real> Kernel<T> for Alter<T> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(self) {
@@ -122,7 +122,7 @@ impl<T: Real> Kernel<T> for Change<T> {
     }
 }
 
-impl<T: Real> Each<T> for Change<T> {
+impl<T: Real> Each<T> for Alter<T> {
     #[inline(always)]
     unsafe fn each<V: Vector<Elem = T>>(&self, i: usize, n: usize) {
         // SAFETY: `i + n` is at most `self.n`, for which the caller vouches; x is there where the change reads it.
@@ -149,7 +149,7 @@ fn change<T: Real>(isa: Isa, team: &Team, how: How, x: Option<&[T]>, y: &mut [T]
         let x = x.map_or(std::ptr::null(), |x| x[start..].as_ptr());
         let y = y.get().wrapping_add(start);
         // SAFETY: chunks lie within the slices and apart from each other.
-        unsafe { run(isa, Change { how, n, x, y }) }
+        unsafe { run(isa, Alter { how, n, x, y }) }
     });
 }
 
