@@ -20,13 +20,17 @@ from .workloads import WORKLOADS, Workload
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST_SHARED = 160 * 1024  # parameters, as `MAX_SHARED_PARAMETERS` in rust/core/src/step/shares.rs
-NEAR = 256 * 1024  # parameters whose weights, gradient and moments stay in second-level caches, roughly
 LINE = 64
 NAMES = ("digits", "deep-narrow", "tabular", "mnist-small", "mnist-mlp", "wide")
 
 
-def machine() -> dict[str, Any]:
-    command = ["cargo", "run", "--release", "--quiet", "--example", "machine", "-p", "dnn-kernels"]
+def parameters(workload: Workload) -> int:
+    return sum(w.size for w in workload.weights())
+
+
+def machine(sizes: list[int]) -> dict[str, Any]:
+    command = ["cargo", "run", "--release", "--quiet", "--example", "machine", "-p", "dnn-kernels", "--"]
+    command += [str(size) for size in sizes]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     found: dict[str, Any] = json.loads(answer)
     return found
@@ -40,16 +44,15 @@ def operations(workload: Workload) -> int:
 
 def parts(workload: Workload, threads: int, costs: dict[str, Any]) -> tuple[float, float, float]:
     """Microseconds of products, optimizer and cache lines."""
-    parameters = sum(w.size for w in workload.weights())
+    count = parameters(workload)
     products = operations(workload) / costs["ceiling"][threads - 1]
-    near, far = costs[workload.optimizer]
-    update = parameters * (near if parameters <= NEAR else far) / threads
+    update = count * costs[workload.optimizer][str(count)] / threads
     lines = 0.0
     if threads == 2:
         # Each thread brings over the half of the weights that the other has stepped; where the rows are
         # shared, also the half of the gradient that is its own to step along.
-        halves = 2 if parameters <= LARGEST_SHARED else 1
-        lines = halves * parameters * 4 / 2 / LINE * costs["line"]
+        halves = 2 if count <= LARGEST_SHARED else 1
+        lines = halves * count * 4 / 2 / LINE * costs["line"]
     return products / 1e3, update / 1e3, lines / 1e3
 
 
@@ -73,20 +76,20 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=NAMES, metavar="WORKLOAD")
     parser.add_argument("--turns", type=int, default=8)
     arguments = parser.parse_args()
-    costs = machine()
-    (one, two), (sgd, far_sgd), (adam, far_adam) = costs["ceiling"], costs["sgd"], costs["adam"]
+    workloads = [WORKLOADS[name] for name in arguments.names]
+    costs = machine([parameters(workload) for workload in workloads])
+    one, two = costs["ceiling"]
     print(f"{costs['set']}: {one:.0f} operations in a nanosecond on one thread, {two:.0f} on two")
-    print(f"a job for two threads {costs['job']:.0f} ns, a cache line from the other {costs['line']:.1f} ns")
-    print(f"a parameter of SGD {sgd:.2f} ns from a cache, {far_sgd:.2f} from memory")
-    print(f"a parameter of Adam {adam:.2f} ns from a cache, {far_adam:.2f} from memory\n")
+    print(
+        f"a job for two threads {costs['job']:.0f} ns, a cache line from the other {costs['line']:.1f} ns\n"
+    )
     rows = [["", "threads", "products us", "optimizer us", "lines us", "sum us", "a step us", "sum / step"]]
-    for name in arguments.names:
-        workload = WORKLOADS[name]
+    for workload in workloads:
         for threads in (1, 2):
             of = parts(workload, threads, costs)
             took = microseconds(workload, threads, arguments.turns)
             figures = [f"{part:,.1f}" for part in (*of, sum(of), took)]
-            rows.append([name, str(threads), *figures, f"{sum(of) / took:.2f}"])
+            rows.append([workload.name, str(threads), *figures, f"{sum(of) / took:.2f}"])
     print(table(rows))
 
 

@@ -69,7 +69,7 @@ fn custom(text: &'static str) -> Option<Workload> {
     let batch: usize = batch.parse().ok()?;
     let loss = if widths.last() == Some(&1) { "mse" } else { "cross_entropy" };
     let multiply_adds: usize = widths.windows(2).map(|pair| pair[0] * pair[1]).sum();
-    // About a second.
+    // About a second; the update takes as long as some 16 rows.
     let steps = (10_000_000_000 / (multiply_adds * (batch + 16))).clamp(10, 10_000);
     Some((text, widths.leak(), "relu", loss, "adam", batch, batch * steps.min((1 << 23) / batch).max(1), 1))
 }

@@ -1,9 +1,10 @@
-//! What the machine costs, to see what bounds a training step: `cargo run --release --example machine -p dnn-kernels`.
+//! What the machine costs, to see what bounds a training step:
+//! `cargo run --release --example machine -p dnn-kernels -- [PARAMETERS...]`.
 //!
-//! Prints one line of JSON, everything in float32 and on two threads where it says so: operations in a nanosecond where
-//! nothing is read, on one thread and on two at once; nanoseconds to hand a job over and get it back, to bring over a
-//! cache line that the other thread has written, and to step a parameter of plain gradient descent and of Adam, on one
-//! thread, from the second-level cache and from memory. `benchmarks/bounds.py` does the sums.
+//! Prints one line of JSON, everything in float32: operations in a nanosecond where nothing is read, on one thread and on
+//! two at once; nanoseconds to hand a job over and get it back, and to bring over a cache line that the other thread has
+//! written; and for each number of parameters that is asked for, nanoseconds for one of them in a step of plain gradient
+//! descent and of Adam, on one thread, again and again. `benchmarks/bounds.py` does the sums.
 #![expect(clippy::print_stdout, reason = "it reports")]
 
 use dnn_kernels::{Adam, Change, Isa, Sgd, Team, ceiling, change, sum_of_squares};
@@ -82,6 +83,7 @@ fn step(isa: Isa, rule: Change, has: [bool; 3], n: usize) -> f64 {
 }
 
 fn main() {
+    let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|n| n.parse().ok()).collect();
     let isa = Isa::preferred().expect("DNN_ISA names a set of this machine");
     let (one, two) = (best(3, || -ceiling(isa)), best(3, || -both_ceilings(isa)));
     let team = Team::exactly(2);
@@ -89,17 +91,17 @@ fn main() {
     drop(team);
     let adam = Change::Adam(Adam { beta_1: 0.9, beta_2: 0.999, size: 1e-3, scale: 1.0, epsilon: 1e-8 });
     let sgd = Change::Sgd(Sgd::Plain, 1e-3);
-    let steps = |n| (step(isa, sgd, [false; 3], n), step(isa, adam, [true, true, false], n));
-    let (near, far) = (steps(16 * 1024), steps(16 << 20));
+    let of_each = |rule, has| {
+        let each = sizes.iter().map(|&n| format!("\"{n}\": {:.3}", step(isa, rule, has, n)));
+        each.collect::<Vec<_>>().join(", ")
+    };
     println!(
-        "{{\"set\": \"{}\", \"ceiling\": [{:.1}, {:.1}], \"job\": {job:.0}, \"line\": {line:.2}, \
-         \"sgd\": [{:.3}, {:.3}], \"adam\": [{:.3}, {:.3}]}}",
+        "{{\"set\": \"{}\", \"ceiling\": [{:.1}, {:.1}], \"job\": {job:.0}, \"line\": {line:.2}, \"sgd\": {{{}}}, \
+         \"adam\": {{{}}}}}",
         isa.name(),
         -one,
         -two,
-        near.0,
-        far.0,
-        near.1,
-        far.1
+        of_each(sgd, [false; 3]),
+        of_each(adam, [true, true, false])
     );
 }

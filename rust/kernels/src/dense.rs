@@ -143,19 +143,21 @@ fn block_size<T: Real>(m: usize, n: usize, k: usize, pairs: bool, threads: usize
 }
 
 /// One of the three products, before it is cut into blocks. `n` is padded.
-pub(crate) struct Product<T> {
-    pub m: usize,
-    pub n: usize,
-    pub k: usize,
-    pub a: *const T,
-    pub a_strides: (usize, usize),
-    pub b: *const T,
-    pub b_stride: usize,
-    pub b_layout: Layout,
-    pub c: *mut T,
-    pub c_stride: usize,
-    pub start: Start<T>,
-    pub finish: Finish<T>,
+struct Product<T> {
+    m: usize,
+    n: usize,
+    k: usize,
+    /// Whether its factors are rounded to bfloat16.
+    pairs: bool,
+    a: *const T,
+    a_strides: (usize, usize),
+    b: *const T,
+    b_stride: usize,
+    b_layout: Layout,
+    c: *mut T,
+    c_stride: usize,
+    start: Start<T>,
+    finish: Finish<T>,
 }
 
 // SAFETY: the blocks of a product write disjoint elements of C (and of `finish`), and only read the rest.
@@ -165,20 +167,18 @@ impl<T: Real> Product<T> {
     /// # Safety
     /// A, B, C and what `start` and `finish` point to reach as far as (m, n, k) and the strides say.
     unsafe fn run(&self, isa: Isa, team: &Team) -> bool {
-        let turned = self.a_strides.0 == 1;
-        let pairs = bf16::applies::<T>(isa, self.m, self.n, self.k, turned);
-        let (rows, columns) = block_size::<T>(self.m, self.n, self.k, pairs, team.threads());
+        let (rows, columns) = block_size::<T>(self.m, self.n, self.k, self.pairs, team.threads());
         let across = self.n.div_ceil(columns.max(1));
         let blocks = self.m.div_ceil(rows.max(1)) * across;
         if blocks <= 1 {
             // SAFETY: the caller's word.
-            return unsafe { T::run_block(isa, self.block(pairs, 0, self.m, 0, self.n)) };
+            return unsafe { T::run_block(isa, self.block(0, self.m, 0, self.n)) };
         }
         let finite = AtomicBool::new(true);
         let work = (self.m.max(FEW_ROWS) as u64).saturating_mul(self.n as u64).saturating_mul(self.k as u64);
         team.run(blocks, work / WORK_PER_NANOSECOND, |index| {
             let (i, j) = (index / across * rows, index % across * columns);
-            let block = self.block(pairs, i, rows.min(self.m - i), j, columns.min(self.n - j));
+            let block = self.block(i, rows.min(self.m - i), j, columns.min(self.n - j));
             // SAFETY: the caller's word; a block lies within its product.
             let ok = unsafe { T::run_block(isa, block) };
             if !ok {
@@ -189,7 +189,7 @@ impl<T: Real> Product<T> {
     }
 
     /// Rows `i..i + m` and columns `j..j + n`.
-    pub(crate) fn block(&self, pairs: bool, i: usize, m: usize, j: usize, n: usize) -> Block<T> {
+    fn block(&self, i: usize, m: usize, j: usize, n: usize) -> Block<T> {
         let b_offset = match self.b_layout {
             Layout::Rows => j,
             Layout::Transposed { .. } => j * self.b_stride,
@@ -211,7 +211,7 @@ impl<T: Real> Product<T> {
             },
             pack: m >= PACK_ROWS && self.b_stride >= PACK_COLUMNS && matches!(self.b_layout, Layout::Rows),
             pack_a: self.a_strides.0 == 1 && n >= PACK_A_COLUMNS && m > 2,
-            pairs,
+            pairs: self.pairs,
             c: self.c.wrapping_add(at(self.c_stride)),
             c_stride: self.c_stride,
             start: match self.start {
@@ -308,6 +308,7 @@ pub(crate) fn forward_with<T: Real>(
         m: x.rows,
         n,
         k: x.columns,
+        pairs: bf16::applies::<T>(isa, x.rows, n, x.columns, false),
         a: x.data.as_ptr(),
         a_strides: (x.stride, 1),
         b: w.b,
@@ -394,6 +395,7 @@ pub fn input_gradient<T: Real>(
         m: delta.rows,
         n,
         k: delta.columns,
+        pairs: bf16::applies::<T>(isa, delta.rows, n, delta.columns, false),
         a: delta.data.as_ptr(),
         a_strides: (delta.stride, 1),
         b: w.data.as_ptr(),
@@ -417,6 +419,21 @@ pub fn input_gradient<T: Real>(
 /// When the shapes do not fit each other or their data.
 pub fn weight_gradient<T: Real>(
     isa: Isa,
+    team: &Team,
+    x: View<T>,
+    delta: View<T>,
+    accumulate: bool,
+    dw: ViewMut<T>,
+) -> bool {
+    let pairs = bf16::applies::<T>(isa, x.columns, padded::<T>(delta.columns), x.rows, true);
+    weight_gradient_with(isa, pairs, team, x, delta, accumulate, dw)
+}
+
+/// [`weight_gradient`], which rounds its factors to bfloat16 where `pairs` says so and the set can: as for the whole of
+/// which this may be a part.
+pub(crate) fn weight_gradient_with<T: Real>(
+    isa: Isa,
+    pairs: bool,
     team: &Team,
     x: View<T>,
     delta: View<T>,
@@ -464,6 +481,7 @@ pub fn weight_gradient<T: Real>(
         m: x.columns,
         n,
         k: x.rows,
+        pairs,
         a: x.data.as_ptr(),
         a_strides: (1, x.stride),
         b: delta.data.as_ptr(),

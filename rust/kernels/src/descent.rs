@@ -6,15 +6,12 @@
 //! All layers are one job, so that threads meet once. It never asks whether a gradient is finite: who calls it knows.
 
 use crate::bf16;
-use crate::dense::{Product, Shared, View};
-use crate::few::Outer;
+use crate::dense::{Shared, View, ViewMut, weight_gradient_with};
 use crate::isa::Isa;
 use crate::narrow::NARROW;
 use crate::pack::{Use, room};
 use crate::pool::Team;
 use crate::rows::sum_of_squares;
-use crate::simd::run;
-use crate::tile::{Finish, Layout, Start};
 use crate::update::{Change, change};
 use crate::{Real, padded};
 use std::marker::PhantomData;
@@ -184,43 +181,11 @@ fn block_of_gradient<T: Real>(
     gradient: &mut [T],
     stride: usize,
 ) {
-    x.check(x.columns);
-    delta.check(padded::<T>(delta.columns));
     assert_eq!((x.columns, delta.columns, x.rows), (layer.n_in, layer.n_out, delta.rows), "shapes of x, delta and w");
-    let (from_x, from_delta) = (x.data[cut.row..].as_ptr(), delta.data[cut.column..].as_ptr());
-    if Outer::<T>::suits(x.rows) {
-        let outer = Outer {
-            rows: x.rows,
-            n_in: cut.rows,
-            n_out: cut.columns,
-            x: from_x,
-            x_stride: x.stride,
-            delta: from_delta,
-            delta_stride: delta.stride,
-            dw: gradient.as_mut_ptr(),
-            dw_stride: stride,
-            accumulate: false,
-        };
-        // SAFETY: shapes and lengths were compared above, the block lies within the layer and has room in `gradient`.
-        unsafe { run(products, outer) };
-        return;
-    }
-    let product = Product {
-        m: cut.rows,
-        n: cut.columns,
-        k: x.rows,
-        a: from_x,
-        a_strides: (1, x.stride),
-        b: from_delta,
-        b_stride: delta.stride,
-        b_layout: Layout::Rows,
-        c: gradient.as_mut_ptr(),
-        c_stride: stride,
-        start: Start::Zero,
-        finish: Finish::Keep,
-    };
     // As for the whole gradient, which has to have the same bits.
     let pairs = bf16::applies::<T>(products, layer.n_in, padded::<T>(layer.n_out), x.rows, true);
-    // SAFETY: as above.
-    unsafe { T::run_block(products, product.block(pairs, 0, cut.rows, 0, cut.columns)) };
+    let x = View::new(&x.data[cut.row..], x.rows, cut.rows, x.stride);
+    let delta = View::new(&delta.data[cut.column..], delta.rows, cut.columns, delta.stride);
+    let dw = ViewMut::new(gradient, cut.rows, cut.columns, stride);
+    weight_gradient_with(products, pairs, &Team::solo(), x, delta, false, dw);
 }

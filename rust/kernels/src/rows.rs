@@ -44,41 +44,6 @@ pub fn sum_of_squares<T: Real>(isa: Isa, x: &[T]) -> f64 {
     unsafe { run(isa, SumOfSquares(x)) }
 }
 
-struct RoughSquares<T> {
-    x: *const T,
-    n: usize,
-}
-
-impl<T: Real> Kernel<T> for RoughSquares<T> {
-    type Output = f64;
-    #[inline(always)]
-    unsafe fn run<V: Vector<Elem = T>>(self) -> f64 {
-        let mut sums = [V::zero(); 4];
-        let group = 4 * T::LANES;
-        let whole = self.n / group * group;
-        // SAFETY: all reads lie within the `n` numbers for which the caller vouches.
-        unsafe {
-            for i in (0..whole).step_by(group) {
-                for (part, sum) in sums.iter_mut().enumerate() {
-                    let x = V::load(self.x.add(i + part * T::LANES));
-                    *sum = x.fma(x, *sum);
-                }
-            }
-            for i in (whole..self.n).step_by(T::LANES) {
-                let x = V::load_up_to(self.x.add(i), T::LANES.min(self.n - i));
-                sums[0] = x.fma(x, sums[0]);
-            }
-        }
-        sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum_lanes().to_f64()
-    }
-}
-
-/// The sum of x^2, added up in the type of the numbers: where it overflows it is infinite, and NaN where a number is.
-pub fn rough_sum_of_squares<T: Real>(isa: Isa, x: &[T]) -> f64 {
-    // SAFETY: pointer and length are those of the slice.
-    unsafe { run(isa, RoughSquares { x: x.as_ptr(), n: x.len() }) }
-}
-
 struct AllFinite<T> {
     x: *const T,
     n: usize,

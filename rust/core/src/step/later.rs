@@ -4,13 +4,14 @@
 //! No weight moves before it is known that all of the gradient is finite: |x^T delta| is at most |x| |delta|.
 
 use super::{Outcome, Shard, Step, gradient_of, not_finite};
+use crate::batches::Batch;
 use crate::error::Error;
 use crate::memory::filled;
 use crate::optimizer::{Blocks, Optimizer};
 use crate::params::Params;
 use crate::plan::Plan;
-use crate::workspace::{input_of, view};
-use dnn_kernels::{Operands, Real, Team, View, ViewMut, rough_sum_of_squares, sum_of_squares};
+use crate::workspace::{Workspace, input_of, view};
+use dnn_kernels::{Operands, Real, Team, View, ViewMut, sum_of_squares};
 use std::sync::Arc;
 
 /// Weights that may wait, and what is found out about their gradient.
@@ -58,11 +59,11 @@ impl<T: Real> Step<T> {
     /// [`Outcome::Diverged`] where it is not.
     pub(super) fn check_waiting(&mut self, plan: &Plan, team: &Team) -> Result<(), Outcome> {
         let Some(Waiting { is_waiting: true, blocks, bounds, .. }) = &mut self.waiting else { return Ok(()) };
-        let shard = &self.shards[0];
-        let squares = |view: View<T>| rough_sum_of_squares(plan.isa, &view.data[..view.rows * view.stride]);
-        let nanoseconds = plan.layers.iter().map(|layer| shard.batch.x().rows * layer.stride / 8).sum::<usize>() as u64;
+        let Shard { batch, work, .. } = &self.shards[0];
+        let squares = |view: View<T>| sum_of_squares(plan.isa, &view.data[..view.rows * view.stride]);
+        let nanoseconds = plan.layers.iter().map(|layer| batch.x().rows * layer.stride / 8).sum::<usize>() as u64;
         team.run_each(bounds, nanoseconds, |place, bound| {
-            let (x, delta) = shard.operands(plan, blocks.layers[place]);
+            let (x, delta) = operands(plan, batch, work, blocks.layers[place]);
             *bound = squares(x) * squares(delta);
         });
         // With room for rounding.
@@ -79,17 +80,15 @@ impl<T: Real> Step<T> {
         if !std::mem::take(is_waiting) {
             return Ok(());
         }
-        let (products, shard) = (self.products, &mut self.shards[0]);
-        let mut gradient = std::mem::replace(&mut shard.gradient, Params::empty());
+        let Shard { batch, work, gradient, .. } = &mut self.shards[0];
         let mut finite = true;
         for &index in &blocks.layers {
             let layer = &plan.layers[index];
-            let (x, delta) = shard.operands(plan, index);
+            let (x, delta) = operands(plan, batch, work, index);
             let dw = ViewMut::new(&mut gradient[layer.weights()], layer.n_in, layer.n_out, layer.stride);
-            finite &= dnn_kernels::weight_gradient(products, team, x, delta, false, dw);
+            finite &= dnn_kernels::weight_gradient(self.products, team, x, delta, false, dw);
         }
-        let broken = if finite { None } else { not_finite(plan, &gradient) };
-        shard.gradient = gradient;
+        let broken = if finite { None } else { not_finite(plan, gradient) };
         broken.map_or(Ok(()), |layer| Err(gradient_of(plan, layer)))
     }
 
@@ -103,13 +102,13 @@ impl<T: Real> Step<T> {
         params: &mut Params<T>,
         measured: bool,
     ) {
-        let (shard, products) = (&self.shards[0], self.products);
+        let Shard { batch, work, gradient, .. } = &self.shards[0];
         let Some(Waiting { is_waiting: true, blocks, squares, .. }) = &mut self.waiting else {
-            return optimizer.step(plan, team, rate, params, &shard.gradient);
+            return optimizer.step(plan, team, rate, params, gradient);
         };
         let squares = if measured { &mut squares[..] } else { &mut [] };
-        let operands = |layer: usize| shard.operands(plan, blocks.layers[layer]);
-        optimizer.descend(plan, team, products, blocks, rate, params, &shard.gradient, operands, squares);
+        let operands = |layer: usize| operands(plan, batch, work, blocks.layers[layer]);
+        optimizer.descend(plan, team, self.products, blocks, rate, params, gradient, operands, squares);
     }
 
     /// |g| of the last batch, over all parameters.
@@ -123,11 +122,8 @@ impl<T: Real> Step<T> {
     }
 }
 
-impl<T: Real> Shard<T> {
-    /// What its rows brought to the layer at this place, and its delta.
-    fn operands(&self, plan: &Plan, index: usize) -> Operands<'_, T> {
-        let (x, layer) = (self.batch.x(), &plan.layers[index]);
-        let input = input_of(plan, &self.work.a, x, index);
-        (input, view(&self.work.delta[index], x.rows, layer))
-    }
+/// What the rows of a batch brought to the layer at this place, and its delta.
+fn operands<'a, T: Real>(plan: &Plan, batch: &'a Batch<T>, work: &'a Workspace<T>, index: usize) -> Operands<'a, T> {
+    let (x, layer) = (batch.x(), &plan.layers[index]);
+    (input_of(plan, &work.a, x, index), view(&work.delta[index], x.rows, layer))
 }
