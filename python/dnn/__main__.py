@@ -15,13 +15,14 @@ def info() -> str:
     chosen = _core.default_isa()
     why = "DNN_ISA" if os.environ.get("DNN_ISA") else "the fastest this machine has"
     count, source = _threads.default()
-    medium = "factors in bfloat16" if _core.rounds_to_bf16() else "as highest: the set has no bfloat16"
+    medium, high = _core.bf16_factors()
     lines = {
         "dnn": __version__,
         "cpu": " ".join(_core.cpu_features()),
         "instruction sets": f"{', '.join(_core.available_isas())} (fastest first)",
         "chosen": f"{chosen} ({why})",
-        "medium precision": medium,
+        "medium precision": "factors in bfloat16" if medium else "as highest: the set has no bfloat16",
+        "high precision": "factors in 2 x bfloat16" if high else "as highest: the set has no tiles",
         "threads": f"{count} ({source})",
         "numpy": np.__version__,
         "python": sys.version.split()[0],

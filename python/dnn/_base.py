@@ -70,7 +70,7 @@ class Model:
         self._seed = drawn if seed is None else _checks.integer(seed, "seed", 0)
         self._dtype = _dtype(dtype)
         self._precision = _choice(precision, "precision", PRECISIONS)
-        self._isa = None if isa is None else _choice(isa, "isa", _core.available_isas())
+        self._isa = None if isa is None else _choice(isa, "isa", (*_core.available_isas(), "scalar-amx"))
         self._preparation = _preparation.asked(scale, scale_target)
         self._scales = scale is not None or scale_target is not None
         self._optimizer = _optimizers.resolve("adam")
@@ -116,7 +116,7 @@ class Model:
 
     @property
     def isa(self) -> str:
-        """The instruction set in use: scalar, avx2 or avx512."""
+        """The instruction set in use: scalar, avx2, avx512, amx or scalar-amx."""
         if self._network is not None:
             return self._network.isa
         return self._isa or _core.default_isa()

@@ -56,11 +56,13 @@ class Sequential(Inspectable):
     precision : {"highest", "high", "medium", "strict"}, default "highest"
         How exact the products of training are. "highest": as exact as `dtype`. "medium": factors of float32
         may be rounded to bfloat16 (relative error of a product 2e-3), with sums, weights and all else in
-        float32; up to twice as fast where layers are wide, on processors with AVX512-BF16; as "highest" on
-        others, and with L-BFGS. "high": as "highest". "strict": the same bits on all instruction sets.
+        float32; up to twice as fast where layers are wide, on processors with AVX512-BF16 or AMX. "high":
+        factors may be two numbers of bfloat16 each (4e-6), on processors with AMX. Both are as "highest" on
+        others, and with L-BFGS. "strict": the same bits on all instruction sets.
         `predict` and `evaluate` are exact with each, and `History.arithmetic` tells what a `fit` did.
-    isa : {"scalar", "avx2", "avx512"}, optional
-        Instruction set. None takes DNN_ISA, or the fastest this machine has.
+    isa : {"scalar", "avx2", "avx512", "amx", "scalar-amx"}, optional
+        Instruction set. None takes DNN_ISA, or the fastest this machine has. "amx" is AVX-512, and tiles for
+        the precisions "medium" and "high"; "scalar" and "scalar-amx" are plain code with the same results.
     scale : {"standard", "robust"}, optional
         How the columns of x are scaled on their way in: by mean and standard deviation, or by median and
         distance of the quartiles, as scikit-learn's StandardScaler and RobustScaler do. Learned from the

@@ -27,11 +27,13 @@ fn default_isa() -> PyResult<&'static str> {
     Isa::preferred().map(Isa::name).map_err(convert::isa_error)
 }
 
-/// Whether training with `precision="medium"` rounds the factors of products to bfloat16 here.
+/// How many numbers of bfloat16 stand for a factor of a product while training with `precision="medium"`, and with
+/// `"high"`; 0 where factors stay as they are.
 #[pyfunction]
-fn rounds_to_bf16() -> PyResult<bool> {
+fn bf16_factors() -> PyResult<(usize, usize)> {
     let isa = Isa::preferred().map_err(convert::isa_error)?;
-    Ok(isa != Isa::SCALAR && isa.with_bf16().has_bf16())
+    let medium = isa != Isa::SCALAR && isa.with_bf16().has_bf16();
+    Ok((usize::from(medium), if isa.with_split().is_split() { 2 } else { 0 }))
 }
 
 /// Tells a child process that threads of its parent are not there.
@@ -72,7 +74,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<network::Compiled>()?;
     module.add_function(wrap_pyfunction!(available_isas, module)?)?;
     module.add_function(wrap_pyfunction!(default_isa, module)?)?;
-    module.add_function(wrap_pyfunction!(rounds_to_bf16, module)?)?;
+    module.add_function(wrap_pyfunction!(bf16_factors, module)?)?;
     module.add_function(wrap_pyfunction!(cpu_features, module)?)?;
     module.add_function(wrap_pyfunction!(forked, module)?)?;
     module.add_function(wrap_pyfunction!(non_finite, module)?)?;

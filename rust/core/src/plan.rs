@@ -506,10 +506,14 @@ fn check_dense<T: Real>(name: &str, layer: &DenseSpec) -> Result<(), Error> {
 }
 
 /// The instruction set of the products of training. Without instructions for bfloat16 rounding would only cost time: then
-/// the twin does it where that is what was asked for, to compare with.
+/// a twin does it where that is what was asked for, to compare with.
 fn products<T: Real>(spec: &Spec, isa: Isa) -> Isa {
     let rounds = isa != Isa::SCALAR || spec.isa.is_some();
-    if spec.precision == Precision::Medium && T::NAME == f32::NAME && rounds { isa.with_bf16() } else { isa }
+    match spec.precision {
+        Precision::Medium if T::NAME == f32::NAME && rounds => isa.with_bf16(),
+        Precision::High if T::NAME == f32::NAME => isa.with_split(),
+        _ => isa,
+    }
 }
 
 /// What learns, neighbours joined: one range for an ordinary network, so that an optimizer is one loop.

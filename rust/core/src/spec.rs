@@ -42,8 +42,8 @@ pub enum Precision {
     Strict,
     /// Anything as accurate as that, the same for any number of threads on one machine.
     Highest,
-    /// An error near 4e-6 in a product would be allowed; no instruction set here has a faster way to that than to the
-    /// highest precision, so it is computed as that.
+    /// Products of training may take two numbers of bfloat16 for a factor, with an error near 4e-6, where the set has
+    /// tiles for them; computed as the highest precision where it has not.
     High,
     /// Products of training may round their factors to bfloat16; sums and parameters are float32.
     Medium,

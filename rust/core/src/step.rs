@@ -142,12 +142,19 @@ impl<T: Real> Step<T> {
         self.block_rows
     }
 
-    /// Whether any product rounds its factors to bfloat16.
+    /// Whether factors of any product become bfloat16.
     pub fn rounds(&self, plan: &Plan) -> bool {
         let rows = share_of(plan, self.block_rows);
         let is_tiny = self.shards[0].tiny.is_some();
         let dense = || plan.layers.iter().filter(|layer| layer.is_dense());
-        self.products.has_bf16() && !is_tiny && dense().any(|layer| rounds_factors(rows, layer.n_in, layer.n_out))
+        self.products.has_bf16()
+            && !is_tiny
+            && dense().any(|layer| rounds_factors(self.products, rows, layer.n_in, layer.n_out))
+    }
+
+    /// Whether it takes two numbers of bfloat16 for each.
+    pub fn is_split(&self) -> bool {
+        self.products.is_split()
     }
 
     /// dL/dp of every parameter that learns, but for weights that wait ([`Step::is_whole`]); 0 elsewhere.

@@ -6,7 +6,7 @@
 use crate::activation::Activation;
 use crate::bf16;
 use crate::few::{Dots, Outer};
-use crate::isa::Isa;
+use crate::isa::{Factors, Isa};
 use crate::narrow::{self, DOTS_INPUTS, NARROW, Narrow};
 use crate::pointwise::multiply_slope_rows;
 use crate::pool::Team;
@@ -118,14 +118,14 @@ const PACK_ROWS: usize = 32;
 const PACK_A_COLUMNS: usize = 128;
 
 /// Rows and columns of the blocks into which a product of (m, n, k) is cut for so many threads.
-fn block_size<T: Real>(m: usize, n: usize, k: usize, pairs: bool, threads: usize) -> (usize, usize) {
+fn block_size<T: Real>(m: usize, n: usize, k: usize, factors: Factors, threads: usize) -> (usize, usize) {
     let panel = 4 * T::LANES;
     // Even shares: a last block of a few rows would pay for packing B like a full one.
     let share = |whole: usize, largest: usize, unit: usize| match whole.div_ceil(largest) {
         0 | 1 => whole,
         blocks => whole.div_ceil(blocks).next_multiple_of(unit),
     };
-    let mut rows = share(m, if pairs { bf16::MAX_BLOCK_ROWS } else { MAX_BLOCK_ROWS }, 12);
+    let mut rows = share(m, if factors == Factors::Exact { MAX_BLOCK_ROWS } else { bf16::MAX_BLOCK_ROWS }, 12);
     let mut columns = share(n, MAX_BLOCK_BYTES / size_of::<T>(), panel);
     let count = |rows: usize, columns: usize| m.div_ceil(rows) * n.div_ceil(columns);
     let work = |rows: usize, columns: usize| rows.max(FEW_ROWS) * columns * k.max(1);
@@ -147,8 +147,8 @@ struct Product<T> {
     m: usize,
     n: usize,
     k: usize,
-    /// Whether its factors are rounded to bfloat16.
-    pairs: bool,
+    /// Whether its factors become bfloat16.
+    factors: Factors,
     a: *const T,
     a_strides: (usize, usize),
     b: *const T,
@@ -167,7 +167,7 @@ impl<T: Real> Product<T> {
     /// # Safety
     /// A, B, C and what `start` and `finish` point to reach as far as (m, n, k) and the strides say.
     unsafe fn run(&self, isa: Isa, team: &Team) -> bool {
-        let (rows, columns) = block_size::<T>(self.m, self.n, self.k, self.pairs, team.threads());
+        let (rows, columns) = block_size::<T>(self.m, self.n, self.k, self.factors, team.threads());
         let across = self.n.div_ceil(columns.max(1));
         let blocks = self.m.div_ceil(rows.max(1)) * across;
         if blocks <= 1 {
@@ -211,7 +211,7 @@ impl<T: Real> Product<T> {
             },
             pack: m >= PACK_ROWS && self.b_stride >= PACK_COLUMNS && matches!(self.b_layout, Layout::Rows),
             pack_a: self.a_strides.0 == 1 && n >= PACK_A_COLUMNS && m > 2,
-            pairs: self.pairs,
+            factors: self.factors,
             c: self.c.wrapping_add(at(self.c_stride)),
             c_stride: self.c_stride,
             start: match self.start {
@@ -308,7 +308,7 @@ pub(crate) fn forward_with<T: Real>(
         m: x.rows,
         n,
         k: x.columns,
-        pairs: bf16::applies::<T>(isa, x.rows, n, x.columns, false),
+        factors: bf16::factors::<T>(isa, x.rows, n, x.columns, false),
         a: x.data.as_ptr(),
         a_strides: (x.stride, 1),
         b: w.b,
@@ -395,7 +395,7 @@ pub fn input_gradient<T: Real>(
         m: delta.rows,
         n,
         k: delta.columns,
-        pairs: bf16::applies::<T>(isa, delta.rows, n, delta.columns, false),
+        factors: bf16::factors::<T>(isa, delta.rows, n, delta.columns, false),
         a: delta.data.as_ptr(),
         a_strides: (delta.stride, 1),
         b: w.data.as_ptr(),
@@ -425,15 +425,14 @@ pub fn weight_gradient<T: Real>(
     accumulate: bool,
     dw: ViewMut<T>,
 ) -> bool {
-    let pairs = bf16::applies::<T>(isa, x.columns, padded::<T>(delta.columns), x.rows, true);
-    weight_gradient_with(isa, pairs, team, x, delta, accumulate, dw)
+    let factors = bf16::factors::<T>(isa, x.columns, padded::<T>(delta.columns), x.rows, true);
+    weight_gradient_with(isa, factors, team, x, delta, accumulate, dw)
 }
 
-/// [`weight_gradient`], which rounds its factors to bfloat16 where `pairs` says so and the set can: as for the whole of
-/// which this may be a part.
+/// [`weight_gradient`], whose factors are as for the whole of which this may be a part.
 pub(crate) fn weight_gradient_with<T: Real>(
     isa: Isa,
-    pairs: bool,
+    factors: Factors,
     team: &Team,
     x: View<T>,
     delta: View<T>,
@@ -481,7 +480,7 @@ pub(crate) fn weight_gradient_with<T: Real>(
         m: x.columns,
         n,
         k: x.rows,
-        pairs,
+        factors,
         a: x.data.as_ptr(),
         a_strides: (1, x.stride),
         b: delta.data.as_ptr(),

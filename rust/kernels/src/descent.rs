@@ -183,9 +183,9 @@ fn block_of_gradient<T: Real>(
 ) {
     assert_eq!((x.columns, delta.columns, x.rows), (layer.n_in, layer.n_out, delta.rows), "shapes of x, delta and w");
     // As for the whole gradient, which has to have the same bits.
-    let pairs = bf16::applies::<T>(products, layer.n_in, padded::<T>(layer.n_out), x.rows, true);
+    let factors = bf16::factors::<T>(products, layer.n_in, padded::<T>(layer.n_out), x.rows, true);
     let x = View::new(&x.data[cut.row..], x.rows, cut.rows, x.stride);
     let delta = View::new(&delta.data[cut.column..], delta.rows, cut.columns, delta.stride);
     let dw = ViewMut::new(gradient, cut.rows, cut.columns, stride);
-    weight_gradient_with(products, pairs, &Team::solo(), x, delta, false, dw);
+    weight_gradient_with(products, factors, &Team::solo(), x, delta, false, dw);
 }

@@ -3,11 +3,13 @@
 //! In: what the processor says, and the `DNN_ISA` environment variable. Out: an [`Isa`].
 //! An [`Isa`] that the processor lacks can't be made, so holding one is the proof that its instructions may run.
 
+#[cfg(target_arch = "x86_64")]
+use crate::amx;
 use std::fmt;
 
 /// The names of the instruction sets, fastest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Name {
+pub enum Name {
     /// 512-bit vectors: AVX-512 F, BW, DQ and VL.
     #[cfg(target_arch = "x86_64")]
     Avx512,
@@ -16,6 +18,20 @@ pub(crate) enum Name {
     Avx2,
     /// Plain Rust: the twin that the others are tested against. Always there, and slow.
     Scalar,
+}
+
+/// What products of float32 do with their factors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Factors {
+    /// Take them as they are.
+    Exact,
+    /// Round them to bfloat16, in vectors of pairs: `bf16.rs`.
+    Pairs,
+    /// Take so many numbers of bfloat16 for each, which nearly add up to it, in tiles: `amx.rs`.
+    Tiles {
+        /// 1 rounds them; 2 have an error near 4e-6.
+        parts: usize,
+    },
 }
 
 /// An instruction set that this processor has.
@@ -29,8 +45,9 @@ pub(crate) enum Name {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Isa {
     pub(crate) name: Name,
-    /// Whether products of float32 may round their factors to bfloat16.
-    bf16: bool,
+    /// Whether products may use tiles: those of AMX, or their twin where the name is `scalar`.
+    pub(crate) tiles: bool,
+    pub(crate) factors: Factors,
 }
 
 /// Why a name is no instruction set to use here.
@@ -46,11 +63,14 @@ impl Isa {
     /// Plain Rust, on every machine.
     pub const SCALAR: Isa = Isa::exact(Name::Scalar);
 
+    /// Plain Rust, on every machine, with the arithmetic of [AMX](Isa::with_bf16): the twin of its tiles.
+    pub const SCALAR_AMX: Isa = Isa { tiles: true, ..Isa::SCALAR };
+
     const fn exact(name: Name) -> Isa {
-        Isa { name, bf16: false }
+        Isa { name, tiles: false, factors: Factors::Exact }
     }
 
-    /// The sets that this processor has, fastest first; `scalar` is always the last.
+    /// The sets that this processor has, fastest first; `scalar` is always the last. `amx` is AVX-512 with tiles.
     pub fn available() -> Vec<Isa> {
         let mut found = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -58,6 +78,9 @@ impl Isa {
             use std::arch::is_x86_feature_detected as has;
             let avx2 = has!("avx2") && has!("fma");
             if avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
+                if has!("avx512bf16") && amx::is_there() {
+                    found.push(Isa { tiles: true, ..Isa::exact(Name::Avx512) });
+                }
                 found.push(Isa::exact(Name::Avx512));
             }
             if avx2 {
@@ -68,7 +91,7 @@ impl Isa {
         found
     }
 
-    /// The set of this name, if the processor has it.
+    /// The set of this name, if the processor has it; `scalar-amx` is [`Isa::SCALAR_AMX`].
     ///
     /// # Errors
     /// [`IsaError`] when there is no such name, or not on this processor.
@@ -77,7 +100,8 @@ impl Isa {
             return Ok(found);
         }
         match name {
-            "avx512" | "avx2" => Err(IsaError::Missing(name.to_owned())),
+            "scalar-amx" => Ok(Isa::SCALAR_AMX),
+            "amx" | "avx512" | "avx2" => Err(IsaError::Missing(name.to_owned())),
             _ => Err(IsaError::Unknown(name.to_owned())),
         }
     }
@@ -94,7 +118,7 @@ impl Isa {
     }
 
     /// The same set, whose three products of a dense layer in float32 round their factors to bfloat16 and add up in
-    /// float32, where that is worth it. A processor without instructions for it gets the set as it is, apart from
+    /// float32, where that is worth it: in the tiles of AMX, or in vectors of pairs. A processor without instructions for it gets the set as it is, apart from
     /// `scalar`, which is the twin.
     pub fn with_bf16(self) -> Isa {
         let there = match self.name {
@@ -104,26 +128,45 @@ impl Isa {
             Name::Avx2 => false,
             Name::Scalar => true,
         };
-        Isa { bf16: there, ..self }
+        let factors = match (self.tiles, there) {
+            (true, _) => Factors::Tiles { parts: 1 },
+            (false, true) => Factors::Pairs,
+            (false, false) => Factors::Exact,
+        };
+        Isa { factors, ..self }
+    }
+
+    /// The same set, whose three products of a dense layer in float32 take two numbers of bfloat16 for each factor, with
+    /// an error near 4e-6. Sets without tiles stay as they are, as they would only lose time.
+    pub fn with_split(self) -> Isa {
+        if self.tiles { Isa { factors: Factors::Tiles { parts: 2 }, ..self } } else { self }
     }
 
     /// The same set, whose products are exact up to the rounding of their type.
     pub fn without_bf16(self) -> Isa {
-        Isa::exact(self.name)
+        Isa { factors: Factors::Exact, ..self }
     }
 
-    /// Whether products of float32 round their factors to bfloat16.
+    /// Whether factors of products of float32 become bfloat16.
     pub fn has_bf16(self) -> bool {
-        self.bf16
+        self.factors != Factors::Exact
     }
 
-    /// `"avx512"`, `"avx2"` or `"scalar"`.
+    /// Whether two numbers of bfloat16 stand for a factor: [`Isa::with_split`].
+    pub fn is_split(self) -> bool {
+        self.factors == Factors::Tiles { parts: 2 }
+    }
+
+    /// `"amx"`, `"avx512"`, `"avx2"`, `"scalar"` or `"scalar-amx"`.
     pub fn name(self) -> &'static str {
         match self.name {
+            #[cfg(target_arch = "x86_64")]
+            Name::Avx512 if self.tiles => "amx",
             #[cfg(target_arch = "x86_64")]
             Name::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Name::Avx2 => "avx2",
+            Name::Scalar if self.tiles => "scalar-amx",
             Name::Scalar => "scalar",
         }
     }
@@ -164,6 +207,7 @@ pub fn cpu_features() -> Vec<&'static str> {
             ("avx512vl", has!("avx512vl")),
             ("avx512vnni", has!("avx512vnni")),
             ("avx512bf16", has!("avx512bf16")),
+            ("amx_bf16", amx::is_there()),
         ];
         all.into_iter().filter_map(|(name, there)| there.then_some(name)).collect()
     }

@@ -3,6 +3,7 @@
 //! The only crate of the project with `unsafe`, and on `std` alone. It has never heard of a layer.
 
 mod activation;
+mod amx;
 mod bf16;
 mod buffer;
 mod ceiling;

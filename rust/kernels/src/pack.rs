@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
 /// Vectors side by side in the widest tile of any set.
-const MAX_VECTORS: usize = 4;
+pub(crate) const MAX_VECTORS: usize = 4;
 
 /// Room for a packed panel, on the stack: on a cache line, because a vector across two lines costs two loads.
 #[repr(align(64))]

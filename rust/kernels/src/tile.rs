@@ -12,8 +12,9 @@
 
 use crate::Real;
 use crate::activation::{Activation, Curve, Visit};
+use crate::isa::Factors;
 use crate::pack::{Ahead, Exact, Operand, Panel, Products, Use, pack_across, room};
-use crate::simd::{Kernel, Vector};
+use crate::simd::{Kernel, Vector, run_apart};
 use std::mem::MaybeUninit;
 
 /// Terms of a piece of a sum, and the depth of a packed panel. 256 x 64 float32 are 64 KiB: a panel streams from the
@@ -87,8 +88,8 @@ pub struct Block<T> {
     pub pack: bool,
     /// Copy the rows of A before they are used: its columns lie side by side, and a tile would read a few numbers of each.
     pub pack_a: bool,
-    /// Round the factors to bfloat16: `bf16.rs`.
-    pub pairs: bool,
+    /// Whether they become bfloat16: `bf16.rs` and `amx.rs`.
+    pub factors: Factors,
     pub c: *mut T,
     pub c_stride: usize,
     pub start: Start<T>,
@@ -205,6 +206,18 @@ struct OverTile<T> {
     z: *const T,
     stride: usize,
     slope: bool,
+}
+
+/// `f` or `f'` over some columns of a block, in a function of its own: with all activations it is large, and every kind of
+/// product would have one.
+struct FinishPanel<T>(OverTile<T>, Activation);
+
+impl<T: Real> Kernel<T> for FinishPanel<T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) {
+        self.1.with(FinishTile::<V>(&self.0, std::marker::PhantomData));
+    }
 }
 
 struct FinishTile<'t, V: Vector>(&'t OverTile<V::Elem>, std::marker::PhantomData<V>);
@@ -369,7 +382,7 @@ impl<T: Real> Block<T> {
     /// # Safety
     /// The columns are those of the block.
     #[inline(always)]
-    unsafe fn finish_panel<V: Vector<Elem = T>>(&self, j0: usize, columns: usize) {
+    pub(crate) unsafe fn finish_panel<V: Vector<Elem = T>>(&self, j0: usize, columns: usize) {
         let (activation, a, z, stride, slope) = match self.finish {
             Finish::Keep | Finish::Check => return,
             Finish::Activate { activation, a, stride } => (activation, a, self.c.cast_const(), stride, false),
@@ -378,7 +391,8 @@ impl<T: Real> Block<T> {
         let (a, z) = (a.wrapping_add(j0), z.wrapping_add(j0));
         let c = self.c.wrapping_add(j0);
         let over = OverTile { rows: self.m, columns, c, c_stride: self.c_stride, a, z, stride, slope };
-        activation.with(FinishTile::<V>(&over, std::marker::PhantomData));
+        // SAFETY: vectors of this set run already; the rest is the caller's word.
+        unsafe { run_apart(V::SET, FinishPanel(over, activation)) };
     }
 
     /// The whole block. Whether the squares of all elements have a finite sum, where [`Finish::Check`] asks; else true.

@@ -1,5 +1,5 @@
-//! Products with factors rounded to bfloat16 against a naive twin: the same bits at every tail, on the sets that have
-//! them, for any team; and what they leave as it is.
+//! Products with factors in bfloat16, in pairs and in tiles, against a naive twin: the same bits at every tail, on the sets
+//! that have them, for any team; and what they leave as it is.
 use dnn_kernels::{
     Activation, Below, Isa, Team, View, ViewMut, forward, input_gradient, padded, row_stride, weight_gradient,
 };
@@ -9,9 +9,24 @@ const PIECE: usize = 256;
 /// Written behind every buffer; must still be there afterwards.
 const CANARY: f32 = -12345.0;
 
-/// The sets that round to bfloat16 here: `scalar` always, AVX-512 where the processor has the instructions.
+/// The sets that round to bfloat16 here, `scalar` always, AVX-512 where the processor has the instructions; and those
+/// with tiles, which also take two numbers for a factor: their twin always.
 fn sets() -> Vec<Isa> {
-    Isa::available().into_iter().map(Isa::with_bf16).filter(|isa| isa.has_bf16()).collect()
+    let all = || Isa::available().into_iter().chain([Isa::SCALAR_AMX]);
+    all().map(Isa::with_bf16).chain(all().map(Isa::with_split)).filter(|isa| isa.has_bf16()).collect()
+}
+
+/// The set of plain code with the results of this one.
+fn twin_of(isa: Isa) -> Isa {
+    match (has_tiles(isa), isa.is_split()) {
+        (true, true) => Isa::SCALAR_AMX.with_split(),
+        (true, false) => Isa::SCALAR_AMX.with_bf16(),
+        _ => Isa::SCALAR.with_bf16(),
+    }
+}
+
+fn has_tiles(isa: Isa) -> bool {
+    isa.with_split().is_split()
 }
 
 /// To the nearest bfloat16, ties to even; what is below the smallest normal number is 0.
@@ -33,21 +48,48 @@ fn flushed(x: f32) -> f32 {
     if x.abs() < f32::MIN_POSITIVE { 0.0f32.copysign(x) } else { x }
 }
 
-/// A chain over `terms`, which are rounded, in pieces: pairs of terms, the second of a pair first.
-fn chain(first: f32, old: Option<f32>, terms: &[(f32, f32)]) -> f32 {
+/// A chain over `terms` in pieces: pairs of terms that are rounded, the second of a pair first.
+fn chain(isa: Isa, first: f32, old: Option<f32>, terms: &[(f32, f32)]) -> f32 {
+    if has_tiles(isa) {
+        let sums = terms.chunks(PIECE).map(|piece| in_tiles(isa.is_split(), piece));
+        // A bias is added to the first sum, and C to that.
+        let with_first = sums.enumerate().map(|(i, sum)| if i == 0 { first + sum } else { sum });
+        return with_first.fold(old, |total, sum| Some(total.map_or(sum, |total| total + sum))).unwrap_or(first);
+    }
     let mut total = old;
     let mut start = first;
     for piece in terms.chunks(PIECE) {
         let mut sum = start;
         for pair in piece.chunks(2) {
             for &(a, b) in pair.iter().rev() {
-                sum = flushed(a.mul_add(b, flushed(sum)));
+                sum = flushed(rounded(a).mul_add(rounded(b), flushed(sum)));
             }
         }
         total = Some(total.map_or(sum, |total| total + sum));
         start = 0.0;
     }
     total.unwrap_or(first)
+}
+
+/// A piece of a sum in tiles, 32 terms at a time: even and odd ones apart. What is split goes through three times.
+fn in_tiles(split: bool, piece: &[(f32, f32)]) -> f32 {
+    let left = |x: f32| rounded(x - rounded(x));
+    let mut sum = 0.0;
+    for way in if split { 0..3 } else { 2..3 } {
+        for terms in piece.chunks(32) {
+            let mut halves = [0f32; 2];
+            for (k, &(a, b)) in terms.iter().enumerate() {
+                let (a, b) = match way {
+                    0 => (left(a), rounded(b)),
+                    1 => (rounded(a), left(b)),
+                    _ => (rounded(a), rounded(b)),
+                };
+                halves[k % 2] = flushed(a.mul_add(b, halves[k % 2]));
+            }
+            sum = flushed(sum + flushed(halves[0] + halves[1]));
+        }
+    }
+    sum
 }
 
 /// A matrix with padded rows and canaries behind.
@@ -76,9 +118,6 @@ impl Matrix {
     fn padded(rows: usize, columns: usize, seed: u64) -> Self {
         Self::new(rows, columns, row_stride::<f32>(columns), seed)
     }
-    fn rounded(&self) -> Matrix {
-        Matrix { data: self.data.iter().map(|&x| rounded(x)).collect(), ..*self }
-    }
     fn at(&self, i: usize, j: usize) -> f32 {
         self.data[i * self.stride + j]
     }
@@ -105,6 +144,7 @@ impl Matrix {
 }
 
 fn naive(
+    isa: Isa,
     (m, n, k): (usize, usize, usize),
     a: impl Fn(usize, usize) -> f32,
     b: impl Fn(usize, usize) -> f32,
@@ -115,7 +155,7 @@ fn naive(
     for i in 0..m {
         for j in 0..n {
             let terms: Vec<(f32, f32)> = (0..k).map(|k| (a(i, k), b(k, j))).collect();
-            c.data[i * c.stride + j] = chain(start(j), old.map(|old| old.at(i, j)), &terms);
+            c.data[i * c.stride + j] = chain(isa, start(j), old.map(|old| old.at(i, j)), &terms);
         }
     }
     c
@@ -159,22 +199,41 @@ impl Layer {
         (dw, finite)
     }
 
-    /// Whether the gradient of the weights is worth turning the input for.
-    fn turns(&self) -> bool {
-        padded::<f32>(self.w.columns) > 64
+    /// Whether the products are worth it, in the order of [`Layer::check`].
+    fn worth(&self, isa: Isa) -> [bool; 3] {
+        let least = if has_tiles(isa) { 32 } else { 16 };
+        let (rows, n_in, n_out) = (self.x.rows, self.x.columns, self.w.columns);
+        let (of_in, of_out) = (padded::<f32>(n_in), padded::<f32>(n_out));
+        // The gradient of the weights has to turn the input for it.
+        [
+            rows.min(of_out).min(n_in) >= least,
+            rows.min(of_in).min(n_out) >= least,
+            n_in.min(rows) >= least && of_out > 64,
+        ]
     }
 
     /// All three products against their twins.
     fn check(&self, isa: Isa, team: &Team) {
-        let (x, w, delta) = (self.x.rounded(), self.w.rounded(), self.delta.rounded());
+        let (x, w, delta) = (&self.x, &self.w, &self.delta);
+        let (exact, worth) = (isa.without_bf16(), self.worth(isa));
         let (rows, n_in, n_out) = (x.rows, x.columns, w.columns);
         let what = format!("{rows} x {n_in} -> {n_out}, {isa:?}, {} threads", team.threads());
 
-        let mut twin = naive((rows, n_out, n_in), |i, k| x.at(i, k), |k, j| w.at(k, j), |j| self.bias.at(0, j), None);
-        twin.data[..rows * twin.stride].iter_mut().for_each(|z| *z = z.max(0.0));
+        let twin = if worth[0] {
+            let shape = (rows, n_out, n_in);
+            let mut twin = naive(isa, shape, |i, k| x.at(i, k), |k, j| w.at(k, j), |j| self.bias.at(0, j), None);
+            twin.data[..rows * twin.stride].iter_mut().for_each(|z| *z = z.max(0.0));
+            twin
+        } else {
+            self.forward(exact, team)
+        };
         self.forward(isa, team).assert_same(&twin, &format!("forward, {what}"));
 
-        let twin = naive((rows, n_in, n_out), |i, k| delta.at(i, k), |k, j| w.at(j, k), |_| 0.0, None);
+        let twin = if worth[1] {
+            naive(isa, (rows, n_in, n_out), |i, k| delta.at(i, k), |k, j| w.at(j, k), |_| 0.0, None)
+        } else {
+            self.input_gradient(exact, team)
+        };
         self.input_gradient(isa, team).assert_same(&twin, &format!("input gradient, {what}"));
 
         for accumulate in [false, true] {
@@ -182,13 +241,12 @@ impl Layer {
             let (dw, finite) = self.weight_gradient(isa, team, accumulate);
             let what = format!("weight gradient, {what}");
             assert!(finite, "{what}");
-            if self.turns() {
+            if worth[2] {
                 let old = accumulate.then_some(&old);
-                let twin = naive((n_in, n_out, rows), |i, k| x.at(k, i), |k, j| delta.at(k, j), |_| 0.0, old);
+                let twin = naive(isa, (n_in, n_out, rows), |i, k| x.at(k, i), |k, j| delta.at(k, j), |_| 0.0, old);
                 dw.assert_same(&twin, &what);
             } else {
-                let (exact, _) = self.weight_gradient(isa.without_bf16(), team, accumulate);
-                dw.assert_same(&exact, &what);
+                dw.assert_same(&self.weight_gradient(exact, team, accumulate).0, &what);
             }
         }
     }
@@ -208,6 +266,11 @@ fn every_tail_has_the_bits_of_the_twin() {
         for n_out in (16..=145).step_by(3).chain([64, 65, 80, 96, 112, 128, 129]) {
             Layer::new(18, 19, n_out).check(isa, &team);
         }
+        // As many as tiles want: rows and columns of two by two of them and beyond.
+        for (rows, n_in) in [(32, 32), (33, 63), (47, 48), (64, 65), (65, 64)] {
+            Layer::new(rows, n_in, 72).check(isa, &team);
+            Layer::new(rows, 40, 32 + n_in).check(isa, &team);
+        }
     }
 }
 
@@ -216,16 +279,17 @@ fn long_sums_are_added_up_in_pieces() {
     let team = Team::of(1);
     for isa in sets() {
         for terms in [255, 256, 257, 511, 512, 513] {
-            Layer::new(16, terms, 80).check(isa, &team);
-            Layer::new(terms, 16, 80).check(isa, &team);
-            Layer::new(16, 16, terms).check(isa, &team);
+            let few = if has_tiles(isa) { 32 } else { 16 };
+            Layer::new(few, terms, 80).check(isa, &team);
+            Layer::new(terms, few, 80).check(isa, &team);
+            Layer::new(few, few, terms).check(isa, &team);
         }
     }
 }
 
 #[test]
 fn blocks_shared_out_have_the_same_bits() {
-    for isa in sets().into_iter().filter(|&isa| isa != Isa::SCALAR.with_bf16()) {
+    for isa in sets().into_iter().filter(|&isa| isa != twin_of(isa)) {
         for threads in 1..=4 {
             let team = Team::of(threads);
             // More rows than a block, more columns than a block, and enough work to be shared out.
@@ -258,13 +322,13 @@ fn special_numbers_are_treated_alike() {
     let team = Team::of(1);
     for isa in sets() {
         for number in special {
-            let mut layer = Layer::new(16, 17, 80);
+            let mut layer = Layer::new(32, 33, 80);
             layer.x.data[3 * layer.x.stride + 4] = number;
             let a = layer.forward(isa, &team);
-            let twin = layer.forward(Isa::SCALAR.with_bf16(), &team);
+            let twin = layer.forward(twin_of(isa), &team);
             a.assert_same(&twin, &format!("forward of {number:e}, {isa:?}"));
             let (dw, finite) = layer.weight_gradient(isa, &team, false);
-            let (twin, twin_finite) = layer.weight_gradient(Isa::SCALAR.with_bf16(), &team, false);
+            let (twin, twin_finite) = layer.weight_gradient(twin_of(isa), &team, false);
             dw.assert_same(&twin, &format!("weight gradient of {number:e}, {isa:?}"));
             assert_eq!(finite, twin_finite, "weight gradient of {number:e}, {isa:?}");
             if number.abs() < 1e18 {
@@ -289,7 +353,8 @@ fn the_error_is_that_of_bfloat16() {
             (0..m.rows).flat_map(|i| (0..m.columns).map(move |j| (i, j))).map(|(i, j)| square(i, j)).sum::<f32>().sqrt()
         };
         let error = norm(&near, Some(&exact)) / norm(&exact, None);
-        assert!(error > 1e-4 && error < 5e-3, "relative error {error}, {isa:?}");
+        let (least, most) = if isa.is_split() { (5e-7, 6e-6) } else { (1e-4, 5e-3) };
+        assert!(error > least && error < most, "relative error {error}, {isa:?}");
 
         for matrix in [&mut layer.x, &mut layer.w, &mut layer.bias] {
             let end = matrix.rows * matrix.stride;
@@ -302,7 +367,7 @@ fn the_error_is_that_of_bfloat16() {
 #[test]
 fn what_has_no_pairs_stays_as_it_is() {
     let team = Team::of(1);
-    for isa in Isa::available() {
+    for isa in Isa::available().into_iter().chain([Isa::SCALAR_AMX]) {
         let wanted = isa.with_bf16();
         assert_eq!(wanted.without_bf16(), isa);
         assert_eq!(wanted.name(), isa.name());

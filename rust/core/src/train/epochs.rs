@@ -367,7 +367,12 @@ impl<'a, T: Real> Training<'a, T> {
 
 /// The instruction set of the products, and the type of their factors.
 fn arithmetic<T: Real>(plan: &Plan, step: &Step<T>) -> String {
-    format!("{} {}", plan.isa.name(), if step.rounds(plan) { "bfloat16" } else { T::NAME })
+    let factors = match step.rounds(plan) {
+        true if step.is_split() => "2 x bfloat16",
+        true => "bfloat16",
+        false => T::NAME,
+    };
+    format!("{} {factors}", plan.isa.name())
 }
 
 /// What L-BFGS needs, where that is the optimizer.

@@ -108,29 +108,35 @@ fn the_same_seed_gives_the_same_bits_on_every_set() {
 #[test]
 fn factors_in_bfloat16_give_the_same_bits_for_any_number_of_threads_and_as_in_their_twin() {
     let _alone = pool();
-    let medium = Precision::Medium;
-    let mut rounded = 0;
-    for isa in Isa::available() {
+    let (mut rounded, mut split) = (0, 0);
+    for isa in Isa::available().into_iter().chain([Isa::SCALAR_AMX]) {
+        let twin = if isa.with_split().is_split() { Isa::SCALAR_AMX } else { Isa::SCALAR };
         for seed in 200..212 {
             let draw = Draw::new(seed);
-            let (one, exact) = (draw.trained_with::<f32>(medium, isa, 1), draw.trained::<f32>(isa, 1));
-            if isa.with_bf16().has_bf16() {
-                rounded += usize::from(one != exact);
-                let twin = draw.trained_with::<f32>(medium, Isa::SCALAR, 1);
-                assert!(one == twin, "{isa:?} and its twin: {draw:?}");
-            } else {
-                assert!(one == exact, "{isa:?} has no bfloat16: {draw:?}");
+            let exact = draw.trained::<f32>(isa, 1);
+            for precision in [Precision::Medium, Precision::High] {
+                let one = draw.trained_with::<f32>(precision, isa, 1);
+                let (set, count) = match precision {
+                    Precision::Medium => (isa.with_bf16(), &mut rounded),
+                    _ => (isa.with_split(), &mut split),
+                };
+                if set.has_bf16() {
+                    *count += usize::from(one != exact);
+                    let twin = draw.trained_with::<f32>(precision, twin, 1);
+                    assert!(one == twin, "{isa:?} and its twin, {precision:?}: {draw:?}");
+                } else {
+                    assert!(one == exact, "{isa:?} has none, {precision:?}: {draw:?}");
+                }
+                for threads in 2..=4 {
+                    let more = draw.trained_with::<f32>(precision, isa, threads);
+                    assert!(more == one, "{threads} threads, {isa:?}, {precision:?}: {draw:?}");
+                }
             }
-            for threads in 2..=4 {
-                assert!(draw.trained_with::<f32>(medium, isa, threads) == one, "{threads} threads, {isa:?}: {draw:?}");
-            }
-            let wide = draw.trained_with::<f64>(medium, isa, 1);
+            let wide = draw.trained_with::<f64>(Precision::Medium, isa, 1);
             assert!(wide == draw.trained::<f64>(isa, 1), "float64, {isa:?}: {draw:?}");
-            let high = draw.trained_with::<f32>(Precision::High, isa, 1);
-            assert!(high == exact, "high precision, {isa:?}: {draw:?}");
         }
     }
-    assert!(rounded > 0, "some of the networks are large enough for it");
+    assert!(rounded > 0 && split > 0, "some of the networks are large enough for it");
 }
 
 /// Where factors are rounded, and where not: what is learned, not what is predicted or measured.

@@ -3,6 +3,7 @@
 //! Every method is two or four instructions; they may only be reached through `simd::run` (see [`Vector`]).
 
 use super::Vector;
+use crate::isa::Name;
 use std::arch::x86_64::*;
 
 /// All bits sixteen times, then none: from n before the middle on, what holds in the first n lanes.
@@ -19,6 +20,7 @@ pub struct F32x16([__m256; 2]);
 impl Vector for F32x16 {
     type Elem = f32;
     type Mask = [__m256; 2];
+    const SET: Name = Name::Avx2;
     const TILE_VECTORS: usize = 1;
     const FRACTION_BITS: i32 = 23;
     const EXPONENT_BIAS: f64 = 127.0;
@@ -242,6 +244,7 @@ pub struct F64x8([__m256d; 2]);
 impl Vector for F64x8 {
     type Elem = f64;
     type Mask = [__m256d; 2];
+    const SET: Name = Name::Avx2;
     const TILE_VECTORS: usize = 1;
     const FRACTION_BITS: i32 = 52;
     const EXPONENT_BIAS: f64 = 1023.0;

@@ -3,6 +3,8 @@
 //! Every method is one or two instructions; they may only be reached through `simd::run` (see [`Vector`]).
 
 use super::{Bf16, Vector, avx2};
+use crate::amx::Amx;
+use crate::isa::Name;
 use std::arch::x86_64::*;
 
 /// 16 numbers in a register.
@@ -14,6 +16,7 @@ pub struct F32x16(__m512);
 impl Vector for F32x16 {
     type Elem = f32;
     type Mask = __mmask16;
+    const SET: Name = Name::Avx512;
     const TILE_VECTORS: usize = 4;
     const FRACTION_BITS: i32 = 23;
     const EXPONENT_BIAS: f64 = 127.0;
@@ -171,6 +174,15 @@ impl Vector for F32x16 {
 // SAFETY (every block): reached only through `simd::run_pairs`, after the processor was asked for AVX512-BF16.
 #[expect(clippy::undocumented_unsafe_blocks, reason = "the same fact holds for each one-line block, and stands above")]
 impl Bf16 for F32x16 {
+    type Unit = Amx;
+
+    #[inline(always)]
+    fn rounded_to_bf16(self) -> Self {
+        unsafe {
+            let halves: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(self.0));
+            F32x16(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves))))
+        }
+    }
     #[inline(always)]
     fn pair_with(self, next: Self) -> Self {
         // All of self, then all of next, in 16 bits each; the permutation brings 0 and 16, 1 and 17, ... together.
@@ -203,6 +215,7 @@ pub struct F64x8(__m512d);
 impl Vector for F64x8 {
     type Elem = f64;
     type Mask = __mmask8;
+    const SET: Name = Name::Avx512;
     const TILE_VECTORS: usize = 4;
     const FRACTION_BITS: i32 = 52;
     const EXPONENT_BIAS: f64 = 1023.0;

@@ -18,6 +18,7 @@ use crate::bf16;
 use crate::isa::{Isa, Name};
 use crate::tile::Block;
 pub(crate) use pairs::{Bf16, Bf16Kernel, run_pairs};
+pub(crate) use scalar::flushed;
 
 /// `f32` or `f64`: the type of every number of a network.
 pub trait Real:
@@ -114,6 +115,8 @@ pub trait Vector: Copy + 'static {
     type Elem: Real;
     /// Which lanes something holds for.
     type Mask: Copy;
+    /// The set it is of.
+    const SET: Name;
     /// Vectors side by side in the widest register tile of this set: `tile.rs` says why.
     const TILE_VECTORS: usize;
     /// Whether functions of vectors are called where they are inlined on other sets: see [`function`].
@@ -480,8 +483,18 @@ pub(crate) unsafe fn all_of<V: Vector, K: Each<V::Elem>>(kernel: &K, len: usize)
 #[inline]
 pub unsafe fn run<T: Real, K: Kernel<T>>(isa: Isa, kernel: K) -> K::Output {
     // SAFETY: an `Isa` exists only for a set that this processor has; the rest is the caller's word.
+    unsafe { run_apart(isa.name, kernel) }
+}
+
+/// The same for a kernel that others run, when its code would be in each of them: a function of its own.
+///
+/// # Safety
+/// As the kernel's `run` says, and the processor has this set.
+#[inline]
+pub(crate) unsafe fn run_apart<T: Real, K: Kernel<T>>(set: Name, kernel: K) -> K::Output {
+    // SAFETY: the caller's word.
     unsafe {
-        match isa.name {
+        match set {
             #[cfg(target_arch = "x86_64")]
             Name::Avx512 => with_avx512(kernel),
             #[cfg(target_arch = "x86_64")]

@@ -5,6 +5,7 @@
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
 use super::{Vector, scalar};
+use crate::amx::Unit;
 use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::Name;
@@ -13,7 +14,11 @@ use crate::isa::Name;
 ///
 /// Rounding to bfloat16 is to the nearest, ties to even; numbers below the smallest normal one count as 0, as the
 /// instructions have it. Sets without such instructions don't have the trait.
-pub trait Bf16: Vector<Elem = f32> {
+pub(crate) trait Bf16: Vector<Elem = f32> {
+    /// What multiplies tiles beside vectors of this set.
+    type Unit: Unit;
+    /// The nearest numbers of bfloat16, as `f32`.
+    fn rounded_to_bf16(self) -> Self;
     /// In each lane the pair of self and `next`: of two rows, one above the other.
     fn pair_with(self, next: Self) -> Self;
     /// The pairs of neighbours: lanes 0 and 1, 2 and 3, ... of self, then those of `next`.

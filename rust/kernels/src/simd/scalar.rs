@@ -5,6 +5,8 @@
 //! every kernel, this twin was 60 % of the library.
 
 use super::{Bf16, Vector};
+use crate::amx::Twin;
+use crate::isa::Name;
 
 macro_rules! scalar_vector {
     ($vector:ident, $elem:ty, $lanes:literal, $bits:ty, $fraction:literal, $bias:literal) => {
@@ -35,6 +37,7 @@ macro_rules! scalar_vector {
         impl Vector for $vector {
             type Elem = $elem;
             type Mask = [bool; $lanes];
+            const SET: Name = Name::Scalar;
             const TILE_VECTORS: usize = 1;
             const FRACTION_BITS: i32 = $fraction;
             const EXPONENT_BIAS: f64 = $bias;
@@ -229,11 +232,17 @@ fn to_bf16(x: f32) -> u32 {
 }
 
 /// Numbers below the smallest normal one are 0.
-fn flushed(x: f32) -> f32 {
+pub(crate) fn flushed(x: f32) -> f32 {
     if x.abs() < f32::MIN_POSITIVE { 0.0f32.copysign(x) } else { x }
 }
 
 impl Bf16 for F32x16 {
+    type Unit = Twin;
+
+    #[inline(never)]
+    fn rounded_to_bf16(self) -> Self {
+        F32x16(self.0.map(|x| f32::from_bits(to_bf16(x) << 16)))
+    }
     #[inline(never)]
     fn pair_with(self, next: Self) -> Self {
         self.map2(next, |x, y| f32::from_bits(to_bf16(x) | (to_bf16(y) << 16)))
