@@ -87,7 +87,7 @@ def step_times(workload: Workload, steps: int, rounds: int) -> dict[str, float]:
 
 def arithmetics() -> str:
     """What each precision computes with here, where layers are large enough."""
-    workload = WORKLOADS["digits"]
+    workload = WORKLOADS["tabular"]
     x, y = (rows[: 2 * workload.batch_size] for rows in workload.data())
     found = []
     for precision in PRECISIONS:

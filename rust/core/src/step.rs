@@ -152,6 +152,11 @@ impl<T: Real> Step<T> {
             && dense().any(|layer| rounds_factors(self.products, rows, layer.n_in, layer.n_out))
     }
 
+    /// The name of the instruction set of products.
+    pub fn set(&self) -> &'static str {
+        self.products.name()
+    }
+
     /// Whether it takes two numbers of bfloat16 for each.
     pub fn is_split(&self) -> bool {
         self.products.is_split()

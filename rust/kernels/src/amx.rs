@@ -1,9 +1,9 @@
 //! Products of float32 in the tiles of AMX, which multiply numbers of bfloat16 and add up in float32.
 //!
-//! In: a [`Block`] of float32, and how many numbers of bfloat16 stand for a factor. Out: the same block of C. With one, a
-//! factor is rounded; with two, the second is what the rounding left, and the product of the two seconds is left out, some
-//! 2^-17 of the whole. Pieces of a sum and their order are those of `tile.rs`, and so the bits do not depend on threads.
-//! Both operands are packed as in `bf16.rs`, with zeros up to whole tiles.
+//! In: a [`Block`] of float32, and how many numbers of bfloat16 stand for a factor. Out: the same block of C.
+//! With one, a factor is rounded; with two, the second is what the rounding left, and the product of the two seconds is
+//! left out, some 2^-17 of the whole. Pieces of a sum and their order are those of `tile.rs`, and so the bits do not
+//! depend on threads. Both operands are packed as in `bf16.rs`, with zeros up to whole tiles.
 //!
 //! What tiles do is said twice, by the instructions and by their [`Twin`] in plain Rust, with which the tests compare.
 //! Each block configures the tiles of its thread and releases them at its end: other libraries use them too.
@@ -19,7 +19,7 @@ use crate::pack::{MAX_VECTORS, Panel, Use, room};
 use crate::simd::{Bf16, Bf16Kernel, MAX_LANES, Vector, flushed};
 use crate::tile::{Block, Finish, KC, Layout, Start};
 #[cfg(target_arch = "x86_64")]
-pub(crate) use instructions::{Amx, is_there};
+pub(crate) use instructions::{Amx, is_permitted, is_there};
 use std::mem::MaybeUninit;
 
 /// Numbers of bfloat16 for a factor, at most.
@@ -27,7 +27,7 @@ const MAX_PARTS: usize = 2;
 /// Products of parts: of two, all but that of the second with the second.
 const MAX_PRODUCTS: usize = 3;
 /// Rows and columns of two by two tiles.
-const SIDE: usize = 32;
+pub(crate) const SIDE: usize = 32;
 /// Pairs of terms in a row of a tile.
 const PAIRS: usize = 16;
 /// Products with less of anything pay more for packing than they win, by drafts that were measured beforehand.
@@ -68,7 +68,7 @@ pub(crate) trait Unit {
     );
 }
 
-/// Plain Rust.
+/// Plain Rust. (Where a result below the smallest normal number would round up to it, a processor may still have 0.)
 pub(crate) struct Twin;
 
 impl Unit for Twin {

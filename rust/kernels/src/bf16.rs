@@ -3,8 +3,8 @@
 //! In: a [`Block`] of float32. Out: the same block of C, its sums in float32. The tile is the one of `tile.rs`; what is
 //! different stands here: both operands are packed as pairs of neighbours in the sum, k and k + 1 in the halves of 32
 //! bits, and a vector multiplies and adds pairs. Pieces, their order, and so the independence of bits from threads, are
-//! the same; an odd last term has a zero beside it. The tiles of `amx.rs` take operands that are packed here too, and may
-//! ask for more than the rounded number: for the part of it that so many roundings have left.
+//! the same; an odd last term has a zero beside it. The tiles of `amx.rs` take operands that are packed here too, and
+//! may ask for more than the rounded number: for the part of it that so many roundings have left.
 
 use crate::amx::{self, Tiled};
 use crate::isa::{Factors, Isa};
@@ -24,11 +24,23 @@ const WORTH: usize = 16;
 /// Columns of C up to which turning an A that lies in columns costs more than it wins.
 const WORTH_TURNING: usize = 64;
 
-/// What a product of (m, n, k) does with its factors on this set: bfloat16 where that is faster; `turned` where A lies in
-/// columns.
+/// What a product of (m, n, k) does with its factors on this set: bfloat16 where that is faster; `turned` where A lies
+/// in columns.
 fn worth(isa: Isa, m: usize, n: usize, k: usize, turned: bool) -> Factors {
-    let least = if matches!(isa.factors, Factors::Tiles { .. }) { amx::WORTH } else { WORTH };
-    if m.min(n).min(k) >= least && !(turned && n <= WORTH_TURNING) { isa.factors } else { Factors::Exact }
+    let least = m.min(n).min(k);
+    if least < WORTH || (turned && n <= WORTH_TURNING) {
+        return Factors::Exact;
+    }
+    match isa.factors {
+        Factors::Tiles { parts } if least < amx::WORTH => {
+            if parts == 1 {
+                Factors::Pairs
+            } else {
+                Factors::Exact
+            }
+        }
+        factors => factors,
+    }
 }
 
 /// The same in this type.

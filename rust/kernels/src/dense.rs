@@ -4,6 +4,7 @@
 //! They never split a sum: threads share out blocks of the result (see `tile.rs`), so the bits do not depend on them.
 
 use crate::activation::Activation;
+use crate::amx;
 use crate::bf16;
 use crate::few::{Dots, Outer};
 use crate::isa::{Factors, Isa};
@@ -125,16 +126,22 @@ fn block_size<T: Real>(m: usize, n: usize, k: usize, factors: Factors, threads: 
         0 | 1 => whole,
         blocks => whole.div_ceil(blocks).next_multiple_of(unit),
     };
-    let mut rows = share(m, if factors == Factors::Exact { MAX_BLOCK_ROWS } else { bf16::MAX_BLOCK_ROWS }, 12);
+    // Tiles are 6 or 12 rows high, or 32.
+    let (most, unit) = match factors {
+        Factors::Exact => (MAX_BLOCK_ROWS, 12),
+        Factors::Pairs => (bf16::MAX_BLOCK_ROWS, 12),
+        Factors::Tiles { .. } => (bf16::MAX_BLOCK_ROWS, amx::SIDE),
+    };
+    let mut rows = share(m, most, unit);
     let mut columns = share(n, MAX_BLOCK_BYTES / size_of::<T>(), panel);
     let count = |rows: usize, columns: usize| m.div_ceil(rows) * n.div_ceil(columns);
     let work = |rows: usize, columns: usize| rows.max(FEW_ROWS) * columns * k.max(1);
     // Halve what is longer until every thread has two blocks, as long as a block stays worth its hand-over.
     while threads > 1 && count(rows, columns) < 2 * threads && work(rows, columns) >= 2 * MIN_BLOCK_WORK {
-        if columns > panel && (columns >= rows || rows <= 24) {
+        if columns > panel && (columns >= rows || rows <= 2 * unit) {
             columns = (columns / 2).next_multiple_of(panel);
-        } else if rows > 24 {
-            rows = rows.div_ceil(2).next_multiple_of(12);
+        } else if rows > 2 * unit {
+            rows = rows.div_ceil(2).next_multiple_of(unit);
         } else {
             break;
         }

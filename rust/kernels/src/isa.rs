@@ -118,8 +118,9 @@ impl Isa {
     }
 
     /// The same set, whose three products of a dense layer in float32 round their factors to bfloat16 and add up in
-    /// float32, where that is worth it: in the tiles of AMX, or in vectors of pairs. A processor without instructions for it gets the set as it is, apart from
-    /// `scalar`, which is the twin.
+    /// float32, where that is worth it: in the tiles of AMX, or in vectors of pairs. A processor without instructions for
+    /// it gets the set as it is, apart from `scalar`, which is the twin. Where the system keeps no tiles for this process,
+    /// `amx` becomes `avx512`.
     pub fn with_bf16(self) -> Isa {
         let there = match self.name {
             #[cfg(target_arch = "x86_64")]
@@ -128,18 +129,29 @@ impl Isa {
             Name::Avx2 => false,
             Name::Scalar => true,
         };
-        let factors = match (self.tiles, there) {
+        let tiles = self.may_use_tiles();
+        let factors = match (tiles, there) {
             (true, _) => Factors::Tiles { parts: 1 },
             (false, true) => Factors::Pairs,
             (false, false) => Factors::Exact,
         };
-        Isa { factors, ..self }
+        Isa { tiles, factors, ..self }
     }
 
     /// The same set, whose three products of a dense layer in float32 take two numbers of bfloat16 for each factor, with
     /// an error near 4e-6. Sets without tiles stay as they are, as they would only lose time.
     pub fn with_split(self) -> Isa {
-        if self.tiles { Isa { factors: Factors::Tiles { parts: 2 }, ..self } } else { self }
+        let tiles = self.may_use_tiles();
+        Isa { tiles, factors: if tiles { Factors::Tiles { parts: 2 } } else { Factors::Exact }, ..self }
+    }
+
+    /// Whether it has tiles and this process may use them, which is asked only here.
+    fn may_use_tiles(self) -> bool {
+        match self.name {
+            #[cfg(target_arch = "x86_64")]
+            Name::Avx512 => self.tiles && amx::is_permitted(),
+            _ => self.tiles,
+        }
     }
 
     /// The same set, whose products are exact up to the rounding of their type.

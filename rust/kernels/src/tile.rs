@@ -208,8 +208,8 @@ struct OverTile<T> {
     slope: bool,
 }
 
-/// `f` or `f'` over some columns of a block, in a function of its own: with all activations it is large, and every kind of
-/// product would have one.
+/// `f` or `f'` over some columns of a block, in a function of its own: with all activations it is large, and every kind
+/// of product would have one.
 struct FinishPanel<T>(OverTile<T>, Activation);
 
 impl<T: Real> Kernel<T> for FinishPanel<T> {

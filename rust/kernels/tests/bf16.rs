@@ -1,5 +1,5 @@
-//! Products with factors in bfloat16, in pairs and in tiles, against a naive twin: the same bits at every tail, on the sets
-//! that have them, for any team; and what they leave as it is.
+//! Products with factors in bfloat16, in pairs and in tiles, against a naive twin: the same bits at every tail, on the
+//! sets that have them, for any team; and what they leave as it is.
 use dnn_kernels::{
     Activation, Below, Isa, Team, View, ViewMut, forward, input_gradient, padded, row_stride, weight_gradient,
 };
@@ -199,17 +199,20 @@ impl Layer {
         (dw, finite)
     }
 
-    /// Whether the products are worth it, in the order of [`Layer::check`].
-    fn worth(&self, isa: Isa) -> [bool; 3] {
-        let least = if has_tiles(isa) { 32 } else { 16 };
+    /// What each of the products is worth, in the order of [`Layer::check`]: a set with its arithmetic, if any.
+    fn worth(&self, isa: Isa) -> [Option<Isa>; 3] {
+        let of = |least: usize| match least {
+            0..16 => None,
+            // Too small for tiles.
+            16..32 if isa.is_split() => None,
+            16..32 => Some(Isa::SCALAR.with_bf16()),
+            _ => Some(isa),
+        };
         let (rows, n_in, n_out) = (self.x.rows, self.x.columns, self.w.columns);
         let (of_in, of_out) = (padded::<f32>(n_in), padded::<f32>(n_out));
         // The gradient of the weights has to turn the input for it.
-        [
-            rows.min(of_out).min(n_in) >= least,
-            rows.min(of_in).min(n_out) >= least,
-            n_in.min(rows) >= least && of_out > 64,
-        ]
+        let turned = if of_out > 64 { n_in.min(rows) } else { 0 };
+        [of(rows.min(of_out).min(n_in)), of(rows.min(of_in).min(n_out)), of(turned)]
     }
 
     /// All three products against their twins.
@@ -219,7 +222,7 @@ impl Layer {
         let (rows, n_in, n_out) = (x.rows, x.columns, w.columns);
         let what = format!("{rows} x {n_in} -> {n_out}, {isa:?}, {} threads", team.threads());
 
-        let twin = if worth[0] {
+        let twin = if let Some(isa) = worth[0] {
             let shape = (rows, n_out, n_in);
             let mut twin = naive(isa, shape, |i, k| x.at(i, k), |k, j| w.at(k, j), |j| self.bias.at(0, j), None);
             twin.data[..rows * twin.stride].iter_mut().for_each(|z| *z = z.max(0.0));
@@ -229,7 +232,7 @@ impl Layer {
         };
         self.forward(isa, team).assert_same(&twin, &format!("forward, {what}"));
 
-        let twin = if worth[1] {
+        let twin = if let Some(isa) = worth[1] {
             naive(isa, (rows, n_in, n_out), |i, k| delta.at(i, k), |k, j| w.at(j, k), |_| 0.0, None)
         } else {
             self.input_gradient(exact, team)
@@ -241,7 +244,7 @@ impl Layer {
             let (dw, finite) = self.weight_gradient(isa, team, accumulate);
             let what = format!("weight gradient, {what}");
             assert!(finite, "{what}");
-            if worth[2] {
+            if let Some(isa) = worth[2] {
                 let old = accumulate.then_some(&old);
                 let twin = naive(isa, (n_in, n_out, rows), |i, k| x.at(k, i), |k, j| delta.at(k, j), |_| 0.0, old);
                 dw.assert_same(&twin, &what);
@@ -289,6 +292,10 @@ fn long_sums_are_added_up_in_pieces() {
 
 #[test]
 fn blocks_shared_out_have_the_same_bits() {
+    let team = Team::of(3);
+    for isa in [Isa::SCALAR_AMX.with_bf16(), Isa::SCALAR_AMX.with_split()] {
+        Layer::new(70, 40, 520).check(isa, &team);
+    }
     for isa in sets().into_iter().filter(|&isa| isa != twin_of(isa)) {
         for threads in 1..=4 {
             let team = Team::of(threads);

@@ -372,7 +372,7 @@ fn arithmetic<T: Real>(plan: &Plan, step: &Step<T>) -> String {
         true => "bfloat16",
         false => T::NAME,
     };
-    format!("{} {factors}", plan.isa.name())
+    format!("{} {factors}", step.set())
 }
 
 /// What L-BFGS needs, where that is the optimizer.

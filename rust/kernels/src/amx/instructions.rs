@@ -6,16 +6,27 @@ use super::{A_STRIDE, Factor, PAIRS, SIDE, Sums, Unit};
 use std::arch::asm;
 use std::sync::OnceLock;
 
-/// Whether this process may use tiles: the processor has them, with bfloat16, and the kernel keeps them for threads. It
-/// is asked once, and children of the process inherit the permission.
+/// Whether the processor has tiles, with bfloat16, and the kernel can keep them for threads.
 pub(crate) fn is_there() -> bool {
     static THERE: OnceLock<bool> = OnceLock::new();
-    *THERE.get_or_init(|| has_tiles() && may_use_tiles())
+    *THERE.get_or_init(has_tiles)
+}
+
+/// Whether this process may use them. The first who wants to asks the kernel, for the whole process and its children: from
+/// then on it refuses signal stacks too small for tiles, so nobody else should ask. It refuses where there is one already.
+pub(crate) fn is_permitted() -> bool {
+    static PERMITTED: OnceLock<bool> = OnceLock::new();
+    *PERMITTED.get_or_init(|| is_there() && may_use_tiles())
 }
 
 /// Intel's manual, volume 1, chapter 18: AMX-BF16 and AMX-TILE, saved by the kernel, and palette 1 as it is used here.
 fn has_tiles() -> bool {
-    use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+    use std::arch::x86_64::{__cpuid_count, _xgetbv};
+    #[expect(unused_unsafe, reason = "the function is unsafe before Rust 1.94")]
+    let ask = |leaf, part| {
+        // SAFETY: every processor of this architecture has the instruction.
+        unsafe { __cpuid_count(leaf, part) }
+    };
     #[target_feature(enable = "xsave")]
     fn saved() -> u64 {
         // SAFETY: asked for below before this is called.
@@ -24,20 +35,20 @@ fn has_tiles() -> bool {
     const OSXSAVE: u32 = 1 << 27;
     const BF16_AND_TILE: u32 = 1 << 22 | 1 << 24;
     const TILE_STATE: u64 = 1 << 17 | 1 << 18;
-    if __cpuid(0).eax < 0x1d || __cpuid(1).ecx & OSXSAVE == 0 {
+    if ask(0, 0).eax < 0x1d || ask(1, 0).ecx & OSXSAVE == 0 {
         return false;
     }
-    let features = __cpuid_count(7, 0).edx;
+    let features = ask(7, 0).edx;
     // SAFETY: the bit of OSXSAVE says that there is such an instruction.
     if features & BF16_AND_TILE != BF16_AND_TILE || unsafe { saved() } & TILE_STATE != TILE_STATE {
         return false;
     }
     // Bytes of a row and tiles, and rows.
-    let palette = __cpuid_count(0x1d, 1);
+    let palette = ask(0x1d, 1);
     palette.ebx == (8 << 16 | 64) && palette.ecx & 0xffff == 16
 }
 
-/// Asks the kernel for the state of tiles, as a process has to once.
+/// Asks the kernel to keep tiles for the threads of this process.
 #[cfg(target_os = "linux")]
 fn may_use_tiles() -> bool {
     const ARCH_PRCTL: i64 = 158;

@@ -486,7 +486,7 @@ pub unsafe fn run<T: Real, K: Kernel<T>>(isa: Isa, kernel: K) -> K::Output {
     unsafe { run_apart(isa.name, kernel) }
 }
 
-/// The same for a kernel that others run, when its code would be in each of them: a function of its own.
+/// The same for a kernel that others run, when its code would be in each of them: it stays a function of its own.
 ///
 /// # Safety
 /// As the kernel's `run` says, and the processor has this set.
@@ -518,6 +518,7 @@ unsafe fn with_scalar<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
 /// As the kernel's `run` says, and the processor has these instructions.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+#[inline(never)]
 unsafe fn with_avx512<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
     // SAFETY: the caller's word.
     unsafe { kernel.run::<T::Avx512>() }
@@ -527,6 +528,7 @@ unsafe fn with_avx512<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
 /// As the kernel's `run` says, and the processor has these instructions.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
+#[inline(never)]
 unsafe fn with_avx2<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
     // SAFETY: the caller's word.
     unsafe { kernel.run::<T::Avx2>() }

@@ -41,7 +41,7 @@ pub(crate) trait Bf16Kernel {
 /// As the kernel's `run_pairs` says.
 pub(crate) unsafe fn run_pairs<K: Bf16Kernel>(isa: Isa, kernel: K) -> K::Output {
     debug_assert!(isa.has_bf16(), "the instructions are there");
-    // SAFETY: `Isa::with_bf16` asked the processor; the rest is the caller's word.
+    // SAFETY: `Isa::with_bf16` asked the processor, as `Isa::available` does for tiles; the rest is the caller's word.
     unsafe {
         match isa.name {
             #[cfg(target_arch = "x86_64")]

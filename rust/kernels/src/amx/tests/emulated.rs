@@ -1,7 +1,7 @@
 //! AMX for processors that lack it: instructions raise a signal, whose handler does what they should.
 //!
-//! Intel's manual, volume 2: LDTILECFG, TILEZERO, TILELOADD, TILESTORED, TDPBF16PS and TILERELEASE. Whatever is not as the
-//! manual has it (an encoding, a configuration, tiles that are used before they are configured) is left to the signal,
+//! Intel's manual, volume 2: LDTILECFG, TILEZERO, TILELOADD, TILESTORED, TDPBF16PS and TILERELEASE. Whatever is not as
+//! the manual has it (an encoding, a configuration, tiles that are used before they are configured) is left to the signal,
 //! which ends the process.
 
 use std::cell::RefCell;
@@ -28,6 +28,11 @@ pub(super) fn begin() {
             assert_eq!(libc::sigaction(libc::SIGILL, &raw const action, std::ptr::null_mut()), 0);
         }
     });
+}
+
+/// Whether tiles of this thread are configured, where they are emulated.
+pub(super) fn are_configured() -> bool {
+    TILES.with_borrow(Option::is_some)
 }
 
 extern "C" fn on_illegal(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
