@@ -82,6 +82,23 @@ def test_strict_is_highest():
     assert model.history.arithmetic == f"{model.isa} float32"
 
 
+@pytest.mark.parametrize(
+    ("isa", "precision", "widths"),
+    [(isa, "medium", widths) for isa in ROUNDS for widths in ((128, 1), (128, 4), (12, 128))]
+    + [(isa, "high", widths) for isa in TILES for widths in ((128, 1), (20, 128))],
+)
+def test_history_counts_only_products_that_there_are(isa, precision, widths):
+    # No gradient of the input of the first layer; few outputs are exact, and so are few inputs.
+    x, y = np.random.default_rng(0).standard_normal((256, widths[0])).astype(np.float32), np.zeros(256)
+    models = [
+        dnn.Sequential([dnn.Dense(widths[1])], seed=1, isa=isa, precision=p) for p in ("highest", precision)
+    ]
+    for model in models:
+        model.fit(x, y[:, None].repeat(widths[1], 1), batch_size=256, epochs=2, loss="mse", verbose=0)
+    assert same(*models)
+    assert models[1].history.arithmetic == f"{isa} float32"
+
+
 @pytest.mark.parametrize("isa", [*SETS, "scalar-amx"])
 def test_high_splits_factors_where_the_set_has_tiles_and_is_highest_elsewhere(isa):
     exact, high = trained("highest", isa=isa), trained("high", isa=isa)

@@ -70,7 +70,7 @@ class Model:
         self._seed = drawn if seed is None else _checks.integer(seed, "seed", 0)
         self._dtype = _dtype(dtype)
         self._precision = _choice(precision, "precision", PRECISIONS)
-        self._isa = None if isa is None else _choice(isa, "isa", (*_core.available_isas(), "scalar-amx"))
+        self._isa = None if isa is None else _instruction_set(isa)
         self._preparation = _preparation.asked(scale, scale_target)
         self._scales = scale is not None or scale_target is not None
         self._optimizer = _optimizers.resolve("adam")
@@ -488,6 +488,13 @@ def _dtype(dtype: Any) -> str:
         with contextlib.suppress(TypeError):  # a class that is no dtype is shown as it was given
             dtype = np.dtype(dtype).name
     return _choice(dtype, "dtype", DTYPES)
+
+
+def _instruction_set(isa: Any) -> str:
+    if not isinstance(isa, str):
+        raise TypeError(f"isa must be the name of an instruction set or None, got {_checks.shown(isa)}")
+    _core.check_isa(isa)
+    return isa
 
 
 def _choice(value: Any, name: str, known: Sequence[str]) -> str:

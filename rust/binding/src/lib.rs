@@ -27,6 +27,12 @@ fn default_isa() -> PyResult<&'static str> {
     Isa::preferred().map(Isa::name).map_err(convert::isa_error)
 }
 
+/// ValueError where there is no instruction set of this name, or not on this machine.
+#[pyfunction]
+fn check_isa(name: &str) -> PyResult<()> {
+    Isa::named(name).map(|_| ()).map_err(convert::isa_error)
+}
+
 /// How many numbers of bfloat16 stand for a factor of a product while training with `precision="medium"`, and with
 /// `"high"`; 0 where factors stay as they are.
 #[pyfunction]
@@ -74,6 +80,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<network::Compiled>()?;
     module.add_function(wrap_pyfunction!(available_isas, module)?)?;
     module.add_function(wrap_pyfunction!(default_isa, module)?)?;
+    module.add_function(wrap_pyfunction!(check_isa, module)?)?;
     module.add_function(wrap_pyfunction!(bf16_factors, module)?)?;
     module.add_function(wrap_pyfunction!(cpu_features, module)?)?;
     module.add_function(wrap_pyfunction!(forked, module)?)?;

@@ -146,10 +146,13 @@ impl<T: Real> Step<T> {
     pub fn rounds(&self, plan: &Plan) -> bool {
         let rows = share_of(plan, self.block_rows);
         let is_tiny = self.shards[0].tiny.is_some();
-        let dense = || plan.layers.iter().filter(|layer| layer.is_dense());
-        self.products.has_bf16()
-            && !is_tiny
-            && dense().any(|layer| rounds_factors(self.products, rows, layer.n_in, layer.n_out))
+        let rounds = |(index, layer): (usize, &Layer)| {
+            let [forward, to_input, weights] = rounds_factors(self.products, rows, layer.n_in, layer.n_out);
+            // A delta goes on where somebody below learns from it.
+            let goes_on = || plan.layers[..index].iter().any(Layer::trainable);
+            layer.is_dense() && (forward || (to_input && goes_on()) || (weights && layer.trainable_weights))
+        };
+        self.products.has_bf16() && !is_tiny && plan.layers.iter().enumerate().any(rounds)
     }
 
     /// The name of the instruction set of products.

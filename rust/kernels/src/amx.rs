@@ -45,27 +45,30 @@ pub(crate) struct Factor {
     b: *const f32,
 }
 
+/// What is multiplied at once: a piece of the sums of two by two tiles.
+#[derive(Clone, Copy)]
+pub(crate) struct Piece<'a> {
+    factors: &'a [Factor],
+    /// From row to row of each B.
+    b_stride: usize,
+    /// Rows of 16 pairs of terms.
+    steps: usize,
+    /// Sums that are wanted: rows, and vectors of 16 columns.
+    rows: usize,
+    vectors: usize,
+}
+
 /// What multiplies tiles: made ready for this thread, until it is dropped.
 pub(crate) trait Unit {
     /// # Safety
     /// The processor has the instructions.
     unsafe fn begin() -> Self;
 
-    /// The products of all `factors`, added up one after the other, each over `steps` rows of 16 pairs of terms.
-    ///
-    /// Of the sums, at least `rows` and `vectors` of 16 columns are written.
+    /// The products of all factors of a piece, added up one after the other. At least the sums that are wanted are written.
     ///
     /// # Safety
-    /// Each A has 32 rows, `A_STRIDE` apart, and each B 16 rows of 32 columns for each step, `b_stride` numbers apart.
-    unsafe fn multiply(
-        &self,
-        factors: &[Factor],
-        b_stride: usize,
-        steps: usize,
-        rows: usize,
-        vectors: usize,
-        sums: &mut Sums,
-    );
+    /// Each A has 32 rows, `A_STRIDE` apart, and each B 16 rows of 32 columns for each step.
+    unsafe fn multiply(&self, piece: Piece, sums: &mut Sums);
 }
 
 /// Plain Rust. (Where a result below the smallest normal number would round up to it, a processor may still have 0.)
@@ -76,15 +79,7 @@ impl Unit for Twin {
         Twin
     }
 
-    unsafe fn multiply(
-        &self,
-        factors: &[Factor],
-        b_stride: usize,
-        steps: usize,
-        rows: usize,
-        vectors: usize,
-        sums: &mut Sums,
-    ) {
+    unsafe fn multiply(&self, Piece { factors, b_stride, steps, rows, vectors }: Piece, sums: &mut Sums) {
         let lower = |x: f32| flushed(f32::from_bits(x.to_bits() << 16));
         let upper = |x: f32| flushed(f32::from_bits(x.to_bits() & 0xffff_0000));
         sums.0 = [[0.0; SIDE]; SIDE];
@@ -170,7 +165,8 @@ impl Tiled {
                     // SAFETY: rows, columns and terms are packed, with zeros or any number up to whole tiles; what lies
                     // beside the last vector of a row is the next row, or room.
                     unsafe {
-                        unit.multiply(factors, vectors * lanes, steps, rows, across, &mut sums);
+                        let piece = Piece { factors, b_stride: vectors * lanes, steps, rows, vectors: across };
+                        unit.multiply(piece, &mut sums);
                         whole.put(&sums, (i0, j0 + j * lanes), (rows, across), &mut squares);
                     }
                 }

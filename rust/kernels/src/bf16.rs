@@ -8,6 +8,7 @@
 
 use crate::amx::{self, Tiled};
 use crate::isa::{Factors, Isa};
+use crate::narrow::{DOTS_INPUTS, NARROW};
 use crate::pack::{Operand, Products};
 use crate::padded;
 use crate::simd::{Bf16, Bf16Kernel, MAX_LANES, Real, run, run_pairs};
@@ -32,13 +33,8 @@ fn worth(isa: Isa, m: usize, n: usize, k: usize, turned: bool) -> Factors {
         return Factors::Exact;
     }
     match isa.factors {
-        Factors::Tiles { parts } if least < amx::WORTH => {
-            if parts == 1 {
-                Factors::Pairs
-            } else {
-                Factors::Exact
-            }
-        }
+        Factors::Tiles { parts: 1 } if least < amx::WORTH => Factors::Pairs,
+        Factors::Tiles { .. } if least < amx::WORTH => Factors::Exact,
         factors => factors,
     }
 }
@@ -48,11 +44,17 @@ pub(crate) fn factors<T: Real>(isa: Isa, m: usize, n: usize, k: usize, turned: b
     if size_of::<T>() == size_of::<f32>() { worth(isa, m, n, k, turned) } else { Factors::Exact }
 }
 
-/// Whether factors become bfloat16 in any of the three products of a layer with `rows` rows, on this set.
-pub fn rounds_factors(isa: Isa, rows: usize, n_in: usize, n_out: usize) -> bool {
+/// Whether factors become bfloat16 in the three products of a layer with `rows` rows, on this set: forward, gradient of the
+/// input, gradient of the weights.
+pub fn rounds_factors(isa: Isa, rows: usize, n_in: usize, n_out: usize) -> [bool; 3] {
     let (of_in, of_out) = (padded::<f32>(n_in), padded::<f32>(n_out));
-    let products = [(rows, of_out, n_in, false), (rows, of_in, n_out, false), (n_in, of_out, rows, true)];
-    products.iter().any(|&(m, n, k, turned)| worth(isa, m, n, k, turned) != Factors::Exact)
+    let rounds = |m, n, k, turned| worth(isa, m, n, k, turned) != Factors::Exact;
+    [
+        // What `forward` does with few outputs has none.
+        rounds(rows, of_out, n_in, false) && !(n_out <= NARROW && n_in >= DOTS_INPUTS),
+        rounds(rows, of_in, n_out, false),
+        rounds(n_in, of_out, rows, true),
+    ]
 }
 
 /// A block in float32, in pairs or in tiles, as it says.

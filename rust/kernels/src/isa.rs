@@ -57,6 +57,8 @@ pub enum IsaError {
     Unknown(String),
     /// The name is known, but this processor lacks the instructions.
     Missing(String),
+    /// The name stands in `DNN_ISA`.
+    Environment(Box<IsaError>),
 }
 
 impl Isa {
@@ -112,7 +114,7 @@ impl Isa {
     /// [`IsaError`] when `DNN_ISA` holds something that [`Isa::named`] refuses.
     pub fn preferred() -> Result<Isa, IsaError> {
         match std::env::var("DNN_ISA") {
-            Ok(name) if !name.is_empty() => Isa::named(&name),
+            Ok(name) if !name.is_empty() => Isa::named(&name).map_err(|error| IsaError::Environment(Box::new(error))),
             _ => Ok(Isa::available()[0]),
         }
     }
@@ -192,11 +194,12 @@ impl fmt::Debug for Isa {
 
 impl fmt::Display for IsaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let have: Vec<&str> = Isa::available().into_iter().map(Isa::name).collect();
+        let have: Vec<&str> = Isa::available().into_iter().chain([Isa::SCALAR_AMX]).map(Isa::name).collect();
         let have = have.join(", ");
         match self {
             IsaError::Unknown(name) => write!(f, "there is no instruction set {name:?}; this machine has {have}"),
-            IsaError::Missing(name) => write!(f, "this processor lacks {name}; it has {have}"),
+            IsaError::Environment(error) => write!(f, "DNN_ISA: {error}"),
+            IsaError::Missing(name) => write!(f, "this machine lacks instruction set {name:?}; it has {have}"),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Rust has no stable functions for them, so they stand here as they are.
 
-use super::{A_STRIDE, Factor, PAIRS, SIDE, Sums, Unit};
+use super::{A_STRIDE, PAIRS, Piece, SIDE, Sums, Unit};
 use std::arch::asm;
 use std::sync::OnceLock;
 
@@ -116,15 +116,7 @@ impl Unit for Amx {
 
     /// Tiles 0 to 3 are the sums, 4 and 5 rows of A, 6 and 7 columns of B.
     #[inline(always)]
-    unsafe fn multiply(
-        &self,
-        factors: &[Factor],
-        b_stride: usize,
-        steps: usize,
-        _rows: usize,
-        _vectors: usize,
-        sums: &mut Sums,
-    ) {
+    unsafe fn multiply(&self, Piece { factors, b_stride, steps, .. }: Piece, sums: &mut Sums) {
         if steps == 0 || factors.is_empty() {
             sums.0 = [[0.0; SIDE]; SIDE];
             return;

@@ -146,7 +146,7 @@ impl Instruction {
                     *tiles = Some(configured(&wanted)?);
                 }
                 (0x49, NONE, Some(0)) if self.register == 0 => *tiles = None,
-                (0x49, F2, Some(0)) => tiles.as_mut()?[self.register] = [[0; 64]; 16],
+                (0x49, F2, Some(0)) => *tiles.as_mut()?.get_mut(self.register)? = [[0; 64]; 16],
                 (0x4b, F2 | F3, None) => {
                     let tile = tiles.as_mut()?.get_mut(self.register)?;
                     for (i, row) in tile.iter_mut().enumerate() {
