@@ -92,7 +92,7 @@ fn options(text: &str) -> PyResult<(FitSpec, Wanted)> {
     let epoch = options.remove("epoch_hook").and_then(|value| value.as_f64());
     let mut flag = |name: &str| options.remove(name).is_some_and(|value| value == true);
     let (epoch_begin, batch) = (flag("epoch_begin_hook"), flag("batch_hook"));
-    let spec: FitSpec = serde_json::from_value(options.into())
+    let spec = FitSpec::try_from(serde_json::Value::from(options))
         .map_err(|error| PyValueError::new_err(format!("the options of fit can't be read: {error}")))?;
     let rates = spec.learning_rate.is_none();
     Ok((spec, Wanted { epoch, epoch_begin, batch, rates }))

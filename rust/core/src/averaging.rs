@@ -6,8 +6,8 @@
 use crate::error::Error;
 use crate::params::Params;
 use crate::plan::Plan;
-use crate::spec::Averaging;
 use dnn_kernels::{Real, Team, move_towards};
+use dnn_spec::Averaging;
 
 /// The mean of the weights.
 #[derive(Debug)]

@@ -5,8 +5,8 @@
 use crate::error::Error;
 use crate::params::Params;
 use crate::plan::Plan;
-use crate::spec::Clip;
 use dnn_kernels::{Real, Team, clamp, scale, sum_of_squares};
+use dnn_spec::Clip;
 
 /// Checks the limits.
 ///

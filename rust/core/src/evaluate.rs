@@ -11,9 +11,9 @@ use crate::params::Params;
 use crate::penalty::penalty;
 use crate::plan::Plan;
 use crate::run::Run;
-use crate::spec::Metric;
 use crate::step::{Outcome, Step};
 use dnn_kernels::{Real, Team};
+use dnn_spec::Metric;
 
 /// Room to evaluate data, allocated once.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use crate::params::Params;
 use crate::plan::Plan;
 use crate::progress::{Progress, Saved};
 use crate::running::Running;
-use crate::spec::{OptimizerSpec, Spec};
 use dnn_kernels::Real;
+use dnn_spec::{OptimizerSpec, Spec};
 use ndarray::ArrayD;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
@@ -137,12 +137,13 @@ pub fn from_bytes<T: Real>(bytes: &[u8]) -> Result<Option<(Model<T>, String)>, E
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| broken(error.to_string()))?;
     let header = metadata.metadata().as_ref().and_then(|info| info.get("dnn"));
     let header = header.ok_or_else(|| broken("its header has no entry \"dnn\"".to_owned()))?;
-    let version = serde_json::from_str::<serde_json::Value>(header).ok().and_then(|header| header["version"].as_u64());
+    let header = serde_json::from_str::<serde_json::Value>(header).map_err(|error| broken(error.to_string()))?;
+    let version = header["version"].as_u64();
     let Some(version) = version.filter(|version| (OLDEST.into()..=VERSION.into()).contains(version)) else {
         return Err(broken(format!("it has version {version:?}, this program reads versions {OLDEST} to {VERSION}")));
     };
-    let header: Header = serde_json::from_str(header).map_err(|error| broken(error.to_string()))?;
-    let name = if header.spec.dtype == crate::spec::Dtype::Float32 { "float32" } else { "float64" };
+    let header: Header = serde_json::from_value(header).map_err(|error| broken(error.to_string()))?;
+    let name = if header.spec.dtype == dnn_spec::Dtype::Float32 { "float32" } else { "float64" };
     if name != T::NAME {
         return Ok(None);
     }

@@ -1,6 +1,6 @@
 //! What each epoch measured.
 
-use crate::spec::Metric;
+use dnn_spec::Metric;
 
 /// The measurements of one epoch.
 #[derive(Clone, Debug, Default, PartialEq)]

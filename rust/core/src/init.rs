@@ -8,8 +8,8 @@ use crate::memory::room;
 use crate::params::Params;
 use crate::plan::{Layer, Plan};
 use crate::rng::{Purpose, stream, uniform};
-use crate::spec::Initializer;
 use dnn_kernels::Real;
+use dnn_spec::Initializer;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -142,7 +142,7 @@ fn dot(x: &[f64], y: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Spec;
+    use dnn_spec::Spec;
 
     fn weights(initializer: &str, n_in: usize, units: usize) -> Vec<Vec<f64>> {
         let text = format!(

@@ -2,8 +2,8 @@
 //!
 //! In: what `plan.rs` has checked. Out: shapes and ranges that everything else trusts. It computes nothing.
 
-use crate::spec::Initializer;
 use dnn_kernels::{Activation, Noise, PackedWeights, Real, Stage};
+use dnn_spec::Initializer;
 use std::ops::Range;
 use std::sync::Arc;
 

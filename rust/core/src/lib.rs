@@ -38,7 +38,6 @@ mod progress;
 mod rng;
 mod run;
 mod running;
-mod spec;
 mod step;
 mod stopping;
 mod train;
@@ -47,6 +46,11 @@ mod write;
 
 pub use data::{Data, Given, NonFinite, Rows, Table, Targets};
 pub use dnn_kernels::{Isa, IsaError, Real, all_finite, cpu_features};
+pub use dnn_spec::{
+    ActivationSpec, Average, Averaging, BatchSize, Called, Clip, DenseSpec, Dtype, FitSpec, Function, Initializer,
+    LayerSpec, LossSpec, Measure, Metric, MuonRate, Objective, OptimizerSpec, Precision, Spec, StepSpec, Truth,
+    Watched,
+};
 pub use error::{Error, counted};
 pub use evaluate::evaluate;
 pub use file::{from_bytes, save, to_bytes};
@@ -65,9 +69,4 @@ pub use progress::Progress;
 pub use rng::{Purpose, shuffle, stream, uniform};
 pub use run::Run;
 pub use running::Running;
-pub use spec::{
-    ActivationSpec, Average, Averaging, BatchSize, Called, Clip, DenseSpec, Dtype, FitSpec, Function, Initializer,
-    LayerSpec, LossSpec, Measure, Metric, MuonRate, Objective, OptimizerSpec, Precision, Spec, StepSpec, Truth,
-    Watched,
-};
 pub use train::{fit, train_on_batch};

@@ -7,8 +7,8 @@ use crate::batches::Batch;
 use crate::error::{Error, counted};
 use crate::memory::collected;
 use crate::plan::{Layer, Output};
-use crate::spec::{Function, LossSpec, Truth};
 use dnn_kernels::{Activation, ClassLoss, HeadLoss, Isa, PointLoss, Real, Target, TinyLoss, View, ViewMut};
+use dnn_spec::{Function, LossSpec, Truth};
 use ndarray::Array2;
 use std::sync::Arc;
 

@@ -9,9 +9,9 @@ use crate::error::Error;
 use crate::forward::{Last, Mode, forward};
 use crate::memory::filled;
 use crate::model::Model;
-use crate::spec::Initializer;
 use crate::workspace::{Workspace, view};
 use dnn_kernels::{Real, Team, View, largest};
+use dnn_spec::Initializer;
 
 /// A variance so far from 1 is good enough.
 const TOLERANCE: f64 = 1e-3;

@@ -14,9 +14,9 @@ use crate::error::{Error, counted};
 use crate::loss::Loss;
 use crate::memory::room;
 use crate::plan::{Layer, Output, Plan};
-use crate::spec::{Average, Function, Measure, Metric};
 use classes::{Counts, Score};
 use dnn_kernels::{Activation, Buffer, Isa, Real, Target, Team, View, ViewMut, activate_rows, softmax_in_place};
+use dnn_spec::{Average, Function, Measure, Metric};
 use kept::Kept;
 use numbers::{Errors, OfErrors};
 

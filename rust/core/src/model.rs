@@ -7,8 +7,8 @@ use crate::params::Params;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::running::Running;
-use crate::spec::{Function, LossSpec, OptimizerSpec, Spec};
 use dnn_kernels::{Real, Team};
+use dnn_spec::{Function, LossSpec, OptimizerSpec, Spec};
 
 /// Parameters of which a copy is worth a second thread.
 const WORTH_THREADS: usize = 1 << 20;

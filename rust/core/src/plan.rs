@@ -7,8 +7,8 @@ use crate::error::{Error, counted};
 pub use crate::layer::{Kind, Layer, Output, Place, Shown};
 use crate::loss::Loss;
 use crate::rng;
-use crate::spec::{ActivationSpec, DenseSpec, Initializer, LayerSpec, Precision, Spec};
 use dnn_kernels::{Activation, Isa, Noise, Real, Stage, TinyLoss, row_stride};
+use dnn_spec::{ActivationSpec, DenseSpec, Initializer, LayerSpec, Precision, Spec};
 use std::ops::Range;
 
 /// Widths up to which a network is computed by a single kernel whose vectors run over the rows.

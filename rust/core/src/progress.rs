@@ -8,9 +8,9 @@ use crate::error::Error;
 use crate::optimizer::Reach;
 use crate::params::Params;
 use crate::plan::Plan;
-use crate::spec::Averaging;
 use crate::stopping::{Stopping, Waited};
 use dnn_kernels::{Real, Team};
+use dnn_spec::Averaging;
 use serde::{Deserialize, Serialize};
 
 /// What a call of `fit` leaves behind for one that goes on.

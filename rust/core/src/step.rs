@@ -16,9 +16,9 @@ use crate::moments::Moved;
 use crate::params::Params;
 use crate::penalty::{self, has_squares};
 use crate::plan::{Layer, Place, Plan};
-use crate::spec::Objective;
 use crate::workspace::{Workspace, view, view_mut};
 use dnn_kernels::{Asked, Buffer, Isa, Real, Team, Tiny, View, rounds_factors, tiny_backward, tiny_forward};
+use dnn_spec::Objective;
 use later::Waiting;
 use shares::{SHARDS, is_called, share_of};
 

@@ -4,7 +4,7 @@
 
 use crate::error::{counted, short};
 use crate::history::{Epoch, Stopped};
-use crate::spec::{FitSpec, Watched};
+use dnn_spec::{FitSpec, Watched};
 
 /// Counts epochs without improvement.
 #[derive(Clone, Debug)]

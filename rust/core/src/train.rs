@@ -19,10 +19,10 @@ use crate::optimizer::{Optimizer, Reach};
 use crate::params::Params;
 use crate::plan::Plan;
 use crate::run::Run;
-use crate::spec::{Clip, FitSpec, Metric, StepSpec};
 use crate::step::{Outcome, Step};
 use check::check_rate;
 use dnn_kernels::{Real, Team};
+use dnn_spec::{Clip, FitSpec, Metric, StepSpec};
 use ended::{diverged, too_large};
 use epochs::Training;
 

@@ -3,8 +3,8 @@
 //! In: rows one by one. Out: a score, averaged over classes in one of scikit-learn's ways.
 
 use crate::metrics::{Reading, largest};
-use crate::spec::Average;
 use dnn_kernels::Real;
+use dnn_spec::Average;
 
 /// Which of them.
 #[derive(Clone, Copy, Debug)]

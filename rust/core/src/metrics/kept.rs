@@ -5,8 +5,8 @@
 use crate::data::{Data, Targets};
 use crate::error::Error;
 use crate::memory;
-use crate::spec::Truth;
 use dnn_kernels::{Real, Target};
+use dnn_spec::Truth;
 use ndarray::{Array1, Array2};
 
 /// The rows of an epoch, or of an evaluation.

@@ -4,8 +4,8 @@
 
 use crate::metrics::kept::Kept;
 use crate::metrics::{Reading, largest};
-use crate::spec::Average;
 use dnn_kernels::Real;
+use dnn_spec::Average;
 
 /// How many outputs of a row come before that of `class`, largest first. Of equal ones the last comes first, as in
 /// scikit-learn's top_k_accuracy_score.

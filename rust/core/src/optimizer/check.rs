@@ -1,8 +1,8 @@
 //! What the constants of an optimizer may be. In: what was asked for. Out: nothing, or the first constant out of range.
 
 use crate::error::Error;
-use crate::spec::OptimizerSpec;
 use dnn_kernels::Real;
+use dnn_spec::OptimizerSpec;
 
 /// Steps that L-BFGS may remember: each takes twice the memory of the parameters, and more than some 20 rarely help.
 const MAX_PAIRS: usize = 1000;

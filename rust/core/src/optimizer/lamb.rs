@@ -4,8 +4,8 @@ use super::Optimizer;
 use super::rules::{adam_at, arrays};
 use crate::params::Params;
 use crate::plan::Plan;
-use crate::spec::OptimizerSpec;
 use dnn_kernels::{LambDirection, Real, Rule, Sgd, Team, sgd, step, sum_of_squares};
+use dnn_spec::OptimizerSpec;
 
 impl<T: Real> Optimizer<T> {
     /// You et al. 2020, algorithm 2, with the norm itself for phi: u = m / (sqrt(v) + epsilon) + decay p, both moments

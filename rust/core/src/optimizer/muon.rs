@@ -6,11 +6,11 @@ use super::{Optimizer, slice};
 use crate::error::Error;
 use crate::params::Params;
 use crate::plan::{Layer, Plan};
-use crate::spec::{MuonRate, OptimizerSpec};
 use dnn_kernels::{
     Activation, Buffer, Isa, Real, Team, View, ViewMut, adam, blend, forward, input_gradient, move_towards, row_stride,
     scale, sum_of_squares, weight_gradient,
 };
+use dnn_spec::{MuonRate, OptimizerSpec};
 
 /// Room for the largest layer: X and its successor, in the shape of W; G = X X^T (or X^T X) and its square.
 #[derive(Debug)]

@@ -8,8 +8,8 @@
 use super::{Optimizer, decay_of};
 use crate::params::Params;
 use crate::plan::Plan;
-use crate::spec::OptimizerSpec;
 use dnn_kernels::{Isa, Real, largest};
+use dnn_spec::OptimizerSpec;
 
 /// What nothing is larger than, as far as it is known.
 #[derive(Clone, Copy, Debug)]

@@ -3,10 +3,10 @@
 use super::{Optimizer, slice};
 use crate::params::Params;
 use crate::plan::Plan;
-use crate::spec::OptimizerSpec;
 use dnn_kernels::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, Change, Lion, Nadam, RAdam, Real, RmsProp, Rprop, Rule, Sgd, Team, change,
 };
+use dnn_spec::OptimizerSpec;
 use std::ops::Range;
 
 /// The change of the weights of dense layers, and that of all else.

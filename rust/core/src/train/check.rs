@@ -3,7 +3,7 @@
 use crate::averaging;
 use crate::clip;
 use crate::error::Error;
-use crate::spec::{BatchSize, FitSpec};
+use dnn_spec::{BatchSize, FitSpec};
 
 /// The largest rate. A step along a gradient whose squares are finite is then finite itself, in float32 as well.
 const MAX_RATE: f64 = 1e15;

@@ -3,8 +3,8 @@
 use crate::error::short;
 use crate::history::Stopped;
 use crate::optimizer::decay_of;
-use crate::spec::OptimizerSpec;
 use dnn_kernels::Real;
+use dnn_spec::OptimizerSpec;
 
 /// The reason, and a sentence for the user.
 pub type Ended = (Stopped, String);

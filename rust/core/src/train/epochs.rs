@@ -22,10 +22,10 @@ use crate::params::Params;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::running::Running;
-use crate::spec::{FitSpec, OptimizerSpec};
 use crate::step::{Outcome, Step};
 use crate::stopping::watched;
 use dnn_kernels::{Pace, Real, Team};
+use dnn_spec::{FitSpec, OptimizerSpec};
 
 /// Epochs that a history has room for from the start: a day of them at a second each, and no more memory than it is worth.
 const EPOCHS_WITH_ROOM: usize = 1 << 16;
