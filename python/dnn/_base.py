@@ -81,6 +81,8 @@ class Model:
         # The loss and optimizer that the network was compiled with, on the wire, and the function it was
         # lent.
         self._compiled: tuple[str, str] | None = None
+        # What was put on the wire last, and how.
+        self._told: tuple[Loss, Optimizer, tuple[str, str]] | None = None
         self._lent: Loss | None = None
         self._network = None if n_inputs is None else self._new_network(n_inputs)
         # Whether the first training still has to scale weights by its data.
@@ -465,6 +467,7 @@ class Model:
         network = None if self._network is None else self._network.to_bytes("")
         states = self._callback_states if self._hook is None else self._hook.states()
         state = {**self.__dict__, "_network": network, "_hook": None, "_callback_states": states}
+        state["_told"] = None
         del state["_lock"]
         return state
 

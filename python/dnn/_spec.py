@@ -401,6 +401,5 @@ def _unplain(value: Any) -> Any:
     return [_unplain(item) for item in value] if isinstance(value, list) else value
 
 
-def _dumps(value: object) -> str:
-    # repr of a float is exact, and NaN or infinity would not be JSON: both are refused where they come in.
-    return json.dumps(value, allow_nan=False)
+# repr of a float is exact, and NaN or infinity would not be JSON: both are refused where they come in.
+_dumps = json.JSONEncoder(allow_nan=False).encode
