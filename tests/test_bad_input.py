@@ -489,6 +489,8 @@ def test_bad_environment_is_named(m: SimpleNamespace, monkeypatch: pytest.Monkey
         with monkeypatch.context() as patch:
             patch.delenv("DNN_NUM_THREADS", raising=False)
             patch.setenv(variable, "many")
+            # As for the first call of a process: small predictions ask no more than once.
+            patch.setattr(dnn._threads, "environment_is_checked", False)
             with pytest.raises(ValueError, match=f"environment variable {variable} is 'many'"):
                 m.regressor.predict(m.x)
 

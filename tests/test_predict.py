@@ -79,6 +79,110 @@ def test_nan_is_named_with_its_place_and_count_and_out_stays_as_it_was(rows: int
     assert np.all(out == 7)
 
 
+def of_another_kind(rows: int) -> dict[str, np.ndarray[Any, Any]]:
+    """The same whole numbers, of every layout and type that has a way of its own."""
+    x = np.random.default_rng(rows).integers(-100, 100, (rows, 6)).astype(float)
+    wide = np.full((2 * rows, 14), np.nan)
+    wide[::2, 1:13:2] = x
+    unaligned = np.zeros(x.nbytes + 1, np.uint8)[1:].view("f8").reshape(x.shape)
+    unaligned[:] = x
+    backwards = np.ascontiguousarray(x[::-1, ::-1])[::-1, ::-1]
+    own = {
+        "in order": x,
+        "columns first": np.asfortranarray(x),
+        "apart": wide[::2, 1:13:2],
+        "backwards": backwards,
+        "columns first and backwards": np.asfortranarray(backwards)[::-1][::-1],
+        "unaligned": unaligned,
+    }
+    found = {
+        f"{name}, {dtype}": array.astype(dtype, order="K") for name, array in own.items() for dtype in "fd"
+    }
+    return {
+        **found,
+        **own,
+        **{dtype: x.astype(dtype) for dtype in (">f8", ">f4", "f2", "i8", "i1", "longdouble")},
+    }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [1, 7, 40, 129, 5000])
+def test_layout_and_type_of_x_do_not_matter(rows: int, dtype: str) -> None:
+    model = network(dtype)
+    kinds = of_another_kind(rows)
+    expected = model.predict(kinds["in order"].astype(dtype))
+    classes = expected.argmax(axis=1)
+    for kind, x in kinds.items():
+        before = x.copy()
+        assert same_bits([model.predict(x)], [expected]), kind
+        assert same_bits([model.predict(x, n_threads=1)], [expected]), kind
+        out = np.zeros((rows, 3), dtype)
+        assert model.predict(x, out=out) is out
+        assert same_bits([out], [expected]), kind
+        np.testing.assert_array_equal(model.predict_classes(x), classes, kind)
+        np.testing.assert_array_equal(model.predict_classes(x, n_threads=3), classes, kind)
+        np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_one_row_that_stands_for_many_is_read_as_often(dtype: str) -> None:
+    model = network()
+    row = inputs(1, dtype)
+    many = np.broadcast_to(row, (300, 6))
+    assert same_bits([model.predict(many)], [np.repeat(model.predict(row), 300, axis=0)])
+    column = np.broadcast_to(np.arange(40, dtype=dtype)[:, None], (40, 6))
+    assert same_bits([model.predict(column)], [model.predict(column.copy())])
+
+
+@pytest.mark.parametrize("rows", [3, 5000])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_what_overflows_float32_is_named_and_out_stays_as_it_was(rows: int, order: Any) -> None:
+    model = network()
+    x = np.array(inputs(rows, float), order=order)
+    x[rows - 1, 4] = -3.5e38
+    out = np.full((rows, 3), 7, np.float32)
+    message = rf"x overflows float32 in 1 value, -3.5e\+38 at row {rows - 1}, column 4; scale it"
+    for call in (
+        lambda: model.predict(x),
+        lambda: model.predict(x, out=out),
+        lambda: model.predict_classes(x),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    assert np.all(out == 7)
+
+
+def test_the_class_is_the_first_of_the_largest_outputs() -> None:
+    model = dnn.Sequential([dnn.Input(1), dnn.Dense(4)])
+    model.set_weights([np.array([[1.0, 2.0, 2.0, -3.0]]), np.zeros(4)])
+    x = np.array([[1.0], [-1.0], [0.0]])
+    for rows in (1, 50, 4000):
+        found = model.predict_classes(np.repeat(x, rows, axis=0))
+        assert found.dtype == np.int64
+        np.testing.assert_array_equal(found, np.repeat([1, 3, 0], rows))
+
+
+@pytest.mark.parametrize("rows", [1, 4000])
+def test_classes_of_outputs_that_are_no_numbers_are_those_of_numpy_and_told(rows: int) -> None:
+    model = dnn.Sequential([dnn.Input(1), dnn.Dense(3)])
+    model.set_weights([np.array([[1e38, 3e38, -3e38]]), np.zeros(3)])
+    x = np.full((rows, 1), 3.0, np.float32)
+    with pytest.warns(RuntimeWarning, match="predict gives NaN or infinity"):
+        assert np.all(model.predict_classes(x) == 1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_out_on_the_memory_of_x_is_refused_whatever_lies_between(dtype: str) -> None:
+    model = dnn.Sequential([dnn.Input(2), dnn.Dense(2)])
+    memory = np.zeros(4096, np.uint8)
+    x = memory.view(dtype)[:400].reshape(4, 100)[::-1, 40:42]
+    inside = memory.view("float32")[150:158].reshape(4, 2)
+    with pytest.raises(ValueError, match="out shares memory with x"):
+        model.predict(x, out=inside)
+    behind = memory.view("float32")[-8:].reshape(4, 2)
+    assert model.predict(x, out=behind) is behind
+
+
 def test_out_on_the_memory_of_x_is_refused_also_by_way_of_a_third_object() -> None:
     model = dnn.Sequential([dnn.Input(3), dnn.Dense(3)])
     memory = bytearray(4 * 30)

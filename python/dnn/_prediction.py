@@ -1,7 +1,7 @@
 """Predictions of arrays that are not ready to be read as they are: converted, scaled, told of if not finite.
 
-In: a built model and what a user passes. Out: an array. What is ready goes to the core at once, see
-`Sequential.predict`.
+In: a built model and what a user passes. Out: an array. What is ready, C-contiguous rows of float32 or
+float64, goes to the core at once, by `at_once`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,37 @@ import numpy as np
 from dnn import _arrays, _threads, _warn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike, NDArray
 
     from dnn._model import Sequential
+
+
+def at_once(
+    ready: Callable[..., NDArray[Any] | None], *given: Any, n_threads: int | None
+) -> NDArray[Any] | None:
+    """What `ready(*given, threads)` gives, if it gives anything: a call of the core, see prediction.rs.
+
+    Without `n_threads` it is asked with 0 first, because small predictions need no number, and take less time
+    than counting the CPUs of this process.
+    """
+    if n_threads is not None:
+        return ready(*given, _threads.count(n_threads))
+    if not _threads.environment_is_checked:
+        _threads.default()
+    found = ready(*given, 0)
+    return ready(*given, _threads.default()[0]) if found is None else found
+
+
+def largest(model: Sequential, x: ArrayLike, n_threads: int | None) -> NDArray[np.int64]:
+    """The number of the largest output for each row of x."""
+    network = model._network
+    if network is not None and not model._scales:
+        found = at_once(network.largest_ready, x, n_threads=n_threads)
+        if found is not None:
+            return found
+    return np.asarray(np.argmax(model.predict(x, n_threads=n_threads), axis=1), dtype=np.int64)
 
 
 def predicted(
@@ -27,11 +55,11 @@ def predicted(
     preparation = model._preparation.named(x)
     preparation.must_be_ready()
     map = None if preparation.x is None else preparation.x.apply
-    outputs = preparation.outputs(model._task())
+    outputs = None if preparation.y is None else preparation.outputs(model._task())
     is_users = out is not None
     out = _arrays.output(out, (len(table), network.n_outputs), model.dtype, table)
     threads = _threads.count(n_threads)
-    if not model._scales and _arrays.is_plain(table, model.dtype):
+    if not model._scales:
         ready = network.predict_ready(table, out if is_users else None, threads)
         if ready is not None:
             return ready

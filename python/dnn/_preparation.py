@@ -111,10 +111,9 @@ class Preparation(NamedTuple):
             x_map=None if self.x is None else self.x.apply, y_map=None if self.y is None else self.y.apply
         )
 
-    def outputs(self, task: Task) -> Scaling | None:
-        """How outputs come from what a network predicts; None if they are the same."""
-        if self.y is None:
-            return None
+    def outputs(self, task: Task) -> Scaling:
+        """How outputs come from what a network predicts, where targets are scaled."""
+        assert self.y is not None, "the caller has looked"
         center, scale = self.y
         if task.loss.name == "gaussian_nll":
             # The means, then the logarithms of the variances.

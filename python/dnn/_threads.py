@@ -84,6 +84,8 @@ def default() -> tuple[int, str]:
 
 def count(n_threads: int | None) -> int:
     """The number of threads for a call that was given `n_threads`."""
+    if type(n_threads) is int and 0 < n_threads <= MOST:  # at once, because predictions take microseconds
+        return n_threads
     return default()[0] if n_threads is None else _checks.integer(n_threads, "n_threads", 1, MOST)
 
 

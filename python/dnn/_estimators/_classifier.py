@@ -312,15 +312,20 @@ class MLPClassifier(ClassifierMixin, MLP):
         ndarray (rows,) or (rows, labels)
             Labels, or an indicator matrix if y was one.
         """
-        outputs = self._outputs(X)
+        binarizer = getattr(self, "_label_binarizer", None)
+        if binarizer is not None and binarizer.y_type_ == "multiclass":
+            numbers = self._largest_at_once(X)
+            if numbers is not None:
+                labels: NDArray[Any] = self.classes_[numbers]
+                return labels
+        predicted = self._predicted(self._outputs(X))
         binarizer = self._label_binarizer
-        predicted = self._predicted(outputs)
         if binarizer.sparse_input_:
             # scikit-learn has no types.
             return binarizer.inverse_transform(predicted)  # type: ignore[no-any-return]
         if predicted.ndim == 2:
             return predicted.astype(int)
-        labels: NDArray[Any] = self.classes_[predicted.astype(np.intp, copy=False)]
+        labels = self.classes_[predicted.astype(np.intp, copy=False)]
         return labels
 
     @available_if(_has_probabilities)

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from dnn import _arrays, _prediction, _threads
+from dnn import _arrays, _prediction
 from dnn._checks import counted
 from dnn._estimators import _file, _settings
 from dnn._layers import Dense
@@ -133,26 +133,31 @@ class Networked(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         Those take some 0.3 ms, more than a small network does. What they would refuse or warn of (NaN,
         another width, no names where there were some) is left to them.
         """
-        if type(X) is not np.ndarray or not self._has_weights() or hasattr(self, "feature_names_in_"):
+        if not self._is_ordinary(X):
             return None
         model = self._fitted()
         network = model._built()
-        if self.n_threads is None and not _threads.environment_is_checked:
-            _threads.default()
-        outputs = network.predict_ready(X, None, 0)
+        outputs = _prediction.at_once(network.predict_ready, X, None, n_threads=self.n_threads)
         if outputs is not None:
             return outputs
-        n_threads = _settings.threads(self)
-        if _arrays.is_plain(X, model.dtype):
-            return network.predict_ready(X, None, n_threads)
         if X.ndim != 2 or 0 in X.shape or X.shape[1] != network.n_inputs or X.dtype.kind not in "biuf":
             return None
         # Converted a block at a time, which goes through the network while it is in the cache.
+        n_threads = _settings.threads(self)
         outputs = np.empty((len(X), network.n_outputs), model.dtype)
         for start, block in _arrays.blocks(X, model.dtype):
             if network.predict_ready(block, outputs[start : start + len(block)], n_threads) is None:
                 return None
         return outputs
+
+    def _largest_at_once(self, X: Any) -> NDArray[np.int64] | None:
+        """The number of the largest output for each row, as `_outputs_at_once` gives all of them."""
+        if not self._is_ordinary(X):
+            return None
+        return _prediction.at_once(self._fitted()._built().largest_ready, X, n_threads=self.n_threads)
+
+    def _is_ordinary(self, X: Any) -> bool:
+        return type(X) is np.ndarray and self._has_weights() and not hasattr(self, "feature_names_in_")
 
     def transform(self, X: Any, layer: int = -1) -> NDArray[Any]:
         """What a hidden layer makes of each row: features that another model can learn from.

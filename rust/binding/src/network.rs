@@ -463,6 +463,16 @@ impl Network {
         with!(self, shared => prediction::ready(py, shared, x, out, n_threads))
     }
 
+    #[pyo3(signature = (x, n_threads, /))]
+    fn largest_ready<'py>(
+        &self,
+        py: Python<'py>,
+        x: &Bound<'py, PyAny>,
+        n_threads: usize,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        with!(self, shared => prediction::largest(py, shared, x, n_threads))
+    }
+
     fn to_bytes<'py>(&self, py: Python<'py>, extra: &str) -> PyResult<Bound<'py, PyBytes>> {
         let bytes = with!(self, shared => detached(py, || {
             let model = shared.read_unless_training("to copy or pickle a model")?;

@@ -15,7 +15,7 @@ pub enum Table {
 }
 
 /// The types that a table may hold.
-pub trait Typed: Real + numpy::Element {
+pub trait Typed: Real<Other: numpy::Element> + numpy::Element {
     /// The table, if it holds this type.
     fn of(table: &Table) -> Option<&Arc<RwLock<dnn_core::Rows<Self>>>>;
 

@@ -64,7 +64,7 @@ pub use observer::{Flow, Observer, State};
 pub use optimizer::Optimizer;
 pub use params::Params;
 pub use plan::Plan;
-pub use predict::{Idle, Look, is_brief, predict};
+pub use predict::{Idle, Inputs, Look, Outputs, Predicted, is_brief, predict};
 pub use progress::Progress;
 pub use rng::{Purpose, shuffle, stream, uniform};
 pub use run::Run;

@@ -1,7 +1,7 @@
 //! Prediction: rows in, outputs out.
 //!
-//! In: parameters and rows. Out: the output of the last layer. A row's output does not depend on its company: every
-//! product computes it as one chain of its own, in whatever block of rows it lies.
+//! In: parameters and rows. Out: the output of the last layer, or which of it is the largest. A row's output does not
+//! depend on its company: every product computes it as one chain of its own, in whatever block of rows it lies.
 
 use crate::error::Error;
 use crate::forward::{Last, Mode, forward};
@@ -9,8 +9,8 @@ use crate::params::Params;
 use crate::plan::{Output, Plan};
 use crate::run::Run;
 use crate::workspace::{Workspace, view_mut};
-use dnn_kernels::{Buffer, Real, Team, Tiny, View, ViewMut, all_finite, softmax_in_place, tiny_forward};
-use ndarray::{ArrayView2, ArrayViewMut2};
+use dnn_kernels::{Buffer, Isa, Real, Team, Tiny, View, ViewMut, all_finite, convert, softmax_in_place, tiny_forward};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -21,8 +21,11 @@ const SHARE_ROWS: usize = 16;
 /// Bytes of parameters up to which each thread may read all of them for rows of its own; larger ones are read by one
 /// thread in part, so that each part stays in the cache of a core.
 const SHARED_PARAMETERS: usize = 1 << 20;
-/// Numbers that a thread looks through at a time.
-const LOOK_PIECE: usize = 1 << 17;
+/// Numbers that a thread looks through, or converts, at a time.
+const PIECE: usize = 1 << 17;
+/// Rows and columns that are copied together.
+const BLOCK_ROWS: usize = 32;
+const BLOCK_COLUMNS: usize = 16;
 /// Multiply-adds of a call that is over before another thread has noticed it.
 const BRIEF: usize = 1 << 16;
 /// Multiply-adds between two questions whether to go on: some 10 ms on one thread.
@@ -35,9 +38,164 @@ const KEPT: usize = 16;
 /// Rows from which a narrow network goes through the kernel whose vectors run over them: half a vector of float32.
 const ROWS_ACROSS: usize = 8;
 
+/// Rows to predict from, (rows, n_inputs), as they lie.
+#[derive(Clone, Copy, Debug)]
+pub enum Inputs<'a, T: Real> {
+    /// Of the type of the network.
+    Own(ArrayView2<'a, T>),
+    /// Of the other type: each number becomes the nearest one of the network's, block by block.
+    Other(ArrayView2<'a, T::Other>),
+}
+
+/// Where predictions go.
+#[derive(Debug)]
+pub enum Outputs<'a, T: Real> {
+    /// What comes out, (rows, n_outputs).
+    Values(ArrayViewMut2<'a, T>),
+    /// For each row the number of its largest output, the first of several.
+    Largest(&'a mut [i64]),
+}
+
+impl<'a, T: Real> From<ArrayView2<'a, T>> for Inputs<'a, T> {
+    fn from(x: ArrayView2<'a, T>) -> Self {
+        Inputs::Own(x)
+    }
+}
+
+impl<'a, T: Real> From<ArrayViewMut2<'a, T>> for Outputs<'a, T> {
+    fn from(out: ArrayViewMut2<'a, T>) -> Self {
+        Outputs::Values(out)
+    }
+}
+
+/// What became of a prediction, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Predicted {
+    /// x is not finite: what was written means nothing, and nothing was with [`Look::First`].
+    Refused,
+    /// Outputs are not finite, and which of those is the largest means nothing.
+    NotFinite,
+    /// All is as it should be.
+    Finite,
+}
+
+impl Predicted {
+    fn of(are_finite: bool) -> Predicted {
+        if are_finite { Predicted::Finite } else { Predicted::NotFinite }
+    }
+}
+
+/// Rows as they are read.
+#[derive(Clone, Copy)]
+enum Rows<'a, T: Real> {
+    /// Where they are: tight.
+    InPlace(&'a [T]),
+    /// Copied, because they lie apart or across.
+    Copied(ArrayView2<'a, T>),
+    Converted(ArrayView2<'a, T::Other>),
+}
+
+impl<'a, T: Real> Rows<'a, T> {
+    fn of(x: &Inputs<'a, T>) -> Rows<'a, T> {
+        match x {
+            Inputs::Own(x) => x.to_slice().map_or(Rows::Copied(*x), Rows::InPlace),
+            Inputs::Other(x) => Rows::Converted(*x),
+        }
+    }
+
+    /// So many rows of `columns` numbers, from `first` on.
+    fn part(self, first: usize, rows: usize, columns: usize) -> Rows<'a, T> {
+        fn some<'a, A>(x: ArrayView2<'a, A>, first: usize, rows: usize) -> ArrayView2<'a, A> {
+            x.slice_axis_move(Axis(0), (first..first + rows).into())
+        }
+        match self {
+            Rows::InPlace(x) => Rows::InPlace(&x[first * columns..][..rows * columns]),
+            Rows::Copied(x) => Rows::Copied(some(x, first, rows)),
+            Rows::Converted(x) => Rows::Converted(some(x, first, rows)),
+        }
+    }
+
+    /// Whether they are, as numbers of the network's type.
+    fn are_finite(self, isa: Isa) -> bool {
+        fn all<A: Real, T: Real>(x: ArrayView2<A>) -> bool {
+            x.fold(true, |before, x| before & T::from_f64(x.to_f64()).is_finite())
+        }
+        match self {
+            Rows::InPlace(x) => all_finite(isa, x),
+            Rows::Copied(x) => all::<T, T>(x),
+            Rows::Converted(x) => all::<T::Other, T>(x),
+        }
+    }
+
+    /// All of them, tight, in `room` if they are not yet; nothing where they are not finite.
+    fn finite<'b>(self, isa: Isa, room: &'b mut [T]) -> Option<&'b [T]>
+    where
+        'a: 'b,
+    {
+        match self {
+            Rows::InPlace(x) => all_finite(isa, x).then_some(x),
+            Rows::Copied(x) => copy(isa, x, &mut room[..x.len()]),
+            Rows::Converted(x) => {
+                let room = &mut room[..x.len()];
+                match x.to_slice() {
+                    Some(x) => convert(isa, x, room).then_some(room),
+                    None => copy(isa, x, room),
+                }
+            }
+        }
+    }
+}
+
+/// Rows, written tight; nothing where they are not finite. They may lie across: some numbers of each of a few columns
+/// are read, then written a row at a time, so that neither skips from line to line of the cache.
+fn copy<'b, A: Real, T: Real>(isa: Isa, x: ArrayView2<A>, to: &'b mut [T]) -> Option<&'b [T]> {
+    let columns = x.ncols();
+    let mut block = [[T::ZERO; BLOCK_COLUMNS]; BLOCK_ROWS];
+    for (x, to) in x.axis_chunks_iter(Axis(0), BLOCK_ROWS).zip(to.chunks_mut(BLOCK_ROWS * columns)) {
+        for first in (0..columns).step_by(BLOCK_COLUMNS) {
+            let width = BLOCK_COLUMNS.min(columns - first);
+            for j in 0..width {
+                for (row, x) in block.iter_mut().zip(x.column(first + j)) {
+                    row[j] = T::from_f64(x.to_f64());
+                }
+            }
+            for (row, to) in block.iter().zip(to.chunks_mut(columns)) {
+                match to[first..].first_chunk_mut() {
+                    Some(whole) => *whole = *row,
+                    None => to[first..].copy_from_slice(&row[..width]),
+                }
+            }
+        }
+    }
+    all_finite(isa, to).then_some(to)
+}
+
+/// [`Outputs`] in standard layout.
+enum Places<'a, T> {
+    Values(&'a mut [T]),
+    Largest(&'a mut [i64]),
+}
+
+impl<'a, T: Real> Places<'a, T> {
+    /// Those of the next `rows` rows, of `n_outputs` each; the others stay.
+    fn take(&mut self, rows: usize, n_outputs: usize) -> Places<'a, T> {
+        fn first<'a, A>(all: &mut &'a mut [A], count: usize) -> &'a mut [A] {
+            let (first, rest) = std::mem::take(all).split_at_mut(count);
+            *all = rest;
+            first
+        }
+        match self {
+            Places::Values(all) => Places::Values(first(all, rows * n_outputs)),
+            Places::Largest(all) => Places::Largest(first(all, rows)),
+        }
+    }
+}
+
 /// What a part of a call writes on its way.
 #[derive(Debug)]
 struct Room<T: Real> {
+    /// Rows that could not be read where they are.
+    x: Buffer<T>,
     work: Workspace<T>,
     /// A narrow network as one kernel, and what that writes.
     narrow: Option<(Tiny, Buffer<T>)>,
@@ -51,7 +209,17 @@ impl<T: Real> Room<T> {
             let room = Buffer::zeroed(tiny.len()).ok_or_else(refused)?;
             Ok((tiny, room))
         });
-        Ok(Room { work: Workspace::forward_only(plan, PREDICT_ROWS)?, narrow: narrow.transpose()? })
+        let work = Workspace::forward_only(plan, PREDICT_ROWS)?;
+        Ok(Room { x: Buffer::empty(), work, narrow: narrow.transpose()? })
+    }
+
+    /// Makes room for so many numbers of x.
+    fn with_x(mut self, count: usize) -> Result<Room<T>, Error> {
+        if self.x.len() < count {
+            let refused = || Error::memory("rows of x", Some(count), size_of::<T>());
+            self.x = Buffer::zeroed(count).ok_or_else(refused)?;
+        }
+        Ok(self)
     }
 }
 
@@ -99,160 +267,228 @@ pub fn is_brief(plan: &Plan, rows: usize) -> bool {
     plan.len.saturating_mul(rows) < BRIEF
 }
 
-/// Predicts every row of `x`, (rows, n_inputs), into `out`, (rows, n_outputs), both in standard layout.
-///
-/// False where x is not finite: what was written to `out` then means nothing, and nothing was with [`Look::First`].
+/// Predicts every row of `x`, (rows, n_inputs), into `out`, (rows, n_outputs) in standard layout or (rows).
 ///
 /// # Errors
-/// [`Error::Invalid`] for shapes or layouts that do not fit; [`Error::Memory`]; [`Error::Raised`] where it should not
+/// [`Error::Invalid`] for shapes or a layout that do not fit; [`Error::Memory`]; [`Error::Raised`] where it should not
 /// go on.
-pub fn predict<'a, T: Real>(
+pub fn predict<'a, 'x, 'y, T: Real>(
     plan: &Plan,
     params: &Params<T>,
     idle: &Idle<T>,
-    x: ArrayView2<T>,
-    mut out: ArrayViewMut2<T>,
+    x: impl Into<Inputs<'x, T>>,
+    out: impl Into<Outputs<'y, T>>,
     run: impl Into<Run<'a>>,
     look: Look,
-) -> Result<bool, Error> {
-    let (rows, mut run) = (x.nrows(), run.into());
-    crate::data::check_inputs(plan, rows, x.ncols())?;
-    if out.dim() != (rows, plan.n_outputs()) {
-        let (need, got) = ((rows, plan.n_outputs()), out.dim());
-        return Err(Error::Invalid(format!("out must have the shape {need:?}, got {got:?}")));
-    }
-    let (Some(x), Some(out)) = (x.as_slice(), out.as_slice_mut()) else {
-        return Err(Error::invalid("x and out must be C-contiguous"));
+) -> Result<Predicted, Error> {
+    let (x, mut out, mut run) = (x.into(), out.into(), run.into());
+    let (rows, columns) = match &x {
+        Inputs::Own(x) => x.dim(),
+        Inputs::Other(x) => x.dim(),
     };
+    crate::data::check_inputs(plan, rows, columns)?;
+    let places = match &mut out {
+        Outputs::Values(out) if out.dim() != (rows, plan.n_outputs()) => {
+            let (need, got) = ((rows, plan.n_outputs()), out.dim());
+            return Err(Error::Invalid(format!("out must have the shape {need:?}, got {got:?}")));
+        }
+        Outputs::Largest(out) if out.len() != rows => {
+            return Err(Error::Invalid(format!("out must have a place for each of {rows} rows, got {}", out.len())));
+        }
+        Outputs::Values(out) => out.as_slice_mut().map(Places::Values),
+        Outputs::Largest(out) => Some(Places::Largest(out)),
+    };
+    let (x, mut out) = (Rows::of(&x), places.ok_or_else(|| Error::invalid("out must be C-contiguous"))?);
     if is_brief(plan, rows) {
-        let call = Call { plan, params, x, rows, look };
-        return Ok((look == Look::AsItGoes || call.is_finite(&Team::solo())) && call.run(&Team::solo(), idle, out)?);
+        let (call, team) = (Call { plan, params, x, rows, look }, Team::solo());
+        let refused = look == Look::First && !call.is_finite(&team);
+        return if refused { Ok(Predicted::Refused) } else { call.run(&team, idle, out) };
     }
     let team = Team::of(run.threads());
     if rows >= ROWS_TO_PACK_FOR {
         drop(params.packed(plan, Some(&team)));
     }
     let at_a_time = (WORK_PER_QUESTION / plan.len.max(1)).max(2 * PREDICT_ROWS * team.threads());
-    let parts = || x.chunks(at_a_time * plan.n_inputs);
-    let call = |x| Call { plan, params, x, rows: x.len() / plan.n_inputs, look };
+    let calls = || {
+        (0..rows).step_by(at_a_time).map(|first| {
+            let rows = at_a_time.min(rows - first);
+            Call { plan, params, x: x.part(first, rows, columns), rows, look }
+        })
+    };
     if look == Look::First {
-        for x in parts() {
+        for call in calls() {
             if !run.goes_on() {
                 return Err(Error::Raised);
             }
-            if !call(x).is_finite(&team) {
-                return Ok(false);
+            if !call.is_finite(&team) {
+                return Ok(Predicted::Refused);
             }
         }
     }
-    for (x, out) in parts().zip(out.chunks_mut(at_a_time * plan.n_outputs())) {
+    let mut worst = Predicted::Finite;
+    for call in calls() {
         if !run.goes_on() {
             return Err(Error::Raised);
         }
-        if !call(x).run(&team, idle, out)? {
-            return Ok(false);
+        let places = out.take(call.rows, plan.n_outputs());
+        worst = worst.min(call.run(&team, idle, places)?);
+        if worst == Predicted::Refused {
+            break;
         }
     }
-    Ok(true)
+    Ok(worst)
 }
 
 /// A call, or a part of one, checked.
-struct Call<'a, T: Real> {
+struct Call<'a, 'x, T: Real> {
     plan: &'a Plan,
     params: &'a Params<T>,
-    /// (rows, n_inputs), tight.
-    x: &'a [T],
+    x: Rows<'x, T>,
     rows: usize,
     look: Look,
 }
 
-impl<T: Real> Call<'_, T> {
+impl<T: Real> Call<'_, '_, T> {
     /// Whether all of x is.
     fn is_finite(&self, team: &Team) -> bool {
-        if self.x.len() <= LOOK_PIECE {
-            return all_finite(self.plan.isa, self.x);
-        }
-        let pieces: Vec<&[T]> = self.x.chunks(LOOK_PIECE).collect();
+        let (isa, columns) = (self.plan.isa, self.plan.n_inputs);
+        let rows = PIECE.div_ceil(columns);
         let finite = AtomicBool::new(true);
-        team.run(pieces.len(), self.x.len() as u64 / 4, |piece| {
-            if !all_finite(self.plan.isa, pieces[piece]) {
+        team.run(self.rows.div_ceil(rows), (self.rows * columns) as u64 / 4, |piece| {
+            let first = piece * rows;
+            if !self.x.part(first, rows.min(self.rows - first), columns).are_finite(isa) {
                 finite.store(false, Ordering::Relaxed);
             }
         });
         finite.into_inner()
     }
 
-    fn run(&self, team: &Team, idle: &Idle<T>, out: &mut [T]) -> Result<bool, Error> {
+    fn run(&self, team: &Team, idle: &Idle<T>, mut out: Places<T>) -> Result<Predicted, Error> {
         let each = self.rows_of_a_part(team.threads());
         let parts = self.rows.div_ceil(each);
         let (inputs, outputs) = (self.plan.n_inputs, self.plan.n_outputs());
+        let copied = if matches!(self.x, Rows::InPlace(_)) { 0 } else { each.min(self.rows) * inputs };
+        let take = || idle.take(self.plan)?.with_x(copied);
+        let rows_of = |part: usize| each.min(self.rows - part * each);
+        let x_of = |part: usize| self.x.part(part * each, rows_of(part), inputs);
+        let mut worst = Predicted::Finite;
         if parts == 1 || team.threads() == 1 {
-            let mut work = idle.take(self.plan)?;
-            let mut pairs = self.x.chunks(each * inputs).zip(out.chunks_mut(each * outputs));
-            let finite = pairs.all(|(x, out)| self.part(team, x, out, &mut work));
-            idle.give(work);
-            return Ok(finite);
-        }
-        // Each thread takes parts of its own through the whole network, in a workspace of its own.
-        let works = (0..team.threads()).map(|_| idle.take(self.plan)).collect::<Result<Vec<_>, Error>>()?;
-        let works = Mutex::new(works);
-        let pairs: Vec<_> = self.x.chunks(each * inputs).zip(out.chunks_mut(each * outputs)).collect();
-        let pairs: Vec<_> = pairs.into_iter().map(|pair| Mutex::new(Some(pair))).collect();
-        let several = 1 + parts / (8 * team.threads());
-        let nanoseconds = (self.plan.len as u64).saturating_mul(self.rows as u64) / 50;
-        let finite = AtomicBool::new(true);
-        team.run(parts.div_ceil(several), nanoseconds, |tile| {
-            let taken = works.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let mut work = taken.expect("a workspace for each thread, and a thread runs one tile at a time");
-            for pair in &pairs[tile * several..parts.min((tile + 1) * several)] {
-                let taken = pair.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let (x, out) = taken.expect("each part belongs to one tile, and a tile runs once");
-                if !self.part(&Team::solo(), x, out, &mut work) {
-                    finite.store(false, Ordering::Relaxed);
+            let mut room = take()?;
+            for part in 0..parts {
+                worst = worst.min(self.part(team, x_of(part), out.take(rows_of(part), outputs), &mut room));
+                if worst == Predicted::Refused {
+                    break;
                 }
             }
-            works.lock().unwrap_or_else(PoisonError::into_inner).push(work);
+            idle.give(room);
+            return Ok(worst);
+        }
+        // Each thread takes parts of its own through the whole network, in a room of its own.
+        let rooms = (0..team.threads()).map(|_| take()).collect::<Result<Vec<_>, Error>>()?;
+        let rooms = Mutex::new(rooms);
+        let places: Vec<_> = (0..parts).map(|part| Mutex::new(Some(out.take(rows_of(part), outputs)))).collect();
+        let several = 1 + parts / (8 * team.threads());
+        let nanoseconds = (self.plan.len as u64).saturating_mul(self.rows as u64) / 50;
+        let shared = Mutex::new(worst);
+        team.run(parts.div_ceil(several), nanoseconds, |tile| {
+            let taken = rooms.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut room = taken.expect("a room for each thread, and a thread runs one tile at a time");
+            let mut worst = Predicted::Finite;
+            let its = tile * several..parts.min((tile + 1) * several);
+            for (part, places) in its.clone().zip(&places[its]) {
+                let taken = places.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let out = taken.expect("each part belongs to one tile, and a tile runs once");
+                worst = worst.min(self.part(&Team::solo(), x_of(part), out, &mut room));
+            }
+            rooms.lock().unwrap_or_else(PoisonError::into_inner).push(room);
+            let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            *shared = worst.min(*shared);
         });
-        works.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().for_each(|work| idle.give(work));
-        Ok(finite.into_inner())
+        rooms.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().for_each(|room| idle.give(room));
+        Ok(shared.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Rows that go through together: even shares, of which every thread has as many.
     fn rows_of_a_part(&self, threads: usize) -> usize {
-        let mut parts = self.rows.div_ceil(PREDICT_ROWS);
+        let most = match self.x {
+            Rows::InPlace(_) => PREDICT_ROWS,
+            _ => (PIECE / self.plan.n_inputs).clamp(1, PREDICT_ROWS),
+        };
+        let mut parts = self.rows.div_ceil(most);
         let small = self.plan.len.saturating_mul(size_of::<T>()) <= SHARED_PARAMETERS;
         if threads > 1 && self.rows >= 2 * SHARE_ROWS && (parts > 1 || small) {
             parts = parts.next_multiple_of(threads.min(self.rows / SHARE_ROWS));
         }
         // Whole tiles of rows, but never more than fit the workspace.
-        self.rows.div_ceil(parts).next_multiple_of(8).min(PREDICT_ROWS)
+        self.rows.div_ceil(parts).next_multiple_of(8).min(most)
     }
 
-    /// Some rows of x, tight, to as many of out; false where they are not finite.
-    fn part(&self, team: &Team, x: &[T], out: &mut [T], room: &mut Room<T>) -> bool {
+    /// Some rows of x to as many places.
+    fn part(&self, team: &Team, x: Rows<T>, mut out: Places<T>, room: &mut Room<T>) -> Predicted {
         let (plan, columns) = (self.plan, self.plan.n_inputs);
-        if self.look == Look::AsItGoes && !all_finite(plan.isa, x) {
-            return false;
-        }
+        let x = match x {
+            Rows::InPlace(x) if self.look == Look::First => x,
+            x => match x.finite(plan.isa, &mut room.x) {
+                Some(x) => x,
+                None => return Predicted::Refused,
+            },
+        };
         let x = View::new(x, x.len() / columns, columns, columns);
-        let (last, a) = (plan.last(), room.work.a.len() - 1);
+        let (last, work) = (plan.last(), &mut room.work);
+        let index = work.a.len() - 1;
         match &mut room.narrow {
             Some((tiny, numbers)) if x.rows >= ROWS_ACROSS => {
                 // The chains of sums are those of the other way: the same bits.
                 tiny_forward(plan.isa, tiny, self.params, x, None, numbers);
-                if last.output != Output::Softmax {
+                if let (Places::Values(out), true) = (&mut out, last.output != Output::Softmax) {
                     tiny.output(numbers, ViewMut::new(out, x.rows, last.n_out, last.n_out));
-                    return true;
+                    return Predicted::of(all_finite(plan.isa, out));
                 }
-                let a = &mut room.work.a[a];
+                let a = &mut work.a[index];
                 tiny.output(numbers, view_mut(a, x.rows, last));
-                softmax_in_place(plan.isa, view_mut(a, x.rows, last));
+                if last.output == Output::Softmax {
+                    softmax_in_place(plan.isa, view_mut(a, x.rows, last));
+                }
             }
-            _ => forward(plan, team, self.params, Mode::Inference, x, Last::Activated, &mut room.work),
+            _ => forward(plan, team, self.params, Mode::Inference, x, Last::Activated, work),
         }
-        for (to, from) in out.chunks_exact_mut(last.n_out).zip(room.work.a[a].chunks_exact(last.stride)) {
-            to.copy_from_slice(&from[..last.n_out]);
+        // Indices: what is a call for each row, such as an iterator that was not inlined, costs a twentieth of a product.
+        let a = &work.a[index][..x.rows * last.stride];
+        match out {
+            Places::Values(out) if last.n_out == 1 => {
+                for i in 0..x.rows {
+                    out[i] = a[i * last.stride];
+                }
+                Predicted::of(all_finite(plan.isa, out))
+            }
+            Places::Values(out) => {
+                for i in 0..x.rows {
+                    out[i * last.n_out..][..last.n_out].copy_from_slice(&a[i * last.stride..][..last.n_out]);
+                }
+                Predicted::of(all_finite(plan.isa, out))
+            }
+            Places::Largest(out) => {
+                let mut are_finite = true;
+                for i in 0..x.rows {
+                    let (place, is_finite) = place_of_largest(&a[i * last.stride..][..last.n_out]);
+                    out[i] = place;
+                    are_finite &= is_finite;
+                }
+                Predicted::of(are_finite)
+            }
         }
-        true
     }
+}
+
+/// The place of the largest number, the first of several, and whether all are finite.
+fn place_of_largest<T: Real>(numbers: &[T]) -> (i64, bool) {
+    let (mut place, mut most, mut are_finite) = (0, numbers[0], true);
+    for (i, &x) in numbers.iter().enumerate() {
+        // Without a jump: which is the largest can't be foreseen.
+        let more = x > most;
+        place = if more { i as i64 } else { place };
+        most = if more { x } else { most };
+        are_finite &= x.is_finite();
+    }
+    (place, are_finite)
 }

@@ -1,6 +1,6 @@
-//! Sums over slices, and whether all of a slice is finite.
+//! Sums over slices, numbers of the other type, and whether all of a slice is finite.
 //!
-//! In: slices. Out: a number. The order of a sum is fixed, the same on every set.
+//! In: slices. Out: a number, or the converted numbers. The order of a sum is fixed, the same on every set.
 
 use crate::Real;
 use crate::isa::Isa;
@@ -85,4 +85,31 @@ pub fn all_finite<T: Real>(isa: Isa, x: &[T]) -> bool {
 pub(crate) unsafe fn finite_at<T: Real>(isa: Isa, x: *const T, n: usize) -> bool {
     // SAFETY: the caller's word.
     unsafe { run(isa, AllFinite { x, n }) }
+}
+
+struct Convert<'a, T: Real> {
+    from: &'a [T::Other],
+    to: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for Convert<'_, T> {
+    type Output = bool;
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) -> bool {
+        for (to, from) in self.to.iter_mut().zip(self.from) {
+            *to = T::from_f64(from.to_f64());
+        }
+        // SAFETY: pointer and length are those of the slice.
+        unsafe { AllFinite { x: self.to.as_ptr(), n: self.to.len() }.run::<V>() }
+    }
+}
+
+/// Writes the nearest numbers of this type, and tells whether all of them are finite.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn convert<T: Real>(isa: Isa, from: &[T::Other], to: &mut [T]) -> bool {
+    assert_eq!(from.len(), to.len(), "lengths of what is converted");
+    // SAFETY: the kernel reads and writes slices.
+    unsafe { run(isa, Convert { from, to }) }
 }

@@ -1,6 +1,6 @@
 //! Long vectors against plain arithmetic: the same bits, at every tail, on every set.
 
-use dnn_kernels::{Isa, Real, add_multiple, dot, largest};
+use dnn_kernels::{Isa, Real, add_multiple, convert, dot, largest};
 
 /// Numbers of both signs and several sizes, the same in every run.
 fn numbers<T: Real>(n: usize, seed: u64) -> Vec<T> {
@@ -45,6 +45,47 @@ fn agrees<T: Real>() {
 fn a_dot_product_and_an_added_multiple_have_the_bits_of_plain_loops() {
     agrees::<f32>();
     agrees::<f64>();
+}
+
+/// float64 numbers at which rounding to float32 turns: halves between two, the smallest ones, around the largest.
+fn turning_points() -> Vec<f64> {
+    let (one, tiny, most) = (f64::from(f32::EPSILON), f64::from(f32::from_bits(1)), f64::from(f32::MAX));
+    let overflow = most * (1.0 + 2f64.powi(-25));
+    let below = |x: f64| f64::from_bits(x.to_bits() - 1);
+    let all = [0.0, 1.0 + one / 2.0, 1.0 + 1.5 * one, 1.0 + one / 2.0 + 1e-15, tiny / 2.0, 0.7 * tiny, 1e-40, 1e-300];
+    all.into_iter().chain([most, below(overflow), 0.1, f64::MIN_POSITIVE]).flat_map(|x| [x, -x]).collect()
+}
+
+#[test]
+fn numbers_of_the_other_type_become_the_nearest_and_it_is_told_if_one_is_not_finite() {
+    let turning = turning_points();
+    for isa in Isa::available() {
+        for n in (0..70).chain([1000]) {
+            let from: Vec<f64> = numbers::<f64>(n + 1, 7).iter().chain(&turning).copied().collect();
+            // From the second element on: nothing may rest on alignment.
+            let from = &from[1..];
+            let mut to = vec![-7.0f32; from.len() + 1];
+            assert!(convert(isa, from, &mut to[..from.len()]), "{isa:?} {n}");
+            for (to, from) in to.iter().zip(from) {
+                assert_eq!(to.to_bits(), (*from as f32).to_bits(), "{isa:?} {from:e}");
+            }
+            assert_eq!(to[from.len()], -7.0, "what lies behind is not written");
+            let mut back = vec![0.0f64; from.len()];
+            assert!(convert(isa, &to[..from.len()], &mut back));
+            assert!(back.iter().zip(&to).all(|(back, to)| back.to_bits() == f64::from(*to).to_bits()));
+            for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 3.402_823_567_797_337e38] {
+                let mut from = from.to_vec();
+                from[n / 2] = bad;
+                assert!(!convert(isa, &from, &mut to[..from.len()]), "{isa:?} {bad} at {}", n / 2);
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "lengths")]
+fn converting_into_another_length_panics() {
+    convert::<f32>(Isa::SCALAR, &[1.0], &mut [0.0; 2]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Prediction: a row's output does not depend on its company, on threads or on the instruction set.
 
 use crate::network::{inputs, layer, pool, spec};
-use dnn_core::{Idle, Isa, Look, Model, Real, predict};
+use dnn_core::{Idle, Inputs, Isa, Look, Model, Outputs, Predicted, Real, predict};
 use ndarray::{Array2, Axis, s};
 use serde_json::Value;
 
@@ -13,8 +13,8 @@ fn x<T: Real>(rows: usize, columns: usize) -> Array2<T> {
 fn outputs<T: Real>(model: &Model<T>, x: &Array2<T>, threads: usize) -> Array2<T> {
     // What was in `out` must not matter.
     let mut out = Array2::from_elem((x.nrows(), model.plan.n_outputs()), T::from_f64(-77.0));
-    let finite = predicted(model, x, &mut out, threads, Look::AsItGoes).expect("shapes that fit");
-    assert!(finite);
+    let found = predicted(model, x, &mut out, threads, Look::AsItGoes).expect("shapes that fit");
+    assert_eq!(found, Predicted::Finite);
     out
 }
 
@@ -24,7 +24,7 @@ fn predicted<T: Real>(
     out: &mut Array2<T>,
     threads: usize,
     look: Look,
-) -> Result<bool, dnn_core::Error> {
+) -> Result<Predicted, dnn_core::Error> {
     predict(&model.plan, &model.params, &Idle::new(), x.view(), out.view_mut(), threads, look)
 }
 
@@ -144,12 +144,147 @@ fn what_is_not_finite_is_told_and_nothing_is_written_where_it_is_looked_for_firs
                 x[[size - 1, n_in - 1]] = bad;
                 let mut out = Array2::from_elem((size, model.plan.n_outputs()), 7.0);
                 for look in [Look::First, Look::AsItGoes] {
-                    let finite = predicted(&model, &x, &mut out, threads, look).expect("shapes that fit");
-                    assert!(!finite, "{bad} in {size} rows of {n_in}, {threads} threads, {look:?}");
+                    let found = predicted(&model, &x, &mut out, threads, look).expect("shapes that fit");
+                    assert_eq!(
+                        found,
+                        Predicted::Refused,
+                        "{bad} in {size} rows of {n_in}, {threads} threads, {look:?}"
+                    );
                     assert!(look == Look::AsItGoes || out.iter().all(|&y| y == 7.0));
                 }
             }
         }
+    }
+}
+
+/// The same numbers across, in every second row with something else behind, and backwards.
+fn lying<A: Real>(x: &Array2<A>) -> [Array2<A>; 3] {
+    let (rows, columns) = x.dim();
+    let across = Array2::from_shape_fn((columns, rows), |(j, i)| x[[i, j]]);
+    let apart = Array2::from_shape_fn((2 * rows, columns + 3), |(i, j)| {
+        if i % 2 == 0 && j < columns { x[[i / 2, j]] } else { A::from_f64(f64::NAN) }
+    });
+    let backwards = Array2::from_shape_fn((rows, columns), |(i, j)| x[[rows - 1 - i, columns - 1 - j]]);
+    [across, apart, backwards]
+}
+
+/// Rows of either type are copied in blocks where they can't be read as they lie, each number to the nearest.
+fn any_layout_gives_the_same<T: Real>() {
+    let _alone = pool();
+    for (n_in, layers) in networks() {
+        let model = Model::<T>::new(spec::<T>(layers), n_in).expect("a network that fits");
+        for size in SIZES {
+            let other = x::<T::Other>(size, n_in).mapv(|x| T::Other::from_f64(1.1 * x.to_f64()));
+            let own = other.mapv(|x| T::from_f64(x.to_f64()));
+            let expected = bits(&outputs(&model, &own, 1));
+            let ([across, apart, backwards], [o_across, o_apart, o_backwards]) = (lying(&own), lying(&other));
+            for (case, x) in [
+                Inputs::Own(across.t()),
+                Inputs::Own(apart.slice(s![..;2, ..n_in])),
+                Inputs::Own(backwards.slice(s![..;-1, ..;-1])),
+                Inputs::Other(other.view()),
+                Inputs::Other(o_across.t()),
+                Inputs::Other(o_apart.slice(s![..;2, ..n_in])),
+                Inputs::Other(o_backwards.slice(s![..;-1, ..;-1])),
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                for (threads, look) in [(1, Look::First), (2, Look::AsItGoes), (3, Look::First)] {
+                    let mut out = Array2::from_elem((size, model.plan.n_outputs()), T::from_f64(-77.0));
+                    let found = predict(&model.plan, &model.params, &Idle::new(), x, out.view_mut(), threads, look);
+                    assert_eq!(found.expect("shapes that fit"), Predicted::Finite);
+                    let what = format!("case {case}, {size} rows of {n_in}, {threads} threads, to {}", T::NAME);
+                    assert_eq!(bits(&out), expected, "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_of_either_type_in_any_layout_give_the_same_bits() {
+    any_layout_gives_the_same::<f32>();
+    any_layout_gives_the_same::<f64>();
+}
+
+#[test]
+fn one_row_that_stands_for_many_is_predicted_as_often() {
+    let model = Model::<f32>::new(spec::<f32>(vec![layer(40, "tanh"), layer(3, "softmax")]), 9).expect("fits");
+    let row = x::<f32>(1, 9);
+    let many = row.broadcast((200, 9)).expect("one row");
+    let mut out = Array2::zeros((200, 3));
+    let found = predict(&model.plan, &model.params, &Idle::new(), many, out.view_mut(), 2, Look::AsItGoes);
+    assert_eq!(found.expect("shapes that fit"), Predicted::Finite);
+    let alone = bits(&outputs(&model, &row, 1));
+    assert!(out.outer_iter().all(|row| bits(&row.to_owned().insert_axis(Axis(0))) == alone));
+}
+
+#[test]
+fn what_overflows_is_refused_and_nothing_is_written_where_it_is_looked_for_first() {
+    let _alone = pool();
+    let model = Model::<f32>::new(spec::<f32>(vec![layer(40, "tanh"), layer(3, "softmax")]), 9).expect("fits");
+    for size in SIZES {
+        for (place, bad) in [(0, 1e39), (size - 1, -1e39), (size / 2, f64::NAN)] {
+            for (threads, look) in [(1, Look::First), (2, Look::First), (1, Look::AsItGoes), (2, Look::AsItGoes)] {
+                let mut x = x::<f64>(size, 9);
+                x[[place, 5]] = bad;
+                let (narrow, [across, ..]) = (x.mapv(|x| x as f32), lying(&x));
+                let [narrow, ..] = lying(&narrow);
+                for x in [Inputs::Other(x.view()), Inputs::Other(across.t()), Inputs::Own(narrow.t())] {
+                    let mut out = Array2::from_elem((size, 3), 7.0f32);
+                    let found = predict(&model.plan, &model.params, &Idle::new(), x, out.view_mut(), threads, look);
+                    assert_eq!(found.expect("shapes that fit"), Predicted::Refused, "{bad} in row {place} of {size}");
+                    assert!(look == Look::AsItGoes || out.iter().all(|&y| y == 7.0));
+                }
+            }
+        }
+    }
+}
+
+/// The first of the largest, as NumPy's argmax has it.
+fn place_of_largest<T: Real>(row: &[T]) -> i64 {
+    (0..row.len()).rev().max_by(|&i, &j| row[i].partial_cmp(&row[j]).expect("finite")).expect("outputs") as i64
+}
+
+#[test]
+fn the_largest_outputs_are_found_on_the_way() {
+    let _alone = pool();
+    for (n_in, layers) in networks() {
+        let model = Model::<f32>::new(spec::<f32>(layers), n_in).expect("a network that fits");
+        for size in SIZES {
+            // Rows of zeros, and all of them alike: outputs of a kind.
+            let mut x = x::<f32>(size, n_in);
+            x.row_mut(size / 2).fill(0.0);
+            let values = outputs(&model, &x, 1);
+            let expected: Vec<_> = values.outer_iter().map(|row| place_of_largest(&row.to_vec())).collect();
+            for threads in 1..=3 {
+                let mut places = vec![-1; size];
+                let out = Outputs::Largest(&mut places);
+                let found = predict(&model.plan, &model.params, &Idle::new(), x.view(), out, threads, Look::AsItGoes);
+                assert_eq!(found.expect("shapes that fit"), Predicted::Finite);
+                assert_eq!(places, expected, "{size} rows of {n_in}, {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn outputs_that_are_not_finite_are_told_and_the_first_of_equal_ones_is_the_largest() {
+    let mut model = Model::<f32>::new(spec::<f32>(vec![layer(3, "identity")]), 1).expect("a network that fits");
+    let w = ndarray::arr2(&[[1e38f32, 1e38, -1e38]]).into_dyn();
+    let bias = ndarray::arr1(&[0.0f32; 3]).into_dyn();
+    let Model { plan, params, .. } = &mut model;
+    params.set_arrays(plan, &[w.view(), bias.view()]).expect("arrays that fit");
+    for (input, expected, place) in
+        [(1.0, Predicted::Finite, Some(0)), (-1.0, Predicted::Finite, Some(2)), (9.0, Predicted::NotFinite, None)]
+    {
+        let (x, mut values, mut places) = (Array2::from_elem((40, 1), input), Array2::zeros((40, 3)), vec![-1; 40]);
+        assert_eq!(predicted(&model, &x, &mut values, 2, Look::AsItGoes).expect("fits"), expected);
+        let out = Outputs::Largest(&mut places);
+        let found = predict(&model.plan, &model.params, &Idle::new(), x.view(), out, 2, Look::AsItGoes);
+        assert_eq!(found.expect("fits"), expected);
+        assert!(place.is_none_or(|place| places.iter().all(|&found| found == place)), "{places:?}");
     }
 }
 
@@ -172,12 +307,23 @@ fn many_threads_predict_at_once_with_the_workspaces_of_one_model() {
 }
 
 #[test]
-fn what_is_not_in_standard_layout_is_refused() {
+fn places_are_one_for_each_row() {
     let model = Model::<f32>::new(spec::<f32>(vec![layer(2, "tanh")]), 3).expect("a network that fits");
-    let (x, mut out) = (Array2::zeros((3, 4)), Array2::zeros((4, 2)));
-    let refused =
-        predict(&model.plan, &model.params, &Idle::new(), x.t(), out.view_mut(), 1, Look::First).expect_err("columns");
-    assert_eq!(refused.to_string(), "x and out must be C-contiguous");
+    let (x, mut places) = (Array2::zeros((4, 3)), [7; 3]);
+    let out = Outputs::Largest(&mut places);
+    let refused = predict(&model.plan, &model.params, &Idle::new(), x.view(), out, 1, Look::AsItGoes);
+    let refused = refused.expect_err("three places").to_string();
+    assert_eq!(refused, "out must have a place for each of 4 rows, got 3");
+    assert_eq!(places, [7; 3]);
+}
+
+#[test]
+fn an_output_that_is_not_in_standard_layout_is_refused() {
+    let model = Model::<f32>::new(spec::<f32>(vec![layer(2, "tanh")]), 3).expect("a network that fits");
+    let (x, mut out) = (Array2::zeros((4, 3)), Array2::zeros((2, 4)));
+    let out = out.view_mut().reversed_axes();
+    let refused = predict(&model.plan, &model.params, &Idle::new(), x.view(), out, 1, Look::First);
+    assert_eq!(refused.expect_err("columns").to_string(), "out must be C-contiguous");
 }
 
 /// Wide weights are packed for the first prediction of many rows, and kept for the next: until they change, by whatever.

@@ -24,6 +24,8 @@ pub(crate) use scalar::flushed;
 pub trait Real:
     Copy + Default + PartialEq + PartialOrd + Send + Sync + std::fmt::Debug + std::fmt::Display + sealed::Lanes + 'static
 {
+    /// The other of the two.
+    type Other: Real<Other = Self>;
     /// 0
     const ZERO: Self;
     /// 1
@@ -66,8 +68,9 @@ pub(crate) mod sealed {
 }
 
 macro_rules! real {
-    ($elem:ty, $lanes:literal, $name:literal, $scalar:ty, $avx2:ty, $avx512:ty, $block:path) => {
+    ($elem:ty, $other:ty, $lanes:literal, $name:literal, $scalar:ty, $avx2:ty, $avx512:ty, $block:path) => {
         impl Real for $elem {
+            type Other = $other;
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             const LANES: usize = $lanes;
@@ -104,8 +107,8 @@ macro_rules! real {
         }
     };
 }
-real!(f32, 16, "float32", scalar::F32x16, avx2::F32x16, avx512::F32x16, bf16::run_block);
-real!(f64, 8, "float64", scalar::F64x8, avx2::F64x8, avx512::F64x8, run);
+real!(f32, f64, 16, "float32", scalar::F32x16, avx2::F32x16, avx512::F32x16, bf16::run_block);
+real!(f64, f32, 8, "float64", scalar::F64x8, avx2::F64x8, avx512::F64x8, run);
 
 /// A vector of [`Real::LANES`] numbers, and what can be done with it lane by lane.
 ///
