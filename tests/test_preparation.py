@@ -194,6 +194,63 @@ def test_a_row_is_predicted_alone_as_in_company_and_into_out() -> None:
     assert same_bits([model.predict(np.asfortranarray(x))], [out])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("widths", [(4, 2), (40, 17, 2)])
+def test_predictions_are_scaled_as_numpy_scales_them(widths: tuple[int, ...], dtype: str) -> None:
+    x = table()
+    layers = [dnn.Dense(n, "tanh") for n in widths[:-1]]
+    model = model_of(*layers, dnn.Dense(2), scale="standard", scale_target="robust", dtype=dtype)
+    model.fit(x, 1e3 * x[:, :2] - 7, epochs=1)
+    plain = model_of(dnn.Input(x.shape[1]), *layers, dnn.Dense(2), dtype=dtype)
+    plain.set_weights(model.get_weights())
+    of_x, of_y = model._preparation.x, model._preparation.y
+    assert of_x is not None
+    assert of_y is not None
+    for kind in ("d", "f", "i8", ">f8", "f2"):
+        given = np.clip(x, -1e4, 1e4).astype(kind)
+        expected = plain.predict(of_x.apply(given).astype(dtype))
+        of_y.undo(expected)
+        for rows in (1, 7, 8, 30, 500):
+            some = given[:rows]
+            for same_numbers in (some, np.asfortranarray(some), np.repeat(some, 2, axis=0)[::2]):
+                assert same_bits([model.predict(same_numbers)], [expected[:rows]]), (kind, rows)
+                out = np.zeros((rows, 2), dtype)
+                assert same_bits([model.predict(same_numbers, out=out)], [expected[:rows]]), (kind, rows)
+
+
+def test_what_scaling_makes_of_a_prediction_is_refused_or_told_as_without() -> None:
+    x = table()[:, :3]
+    model = model_of(dnn.Dense(2), scale="standard", scale_target="standard")
+    model.fit(x, 1e30 * x[:, :2], epochs=1)
+    far = x[:40].copy()
+    far[17, 1] = 1e300
+    out = np.full((40, 2), 7, np.float32)
+    for call in (lambda: model.predict(far), lambda: model.predict(far, out=out)):
+        with pytest.raises(ValueError, match=r"x overflows float32 in 1 value, 1e\+300 at row 17, column 1"):
+            call()
+    assert np.all(out == 7)
+    far[17, 1] = 1e30
+    with pytest.warns(RuntimeWarning, match="predict gives NaN or infinity"):
+        found = model.predict(far)
+    assert np.isinf(found[17]).any()
+    assert np.isfinite(found[:17]).all()
+
+
+def test_another_loss_scales_outputs_back_as_its_own() -> None:
+    x = table()[:, :1]
+    model = model_of(dnn.Dense(2), scale_target="standard", dtype="float64")
+    model.fit(x, 5 + 3 * x, epochs=1, loss="gaussian_nll")
+    raw = x @ model.get_weights()[0] + model.get_weights()[1]
+    of_y = model._preparation.y
+    assert of_y is not None
+    center, scale = of_y.center[0], of_y.scale[0]
+    np.testing.assert_allclose(
+        model.predict(x), np.column_stack([raw[:, 0] * scale + center, raw[:, 1] + 2 * np.log(scale)])
+    )
+    model.compile(loss=dnn.Quantile([0.1, 0.9]))
+    np.testing.assert_allclose(model.predict(x), raw * scale + center)
+
+
 def test_several_outputs_for_each_target_are_scaled_back_together() -> None:
     rng = np.random.default_rng(3)
     x = rng.normal(size=(2000, 1))

@@ -25,7 +25,7 @@ from dnn import (
     _training,
     _weights,
 )
-from dnn._core import Network
+from dnn._core import Network, Scalings
 from dnn._layers import Dense
 from dnn._schedule import Schedule
 from dnn._summary import Summary
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from dnn._loss import Loss
     from dnn._metrics import Metric
     from dnn._optimizer import Optimizer, Rate
+    from dnn._preparation import Preparation
     from dnn._schedule import State
 
 if hasattr(os, "register_at_fork"):
@@ -73,6 +74,8 @@ class Model:
         self._isa = None if isa is None else _instruction_set(isa)
         self._preparation = _preparation.asked(scale, scale_target)
         self._scales = scale is not None or scale_target is not None
+        # What the extension scales by, and what it was made of.
+        self._scalings: tuple[Preparation, Loss | None, Scalings] | None = None
         self._optimizer = _optimizers.resolve("adam")
         # The schedule that reacts to what epochs measure, and its state; see `_state_of_rate`.
         self._rate_state: tuple[Rate, State] | None = None
@@ -216,6 +219,18 @@ class Model:
     @property
     def _output(self) -> str:
         return self._layers[-1].output
+
+    def _scaled_by(self) -> Scalings | None:
+        """What predictions are scaled by; None if by nothing. RuntimeError if it is not known yet."""
+        if not self._scales:
+            return None
+        known = self._scalings
+        if known is None or known[0] is not self._preparation or known[1] is not self._loss:
+            self._preparation.must_be_ready()
+            x, y = self._preparation.x, self._preparation.y
+            scalings = Scalings(x, None if y is None else self._preparation.outputs(self._task()))
+            self._scalings = known = self._preparation, self._loss, scalings
+        return known[2]
 
     def _task(self, loss: object = None) -> _losses.Task:
         """What `loss`, or by default the one there is, asks of targets."""
@@ -467,7 +482,7 @@ class Model:
         network = None if self._network is None else self._network.to_bytes("")
         states = self._callback_states if self._hook is None else self._hook.states()
         state = {**self.__dict__, "_network": network, "_hook": None, "_callback_states": states}
-        state["_told"] = None
+        state["_told"] = state["_scalings"] = None
         del state["_lock"]
         return state
 

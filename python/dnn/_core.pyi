@@ -10,6 +10,7 @@ __all__ = [
     "Compiled",
     "Network",
     "Rows",
+    "Scalings",
     "available_isas",
     "bf16_factors",
     "check_isa",
@@ -50,6 +51,15 @@ class Rows:
 # Rows of ours, or a C-contiguous array to be read in place; with the numbers of the rows, if not all count.
 _Table = Rows | _Float | tuple[Rows | _Float, NDArray[np.uint32]]
 _Targets = _Table | NDArray[np.int64]
+
+# Centers and scales, for each column.
+_Scaling = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+@final
+class Scalings:
+    """How inputs are scaled on their way in, and outputs scaled back."""
+
+    def __new__(cls, x: _Scaling | None, y: _Scaling | None) -> Scalings: ...
 
 @final
 class Compiled:
@@ -126,8 +136,12 @@ class Network:
     def deltas(self, x: _Table, y: _Targets, sample_weight: _Weight, n_threads: int) -> list[_Float]: ...
     def input_gradients(self, x: _Table, y: _Targets, sample_weight: _Weight, n_threads: int) -> _Float: ...
     def predict(self, x: _Float, out: _Float, n_threads: int) -> bool: ...
-    def predict_ready(self, x: Any, out: Any, n_threads: int, /) -> _Float | None: ...
-    def largest_ready(self, x: Any, n_threads: int, /) -> NDArray[np.int64] | None: ...
+    def predict_ready(
+        self, x: Any, out: Any, scalings: Scalings | None, n_threads: int, /
+    ) -> _Float | None: ...
+    def largest_ready(
+        self, x: Any, scalings: Scalings | None, n_threads: int, /
+    ) -> NDArray[np.int64] | None: ...
     def to_bytes(self, extra: str) -> bytes: ...
     def save(self, path: str, extra: str, training: bool) -> None: ...
 

@@ -39,8 +39,8 @@ def at_once(
 def largest(model: Sequential, x: ArrayLike, n_threads: int | None) -> NDArray[np.int64]:
     """The number of the largest output for each row of x."""
     network = model._network
-    if network is not None and not model._scales:
-        found = at_once(network.largest_ready, x, n_threads=n_threads)
+    if network is not None:
+        found = at_once(network.largest_ready, x, model._scaled_by(), n_threads=n_threads)
         if found is not None:
             return found
     return np.asarray(np.argmax(model.predict(x, n_threads=n_threads), axis=1), dtype=np.int64)
@@ -59,10 +59,9 @@ def predicted(
     is_users = out is not None
     out = _arrays.output(out, (len(table), network.n_outputs), model.dtype, table)
     threads = _threads.count(n_threads)
-    if not model._scales:
-        ready = network.predict_ready(table, out if is_users else None, threads)
-        if ready is not None:
-            return ready
+    ready = network.predict_ready(table, out if is_users else None, model._scaled_by(), threads)
+    if ready is not None:
+        return ready
     if is_users:  # it stays as it is if x is refused
         _arrays.refuse_non_finite(table, "x", model.dtype, map=map)
     are_finite = True

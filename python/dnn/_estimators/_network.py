@@ -137,7 +137,7 @@ class Networked(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             return None
         model = self._fitted()
         network = model._built()
-        outputs = _prediction.at_once(network.predict_ready, X, None, n_threads=self.n_threads)
+        outputs = _prediction.at_once(network.predict_ready, X, None, None, n_threads=self.n_threads)
         if outputs is not None:
             return outputs
         if X.ndim != 2 or 0 in X.shape or X.shape[1] != network.n_inputs or X.dtype.kind not in "biuf":
@@ -146,7 +146,7 @@ class Networked(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         n_threads = _settings.threads(self)
         outputs = np.empty((len(X), network.n_outputs), model.dtype)
         for start, block in _arrays.blocks(X, model.dtype):
-            if network.predict_ready(block, outputs[start : start + len(block)], n_threads) is None:
+            if network.predict_ready(block, outputs[start : start + len(block)], None, n_threads) is None:
                 return None
         return outputs
 
@@ -154,7 +154,7 @@ class Networked(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """The number of the largest output for each row, as `_outputs_at_once` gives all of them."""
         if not self._is_ordinary(X):
             return None
-        return _prediction.at_once(self._fitted()._built().largest_ready, X, n_threads=self.n_threads)
+        return _prediction.at_once(self._fitted()._built().largest_ready, X, None, n_threads=self.n_threads)
 
     def _is_ordinary(self, X: Any) -> bool:
         return type(X) is np.ndarray and self._has_weights() and not hasattr(self, "feature_names_in_")

@@ -78,6 +78,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<rows::Rows>()?;
     module.add_class::<network::Network>()?;
     module.add_class::<network::Compiled>()?;
+    module.add_class::<prediction::Scalings>()?;
     module.add_function(wrap_pyfunction!(available_isas, module)?)?;
     module.add_function(wrap_pyfunction!(default_isa, module)?)?;
     module.add_function(wrap_pyfunction!(check_isa, module)?)?;

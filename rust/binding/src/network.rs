@@ -5,7 +5,7 @@
 use crate::convert::{self, HeldData, Source, Targets, detached};
 use crate::function;
 use crate::observer::{Wanted, Watch};
-use crate::prediction;
+use crate::prediction::{self, Scalings};
 use crate::rows::{Rows, Typed};
 use crate::shared::{Shared, Training};
 use crate::signals::{self, Signals};
@@ -452,25 +452,29 @@ impl Network {
         with!(self, shared => prediction::checked(py, shared, x, out, n_threads))
     }
 
-    #[pyo3(signature = (x, out, n_threads, /))]
+    #[pyo3(signature = (x, out, scalings, n_threads, /))]
     fn predict_ready<'py>(
         &self,
         py: Python<'py>,
         x: &Bound<'py, PyAny>,
         out: Option<&Bound<'py, PyAny>>,
+        scalings: Option<&Bound<'py, Scalings>>,
         n_threads: usize,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        with!(self, shared => prediction::ready(py, shared, x, out, n_threads))
+        let scalings = scalings.map(Bound::get);
+        with!(self, shared => prediction::ready(py, shared, x, out, scalings, n_threads))
     }
 
-    #[pyo3(signature = (x, n_threads, /))]
+    #[pyo3(signature = (x, scalings, n_threads, /))]
     fn largest_ready<'py>(
         &self,
         py: Python<'py>,
         x: &Bound<'py, PyAny>,
+        scalings: Option<&Bound<'py, Scalings>>,
         n_threads: usize,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        with!(self, shared => prediction::largest(py, shared, x, n_threads))
+        let scalings = scalings.map(Bound::get);
+        with!(self, shared => prediction::largest(py, shared, x, scalings, n_threads))
     }
 
     fn to_bytes<'py>(&self, py: Python<'py>, extra: &str) -> PyResult<Bound<'py, PyBytes>> {

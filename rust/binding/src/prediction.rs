@@ -7,16 +7,36 @@ use crate::convert::{self, caught, detached};
 use crate::rows::Typed;
 use crate::shared::Shared;
 use crate::signals::Signals;
-use dnn_core::{Error, Inputs, Look, Model, Outputs, Predicted, Run};
+use dnn_core::{Error, Inputs, Look, Model, Outputs, Predicted, Run, Scaling};
 use numpy::{
-    Element, PyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyReadwriteArray2, PyUntypedArray,
-    PyUntypedArrayMethods,
+    Element, PyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray2,
+    PyUntypedArray, PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
 use std::ops::Range;
 
 /// Numbers of an array for which the memory is surely there.
 const MOST_NEW: usize = 1 << 16;
+
+/// How inputs and outputs are scaled.
+#[pyclass(frozen, module = "dnn._core")]
+#[derive(Default)]
+pub struct Scalings(dnn_core::Scalings);
+
+/// Centers and scales.
+type Arrays<'py> = (PyReadonlyArray1<'py, f64>, PyReadonlyArray1<'py, f64>);
+
+#[pymethods]
+impl Scalings {
+    #[new]
+    fn new(x: Option<Arrays<'_>>, y: Option<Arrays<'_>>) -> PyResult<Scalings> {
+        let of = |arrays: Option<Arrays<'_>>| -> PyResult<Option<Scaling>> {
+            let Some((center, scale)) = arrays else { return Ok(None) };
+            Scaling::new(center.as_array().to_vec(), scale.as_array().to_vec()).map(Some).map_err(convert::error)
+        };
+        Ok(Scalings(dnn_core::Scalings { x: of(x)?, y: of(y)? }))
+    }
+}
 
 /// Rows that can be read as they are.
 enum Ready<'py, T: Typed> {
@@ -67,6 +87,7 @@ pub fn ready<'py, T: Typed>(
     shared: &Shared<T>,
     x: &Bound<'py, PyAny>,
     out: Option<&Bound<'py, PyAny>>,
+    scalings: Option<&Scalings>,
     n_threads: usize,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let Some(x) = Ready::of(x, shared.n_inputs) else { return Ok(None) };
@@ -81,7 +102,7 @@ pub fn ready<'py, T: Typed>(
         },
     };
     let Ok(mut to) = out.try_readwrite() else { return Ok(None) };
-    match predict(py, shared, &x, Outputs::Values(to.as_array_mut()), n_threads, look)? {
+    match predict(py, shared, scalings, &x, Outputs::Values(to.as_array_mut()), n_threads, look)? {
         None | Some(Predicted::Refused) => return Ok(None),
         Some(Predicted::NotFinite) => {
             py.import("dnn._prediction")?.call_method0("tell")?;
@@ -96,6 +117,7 @@ pub fn largest<'py, T: Typed>(
     py: Python<'py>,
     shared: &Shared<T>,
     x: &Bound<'py, PyAny>,
+    scalings: Option<&Scalings>,
     n_threads: usize,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let Some(x) = Ready::of(x, shared.n_inputs) else { return Ok(None) };
@@ -105,7 +127,7 @@ pub fn largest<'py, T: Typed>(
     };
     let mut to = out.readwrite();
     let places = Outputs::Largest(to.as_slice_mut()?);
-    let found = predict(py, shared, &x, places, n_threads, Look::AsItGoes)?;
+    let found = predict(py, shared, scalings, &x, places, n_threads, Look::AsItGoes)?;
     Ok((found == Some(Predicted::Finite)).then(|| out.into_any()))
 }
 
@@ -113,22 +135,26 @@ pub fn largest<'py, T: Typed>(
 fn predict<T: Typed>(
     py: Python<'_>,
     shared: &Shared<T>,
+    scalings: Option<&Scalings>,
     x: &Ready<'_, T>,
     out: Outputs<'_, T>,
     n_threads: usize,
     look: Look,
 ) -> PyResult<Option<Predicted>> {
-    let inputs = x.inputs();
+    let none = dnn_core::Scalings::default();
+    let (inputs, scalings) = (x.inputs(), scalings.map_or(&none, |scalings| &scalings.0));
     // What takes microseconds keeps the interpreter. To let go of it and take it again costs some 50 ns where nobody
     // wants it, but where another thread does, its turn of 5 ms is waited for: a thousand times the work. Waiting for a
     // lock, and more work than that, is done without the interpreter.
     let brief = shared.try_read().filter(|model| dnn_core::is_brief(&model.plan, x.rows()));
     let found = match brief {
-        Some(model) => caught(|| run(shared, &model, inputs, out, 1.into(), look))?,
+        Some(model) => caught(|| run(shared, &model, scalings, inputs, out, 1.into(), look))?,
         None if n_threads == 0 => return Ok(None),
         None => {
             let signals = Signals::new();
-            detached(py, || signals.watching(n_threads, |asked| run(shared, &shared.read(), inputs, out, asked, look)))?
+            detached(py, || {
+                signals.watching(n_threads, |asked| run(shared, &shared.read(), scalings, inputs, out, asked, look))
+            })?
         }
     };
     found.map(Some).map_err(convert::error)
@@ -146,7 +172,8 @@ pub fn checked<T: Typed>(
     let mut out: PyReadwriteArray2<'_, T> = out.extract()?;
     let (x, out, signals) = (Inputs::Own(x.as_array()), Outputs::Values(out.as_array_mut()), Signals::new());
     let found = detached(py, || {
-        signals.watching(n_threads, |asked| run(shared, &shared.read(), x, out, asked, Look::AsItGoes))
+        let scalings = dnn_core::Scalings::default();
+        signals.watching(n_threads, |asked| run(shared, &shared.read(), &scalings, x, out, asked, Look::AsItGoes))
     })?;
     match found.map_err(convert::error)? {
         Predicted::Refused => {
@@ -160,12 +187,13 @@ pub fn checked<T: Typed>(
 fn run<T: Typed>(
     shared: &Shared<T>,
     model: &Model<T>,
+    scalings: &dnn_core::Scalings,
     x: Inputs<'_, T>,
     out: Outputs<'_, T>,
     asked: Run<'_>,
     look: Look,
 ) -> Result<Predicted, Error> {
-    dnn_core::predict(&model.plan, &model.params, &shared.idle, x, out, asked, look)
+    dnn_core::predict(&model.plan, &model.params, &shared.idle, scalings, x, out, asked, look)
 }
 
 /// A new array, or a MemoryError that says how large it would be.

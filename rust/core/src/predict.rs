@@ -5,12 +5,14 @@
 
 use crate::error::Error;
 use crate::forward::{Last, Mode, forward};
+use crate::inputs::{Inputs, Rows};
 use crate::params::Params;
 use crate::plan::{Output, Plan};
 use crate::run::Run;
+use crate::scaling::Scalings;
 use crate::workspace::{Workspace, view_mut};
-use dnn_kernels::{Buffer, Isa, Real, Team, Tiny, View, ViewMut, all_finite, convert, softmax_in_place, tiny_forward};
-use ndarray::{ArrayView2, ArrayViewMut2, Axis};
+use dnn_kernels::{Buffer, Real, Team, Tiny, View, ViewMut, all_finite, softmax_in_place, tiny_forward};
+use ndarray::ArrayViewMut2;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -23,9 +25,6 @@ const SHARE_ROWS: usize = 16;
 const SHARED_PARAMETERS: usize = 1 << 20;
 /// Numbers that a thread looks through, or converts, at a time.
 const PIECE: usize = 1 << 17;
-/// Rows and columns that are copied together.
-const BLOCK_ROWS: usize = 32;
-const BLOCK_COLUMNS: usize = 16;
 /// Multiply-adds of a call that is over before another thread has noticed it.
 const BRIEF: usize = 1 << 16;
 /// Multiply-adds between two questions whether to go on: some 10 ms on one thread.
@@ -38,15 +37,6 @@ const KEPT: usize = 16;
 /// Rows from which a narrow network goes through the kernel whose vectors run over them: half a vector of float32.
 const ROWS_ACROSS: usize = 8;
 
-/// Rows to predict from, (rows, n_inputs), as they lie.
-#[derive(Clone, Copy, Debug)]
-pub enum Inputs<'a, T: Real> {
-    /// Of the type of the network.
-    Own(ArrayView2<'a, T>),
-    /// Of the other type: each number becomes the nearest one of the network's, block by block.
-    Other(ArrayView2<'a, T::Other>),
-}
-
 /// Where predictions go.
 #[derive(Debug)]
 pub enum Outputs<'a, T: Real> {
@@ -54,12 +44,6 @@ pub enum Outputs<'a, T: Real> {
     Values(ArrayViewMut2<'a, T>),
     /// For each row the number of its largest output, the first of several.
     Largest(&'a mut [i64]),
-}
-
-impl<'a, T: Real> From<ArrayView2<'a, T>> for Inputs<'a, T> {
-    fn from(x: ArrayView2<'a, T>) -> Self {
-        Inputs::Own(x)
-    }
 }
 
 impl<'a, T: Real> From<ArrayViewMut2<'a, T>> for Outputs<'a, T> {
@@ -83,91 +67,6 @@ impl Predicted {
     fn of(are_finite: bool) -> Predicted {
         if are_finite { Predicted::Finite } else { Predicted::NotFinite }
     }
-}
-
-/// Rows as they are read.
-#[derive(Clone, Copy)]
-enum Rows<'a, T: Real> {
-    /// Where they are: tight.
-    InPlace(&'a [T]),
-    /// Copied, because they lie apart or across.
-    Copied(ArrayView2<'a, T>),
-    Converted(ArrayView2<'a, T::Other>),
-}
-
-impl<'a, T: Real> Rows<'a, T> {
-    fn of(x: &Inputs<'a, T>) -> Rows<'a, T> {
-        match x {
-            Inputs::Own(x) => x.to_slice().map_or(Rows::Copied(*x), Rows::InPlace),
-            Inputs::Other(x) => Rows::Converted(*x),
-        }
-    }
-
-    /// So many rows of `columns` numbers, from `first` on.
-    fn part(self, first: usize, rows: usize, columns: usize) -> Rows<'a, T> {
-        fn some<'a, A>(x: ArrayView2<'a, A>, first: usize, rows: usize) -> ArrayView2<'a, A> {
-            x.slice_axis_move(Axis(0), (first..first + rows).into())
-        }
-        match self {
-            Rows::InPlace(x) => Rows::InPlace(&x[first * columns..][..rows * columns]),
-            Rows::Copied(x) => Rows::Copied(some(x, first, rows)),
-            Rows::Converted(x) => Rows::Converted(some(x, first, rows)),
-        }
-    }
-
-    /// Whether they are, as numbers of the network's type.
-    fn are_finite(self, isa: Isa) -> bool {
-        fn all<A: Real, T: Real>(x: ArrayView2<A>) -> bool {
-            x.fold(true, |before, x| before & T::from_f64(x.to_f64()).is_finite())
-        }
-        match self {
-            Rows::InPlace(x) => all_finite(isa, x),
-            Rows::Copied(x) => all::<T, T>(x),
-            Rows::Converted(x) => all::<T::Other, T>(x),
-        }
-    }
-
-    /// All of them, tight, in `room` if they are not yet; nothing where they are not finite.
-    fn finite<'b>(self, isa: Isa, room: &'b mut [T]) -> Option<&'b [T]>
-    where
-        'a: 'b,
-    {
-        match self {
-            Rows::InPlace(x) => all_finite(isa, x).then_some(x),
-            Rows::Copied(x) => copy(isa, x, &mut room[..x.len()]),
-            Rows::Converted(x) => {
-                let room = &mut room[..x.len()];
-                match x.to_slice() {
-                    Some(x) => convert(isa, x, room).then_some(room),
-                    None => copy(isa, x, room),
-                }
-            }
-        }
-    }
-}
-
-/// Rows, written tight; nothing where they are not finite. They may lie across: some numbers of each of a few columns
-/// are read, then written a row at a time, so that neither skips from line to line of the cache.
-fn copy<'b, A: Real, T: Real>(isa: Isa, x: ArrayView2<A>, to: &'b mut [T]) -> Option<&'b [T]> {
-    let columns = x.ncols();
-    let mut block = [[T::ZERO; BLOCK_COLUMNS]; BLOCK_ROWS];
-    for (x, to) in x.axis_chunks_iter(Axis(0), BLOCK_ROWS).zip(to.chunks_mut(BLOCK_ROWS * columns)) {
-        for first in (0..columns).step_by(BLOCK_COLUMNS) {
-            let width = BLOCK_COLUMNS.min(columns - first);
-            for j in 0..width {
-                for (row, x) in block.iter_mut().zip(x.column(first + j)) {
-                    row[j] = T::from_f64(x.to_f64());
-                }
-            }
-            for (row, to) in block.iter().zip(to.chunks_mut(columns)) {
-                match to[first..].first_chunk_mut() {
-                    Some(whole) => *whole = *row,
-                    None => to[first..].copy_from_slice(&row[..width]),
-                }
-            }
-        }
-    }
-    all_finite(isa, to).then_some(to)
 }
 
 /// [`Outputs`] in standard layout.
@@ -267,7 +166,8 @@ pub fn is_brief(plan: &Plan, rows: usize) -> bool {
     plan.len.saturating_mul(rows) < BRIEF
 }
 
-/// Predicts every row of `x`, (rows, n_inputs), into `out`, (rows, n_outputs) in standard layout or (rows).
+/// Predicts every row of `x`, (rows, n_inputs), into `out`, (rows, n_outputs) in standard layout or (rows); scaled on the
+/// way in and out.
 ///
 /// # Errors
 /// [`Error::Invalid`] for shapes or a layout that do not fit; [`Error::Memory`]; [`Error::Raised`] where it should not
@@ -276,17 +176,16 @@ pub fn predict<'a, 'x, 'y, T: Real>(
     plan: &Plan,
     params: &Params<T>,
     idle: &Idle<T>,
+    scalings: &Scalings,
     x: impl Into<Inputs<'x, T>>,
     out: impl Into<Outputs<'y, T>>,
     run: impl Into<Run<'a>>,
     look: Look,
 ) -> Result<Predicted, Error> {
     let (x, mut out, mut run) = (x.into(), out.into(), run.into());
-    let (rows, columns) = match &x {
-        Inputs::Own(x) => x.dim(),
-        Inputs::Other(x) => x.dim(),
-    };
+    let (rows, columns) = x.dim();
     crate::data::check_inputs(plan, rows, columns)?;
+    scalings.check(plan.n_inputs, plan.n_outputs())?;
     let places = match &mut out {
         Outputs::Values(out) if out.dim() != (rows, plan.n_outputs()) => {
             let (need, got) = ((rows, plan.n_outputs()), out.dim());
@@ -298,9 +197,10 @@ pub fn predict<'a, 'x, 'y, T: Real>(
         Outputs::Values(out) => out.as_slice_mut().map(Places::Values),
         Outputs::Largest(out) => Some(Places::Largest(out)),
     };
-    let (x, mut out) = (Rows::of(&x), places.ok_or_else(|| Error::invalid("out must be C-contiguous"))?);
+    let (x, mut out) =
+        (Rows::of(&x, scalings.x.is_some()), places.ok_or_else(|| Error::invalid("out must be C-contiguous"))?);
     if is_brief(plan, rows) {
-        let (call, team) = (Call { plan, params, x, rows, look }, Team::solo());
+        let (call, team) = (Call { plan, params, scalings, x, rows, look }, Team::solo());
         let refused = look == Look::First && !call.is_finite(&team);
         return if refused { Ok(Predicted::Refused) } else { call.run(&team, idle, out) };
     }
@@ -312,7 +212,7 @@ pub fn predict<'a, 'x, 'y, T: Real>(
     let calls = || {
         (0..rows).step_by(at_a_time).map(|first| {
             let rows = at_a_time.min(rows - first);
-            Call { plan, params, x: x.part(first, rows, columns), rows, look }
+            Call { plan, params, scalings, x: x.part(first, rows, columns), rows, look }
         })
     };
     if look == Look::First {
@@ -343,6 +243,7 @@ pub fn predict<'a, 'x, 'y, T: Real>(
 struct Call<'a, 'x, T: Real> {
     plan: &'a Plan,
     params: &'a Params<T>,
+    scalings: &'a Scalings,
     x: Rows<'x, T>,
     rows: usize,
     look: Look,
@@ -351,12 +252,12 @@ struct Call<'a, 'x, T: Real> {
 impl<T: Real> Call<'_, '_, T> {
     /// Whether all of x is.
     fn is_finite(&self, team: &Team) -> bool {
-        let (isa, columns) = (self.plan.isa, self.plan.n_inputs);
+        let (isa, columns, scaling) = (self.plan.isa, self.plan.n_inputs, self.scalings.x.as_ref());
         let rows = PIECE.div_ceil(columns);
         let finite = AtomicBool::new(true);
         team.run(self.rows.div_ceil(rows), (self.rows * columns) as u64 / 4, |piece| {
             let first = piece * rows;
-            if !self.x.part(first, rows.min(self.rows - first), columns).are_finite(isa) {
+            if !self.x.part(first, rows.min(self.rows - first), columns).are_finite(isa, scaling) {
                 finite.store(false, Ordering::Relaxed);
             }
         });
@@ -428,7 +329,7 @@ impl<T: Real> Call<'_, '_, T> {
         let (plan, columns) = (self.plan, self.plan.n_inputs);
         let x = match x {
             Rows::InPlace(x) if self.look == Look::First => x,
-            x => match x.finite(plan.isa, &mut room.x) {
+            x => match x.finite(plan.isa, self.scalings.x.as_ref(), &mut room.x) {
                 Some(x) => x,
                 None => return Predicted::Refused,
             },
@@ -440,7 +341,8 @@ impl<T: Real> Call<'_, '_, T> {
             Some((tiny, numbers)) if x.rows >= ROWS_ACROSS => {
                 // The chains of sums are those of the other way: the same bits.
                 tiny_forward(plan.isa, tiny, self.params, x, None, numbers);
-                if let (Places::Values(out), true) = (&mut out, last.output != Output::Softmax) {
+                let is_ready = last.output != Output::Softmax && self.scalings.y.is_none();
+                if let (Places::Values(out), true) = (&mut out, is_ready) {
                     tiny.output(numbers, ViewMut::new(out, x.rows, last.n_out, last.n_out));
                     return Predicted::of(all_finite(plan.isa, out));
                 }
@@ -453,7 +355,10 @@ impl<T: Real> Call<'_, '_, T> {
             _ => forward(plan, team, self.params, Mode::Inference, x, Last::Activated, work),
         }
         // Indices: what is a call for each row, such as an iterator that was not inlined, costs a twentieth of a product.
-        let a = &work.a[index][..x.rows * last.stride];
+        let a = &mut work.a[index][..x.rows * last.stride];
+        if let Some(scaling) = &self.scalings.y {
+            a.chunks_exact_mut(last.stride).for_each(|row| scaling.undo(row));
+        }
         match out {
             Places::Values(out) if last.n_out == 1 => {
                 for i in 0..x.rows {

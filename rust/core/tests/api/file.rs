@@ -1,7 +1,9 @@
 //! The model file: what goes in comes out, what is broken is told, what is there stays until the new one is whole.
 
 use crate::network::{Task, Watcher, adam, bits, fit_spec, layer, lbfgs, model, optimizers, sgd, spec, with};
-use dnn_core::{Error, Idle, Look, Model, OptimizerSpec, Params, Real, fit, from_bytes, predict, save, to_bytes};
+use dnn_core::{
+    Error, Idle, Look, Model, OptimizerSpec, Params, Real, Scalings, fit, from_bytes, predict, save, to_bytes,
+};
 use ndarray::Array2;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -142,7 +144,8 @@ fn error_or_valid(bytes: &[u8]) {
         let (n_in, n_out) = (model.plan.n_inputs, model.plan.n_outputs());
         let mut out = Array2::zeros((3, n_out));
         let (idle, x) = (Idle::new(), Array2::ones((3, n_in)));
-        predict(&model.plan, &model.params, &idle, x.view(), out.view_mut(), 1, Look::First).expect("it predicts");
+        predict(&model.plan, &model.params, &idle, &Scalings::default(), x.view(), out.view_mut(), 1, Look::First)
+            .expect("it predicts");
         to_bytes(&model, &extra).expect("it can be saved");
     }
 }

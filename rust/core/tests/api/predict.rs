@@ -1,7 +1,7 @@
 //! Prediction: a row's output does not depend on its company, on threads or on the instruction set.
 
 use crate::network::{inputs, layer, pool, spec};
-use dnn_core::{Idle, Inputs, Isa, Look, Model, Outputs, Predicted, Real, predict};
+use dnn_core::{Idle, Inputs, Isa, Look, Model, Outputs, Predicted, Real, Scaling, Scalings, predict};
 use ndarray::{Array2, Axis, s};
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ fn predicted<T: Real>(
     threads: usize,
     look: Look,
 ) -> Result<Predicted, dnn_core::Error> {
-    predict(&model.plan, &model.params, &Idle::new(), x.view(), out.view_mut(), threads, look)
+    predict(&model.plan, &model.params, &Idle::new(), &Scalings::default(), x.view(), out.view_mut(), threads, look)
 }
 
 fn bits<T: Real>(array: &Array2<T>) -> Vec<u64> {
@@ -192,7 +192,16 @@ fn any_layout_gives_the_same<T: Real>() {
             {
                 for (threads, look) in [(1, Look::First), (2, Look::AsItGoes), (3, Look::First)] {
                     let mut out = Array2::from_elem((size, model.plan.n_outputs()), T::from_f64(-77.0));
-                    let found = predict(&model.plan, &model.params, &Idle::new(), x, out.view_mut(), threads, look);
+                    let found = predict(
+                        &model.plan,
+                        &model.params,
+                        &Idle::new(),
+                        &Scalings::default(),
+                        x,
+                        out.view_mut(),
+                        threads,
+                        look,
+                    );
                     assert_eq!(found.expect("shapes that fit"), Predicted::Finite);
                     let what = format!("case {case}, {size} rows of {n_in}, {threads} threads, to {}", T::NAME);
                     assert_eq!(bits(&out), expected, "{what}");
@@ -214,7 +223,16 @@ fn one_row_that_stands_for_many_is_predicted_as_often() {
     let row = x::<f32>(1, 9);
     let many = row.broadcast((200, 9)).expect("one row");
     let mut out = Array2::zeros((200, 3));
-    let found = predict(&model.plan, &model.params, &Idle::new(), many, out.view_mut(), 2, Look::AsItGoes);
+    let found = predict(
+        &model.plan,
+        &model.params,
+        &Idle::new(),
+        &Scalings::default(),
+        many,
+        out.view_mut(),
+        2,
+        Look::AsItGoes,
+    );
     assert_eq!(found.expect("shapes that fit"), Predicted::Finite);
     let alone = bits(&outputs(&model, &row, 1));
     assert!(out.outer_iter().all(|row| bits(&row.to_owned().insert_axis(Axis(0))) == alone));
@@ -233,7 +251,16 @@ fn what_overflows_is_refused_and_nothing_is_written_where_it_is_looked_for_first
                 let [narrow, ..] = lying(&narrow);
                 for x in [Inputs::Other(x.view()), Inputs::Other(across.t()), Inputs::Own(narrow.t())] {
                     let mut out = Array2::from_elem((size, 3), 7.0f32);
-                    let found = predict(&model.plan, &model.params, &Idle::new(), x, out.view_mut(), threads, look);
+                    let found = predict(
+                        &model.plan,
+                        &model.params,
+                        &Idle::new(),
+                        &Scalings::default(),
+                        x,
+                        out.view_mut(),
+                        threads,
+                        look,
+                    );
                     assert_eq!(found.expect("shapes that fit"), Predicted::Refused, "{bad} in row {place} of {size}");
                     assert!(look == Look::AsItGoes || out.iter().all(|&y| y == 7.0));
                 }
@@ -261,7 +288,16 @@ fn the_largest_outputs_are_found_on_the_way() {
             for threads in 1..=3 {
                 let mut places = vec![-1; size];
                 let out = Outputs::Largest(&mut places);
-                let found = predict(&model.plan, &model.params, &Idle::new(), x.view(), out, threads, Look::AsItGoes);
+                let found = predict(
+                    &model.plan,
+                    &model.params,
+                    &Idle::new(),
+                    &Scalings::default(),
+                    x.view(),
+                    out,
+                    threads,
+                    Look::AsItGoes,
+                );
                 assert_eq!(found.expect("shapes that fit"), Predicted::Finite);
                 assert_eq!(places, expected, "{size} rows of {n_in}, {threads} threads");
             }
@@ -282,7 +318,8 @@ fn outputs_that_are_not_finite_are_told_and_the_first_of_equal_ones_is_the_large
         let (x, mut values, mut places) = (Array2::from_elem((40, 1), input), Array2::zeros((40, 3)), vec![-1; 40]);
         assert_eq!(predicted(&model, &x, &mut values, 2, Look::AsItGoes).expect("fits"), expected);
         let out = Outputs::Largest(&mut places);
-        let found = predict(&model.plan, &model.params, &Idle::new(), x.view(), out, 2, Look::AsItGoes);
+        let found =
+            predict(&model.plan, &model.params, &Idle::new(), &Scalings::default(), x.view(), out, 2, Look::AsItGoes);
         assert_eq!(found.expect("fits"), expected);
         assert!(place.is_none_or(|place| places.iter().all(|&found| found == place)), "{places:?}");
     }
@@ -298,7 +335,17 @@ fn many_threads_predict_at_once_with_the_workspaces_of_one_model() {
             scope.spawn(|| {
                 for _ in 0..20 {
                     let mut out = Array2::zeros((300, 3));
-                    predict(&model.plan, &model.params, &idle, x.view(), out.view_mut(), 2, Look::First).expect("fits");
+                    predict(
+                        &model.plan,
+                        &model.params,
+                        &idle,
+                        &Scalings::default(),
+                        x.view(),
+                        out.view_mut(),
+                        2,
+                        Look::First,
+                    )
+                    .expect("fits");
                     assert_eq!(bits(&out), expected);
                 }
             });
@@ -307,11 +354,48 @@ fn many_threads_predict_at_once_with_the_workspaces_of_one_model() {
 }
 
 #[test]
+fn inputs_are_scaled_and_outputs_scaled_back_in_float64() {
+    let model = Model::<f32>::new(spec::<f32>(vec![layer(2, "identity")]), 3).expect("a network that fits");
+    let columns = |a: f64| (0..3).map(|j| a + f64::from(j) / 7.0).collect::<Vec<_>>();
+    let of_x = Scaling::new(columns(0.1), columns(3.0)).expect("as many");
+    let of_y = Scaling::new(vec![1e3, -0.3], vec![0.7, 1e-3]).expect("as many");
+    let scalings = Scalings { x: Some(of_x), y: Some(of_y) };
+    for size in SIZES {
+        let x = x::<f64>(size, 3);
+        let by_hand =
+            Array2::from_shape_fn((size, 3), |(i, j)| ((x[[i, j]] - columns(0.1)[j]) / columns(3.0)[j]) as f32);
+        let expected = outputs(&model, &by_hand, 1).mapv(f64::from);
+        let expected =
+            Array2::from_shape_fn((size, 2), |(i, j)| (expected[[i, j]] * [0.7, 1e-3][j] + [1e3, -0.3][j]) as f32);
+        for look in [Look::First, Look::AsItGoes] {
+            let (x, mut out) = (Inputs::Other(x.view()), Array2::zeros((size, 2)));
+            let found = predict(&model.plan, &model.params, &Idle::new(), &scalings, x, out.view_mut(), 2, look);
+            assert_eq!(found.expect("shapes that fit"), Predicted::Finite);
+            assert_eq!(bits(&out), bits(&expected), "{size} rows");
+        }
+    }
+}
+
+#[test]
+fn scales_are_one_for_each_column() {
+    let refused = Scaling::new(vec![0.0; 2], vec![1.0; 3]).expect_err("two and three").to_string();
+    assert_eq!(refused, "2 centers, but 3 scales");
+    let model = Model::<f32>::new(spec::<f32>(vec![layer(2, "identity")]), 3).expect("a network that fits");
+    let three = || Some(Scaling::new(vec![0.0; 3], vec![1.0; 3]).expect("as many"));
+    let scalings = Scalings { x: three(), y: three() };
+    let (x, mut out) = (Array2::zeros((4, 3)), Array2::zeros((4, 2)));
+    let refused =
+        predict(&model.plan, &model.params, &Idle::new(), &scalings, x.view(), out.view_mut(), 1, Look::First);
+    assert_eq!(refused.expect_err("two outputs").to_string(), "2 outputs, but scales for 3");
+}
+
+#[test]
 fn places_are_one_for_each_row() {
     let model = Model::<f32>::new(spec::<f32>(vec![layer(2, "tanh")]), 3).expect("a network that fits");
     let (x, mut places) = (Array2::zeros((4, 3)), [7; 3]);
     let out = Outputs::Largest(&mut places);
-    let refused = predict(&model.plan, &model.params, &Idle::new(), x.view(), out, 1, Look::AsItGoes);
+    let refused =
+        predict(&model.plan, &model.params, &Idle::new(), &Scalings::default(), x.view(), out, 1, Look::AsItGoes);
     let refused = refused.expect_err("three places").to_string();
     assert_eq!(refused, "out must have a place for each of 4 rows, got 3");
     assert_eq!(places, [7; 3]);
@@ -322,7 +406,8 @@ fn an_output_that_is_not_in_standard_layout_is_refused() {
     let model = Model::<f32>::new(spec::<f32>(vec![layer(2, "tanh")]), 3).expect("a network that fits");
     let (x, mut out) = (Array2::zeros((4, 3)), Array2::zeros((2, 4)));
     let out = out.view_mut().reversed_axes();
-    let refused = predict(&model.plan, &model.params, &Idle::new(), x.view(), out, 1, Look::First);
+    let refused =
+        predict(&model.plan, &model.params, &Idle::new(), &Scalings::default(), x.view(), out, 1, Look::First);
     assert_eq!(refused.expect_err("columns").to_string(), "out must be C-contiguous");
 }
 

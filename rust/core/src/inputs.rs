@@ -1,0 +1,135 @@
+//! Rows to predict from, in either type and any layout.
+//!
+//! In: views of arrays. Out: blocks of tight rows in the type of the network, scaled and finite, or nothing.
+
+use crate::scaling::Scaling;
+use dnn_kernels::{Isa, Real, all_finite, convert};
+use ndarray::{ArrayView2, Axis};
+
+/// Rows and columns that are copied together.
+const BLOCK_ROWS: usize = 32;
+const BLOCK_COLUMNS: usize = 16;
+
+/// Rows to predict from, (rows, n_inputs), as they lie.
+#[derive(Clone, Copy, Debug)]
+pub enum Inputs<'a, T: Real> {
+    /// Of the type of the network.
+    Own(ArrayView2<'a, T>),
+    /// Of the other type: each number becomes the nearest one of the network's, block by block.
+    Other(ArrayView2<'a, T::Other>),
+}
+
+impl<'a, T: Real> Inputs<'a, T> {
+    /// Rows and columns.
+    pub fn dim(&self) -> (usize, usize) {
+        match self {
+            Inputs::Own(x) => x.dim(),
+            Inputs::Other(x) => x.dim(),
+        }
+    }
+}
+
+impl<'a, T: Real> From<ArrayView2<'a, T>> for Inputs<'a, T> {
+    fn from(x: ArrayView2<'a, T>) -> Self {
+        Inputs::Own(x)
+    }
+}
+
+/// Rows as they are read.
+#[derive(Clone, Copy)]
+pub enum Rows<'a, T: Real> {
+    /// Where they are: tight.
+    InPlace(&'a [T]),
+    /// Copied, because they lie apart or across, or are scaled.
+    Copied(ArrayView2<'a, T>),
+    Converted(ArrayView2<'a, T::Other>),
+}
+
+impl<'a, T: Real> Rows<'a, T> {
+    /// To be read in place, if they are tight and stay as they are.
+    pub fn of(x: &Inputs<'a, T>, is_scaled: bool) -> Rows<'a, T> {
+        match x {
+            Inputs::Own(x) if is_scaled => Rows::Copied(*x),
+            Inputs::Own(x) => x.to_slice().map_or(Rows::Copied(*x), Rows::InPlace),
+            Inputs::Other(x) => Rows::Converted(*x),
+        }
+    }
+
+    /// So many rows of `columns` numbers, from `first` on.
+    pub fn part(self, first: usize, rows: usize, columns: usize) -> Rows<'a, T> {
+        fn some<'a, A>(x: ArrayView2<'a, A>, first: usize, rows: usize) -> ArrayView2<'a, A> {
+            x.slice_axis_move(Axis(0), (first..first + rows).into())
+        }
+        match self {
+            Rows::InPlace(x) => Rows::InPlace(&x[first * columns..][..rows * columns]),
+            Rows::Copied(x) => Rows::Copied(some(x, first, rows)),
+            Rows::Converted(x) => Rows::Converted(some(x, first, rows)),
+        }
+    }
+
+    /// Whether they are, scaled and as numbers of the network's type.
+    pub fn are_finite(self, isa: Isa, scaling: Option<&Scaling>) -> bool {
+        fn all<A: Real, T: Real>(x: ArrayView2<A>, scaling: Option<&Scaling>) -> bool {
+            x.axis_iter(Axis(1)).enumerate().all(|(j, x)| {
+                x.fold(true, |before, x| before & T::from_f64(scaled(scaling, j, x.to_f64())).is_finite())
+            })
+        }
+        match self {
+            Rows::InPlace(x) => all_finite(isa, x),
+            Rows::Copied(x) => all::<T, T>(x, scaling),
+            Rows::Converted(x) => all::<T::Other, T>(x, scaling),
+        }
+    }
+
+    /// All of them, tight and scaled, in `room` if they are not yet; nothing where they are not finite.
+    pub fn finite<'b>(self, isa: Isa, scaling: Option<&Scaling>, room: &'b mut [T]) -> Option<&'b [T]>
+    where
+        'a: 'b,
+    {
+        match self {
+            Rows::InPlace(x) => all_finite(isa, x).then_some(x),
+            Rows::Copied(x) => copy(isa, scaling, x, &mut room[..x.len()]),
+            Rows::Converted(x) => {
+                let room = &mut room[..x.len()];
+                match x.to_slice() {
+                    Some(x) if scaling.is_none() => convert(isa, x, room).then_some(room),
+                    _ => copy(isa, scaling, x, room),
+                }
+            }
+        }
+    }
+}
+
+#[inline]
+fn scaled(scaling: Option<&Scaling>, column: usize, x: f64) -> f64 {
+    scaling.map_or(x, |scaling| scaling.apply(column, x))
+}
+
+/// Rows, written tight and scaled; nothing where they are not finite. They may lie across: some numbers of each of a few
+/// columns are read, then written a row at a time, so that neither skips from line to line of the cache.
+fn copy<'b, A: Real, T: Real>(
+    isa: Isa,
+    scaling: Option<&Scaling>,
+    x: ArrayView2<A>,
+    to: &'b mut [T],
+) -> Option<&'b [T]> {
+    let columns = x.ncols();
+    let mut block = [[T::ZERO; BLOCK_COLUMNS]; BLOCK_ROWS];
+    for (x, to) in x.axis_chunks_iter(Axis(0), BLOCK_ROWS).zip(to.chunks_mut(BLOCK_ROWS * columns)) {
+        for first in (0..columns).step_by(BLOCK_COLUMNS) {
+            let width = BLOCK_COLUMNS.min(columns - first);
+            for j in 0..width {
+                for (row, x) in block.iter_mut().zip(x.column(first + j)) {
+                    row[j] = T::from_f64(scaled(scaling, first + j, x.to_f64()));
+                }
+            }
+            for (row, to) in block.iter().zip(to.chunks_mut(columns)) {
+                match to[first..].first_chunk_mut() {
+                    Some(whole) => *whole = *row,
+                    None => to[first..].copy_from_slice(&row[..width]),
+                }
+            }
+        }
+    }
+    all_finite(isa, to).then_some(to)
+}
