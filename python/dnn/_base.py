@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from dnn._optimizer import Optimizer, Rate
     from dnn._preparation import Preparation
     from dnn._schedule import State
+    from dnn._steps import Known
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_core.forked)
@@ -74,6 +75,8 @@ class Model:
         self._isa = None if isa is None else _instruction_set(isa)
         self._preparation = _preparation.asked(scale, scale_target)
         self._scales = scale is not None or scale_target is not None
+        # What the last step or measurement found out.
+        self._known: Known | None = None
         # What the extension scales by, and what it was made of.
         self._scalings: tuple[Preparation, Loss | None, Scalings] | None = None
         self._optimizer = _optimizers.resolve("adam")
@@ -482,7 +485,7 @@ class Model:
         network = None if self._network is None else self._network.to_bytes("")
         states = self._callback_states if self._hook is None else self._hook.states()
         state = {**self.__dict__, "_network": network, "_hook": None, "_callback_states": states}
-        state["_told"] = state["_scalings"] = None
+        state["_told"] = state["_known"] = state["_scalings"] = None
         del state["_lock"]
         return state
 

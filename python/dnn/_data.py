@@ -78,6 +78,30 @@ def _picked(table: Rows | NDArray[Any], rows: NDArray[np.int64] | None) -> Table
     return table if rows is None else (table, rows.astype(np.uint32))
 
 
+def at_once(x: Any, y: Any, n_inputs: int, dtype: str, task: Task, n_threads: int) -> Data | None:
+    """The arrays as they are, if `source` would make the same of them; None where it has to look closer."""
+    if type(x) is not np.ndarray or x.ndim != 2 or not _arrays.is_plain(x, dtype):
+        return None
+    rows = len(x)
+    if (
+        rows == 0
+        or x.shape[1] != n_inputs
+        or type(y) is not np.ndarray
+        or len(y.shape) == 0
+        or len(y) != rows
+    ):
+        return None
+    if task.takes_labels:
+        # A negative label is a large one without a sign.
+        is_fit = y.ndim == 1 and y.dtype == np.int64 and y.view(np.uint64).max() < task.n_outputs
+    else:
+        y = y.reshape(-1, 1) if y.ndim == 1 else y
+        is_fit = (
+            task.targets == "any" and y.shape == (rows, task.n_targets) and _arrays.is_plain(y, dtype)
+        ) and _arrays.is_finite(y, n_threads)
+    return Data(x, y, None) if is_fit and _arrays.is_finite(x, n_threads) else None
+
+
 NAMES = ("x", "y", "sample_weight")
 _VALIDATION_NAMES = ("validation_data[0]", "validation_data[1]", "validation_data[2]")
 

@@ -12,7 +12,6 @@ import numpy as np
 from dnn import (
     _callbacks,
     _data,
-    _optimizer,
     _optimizers,
     _order,
     _prediction,
@@ -23,8 +22,7 @@ from dnn import (
     _warn,
 )
 from dnn._history import DivergenceWarning, History, history_of
-from dnn._inspection import Inspectable
-from dnn._schedule import Span
+from dnn._steps import Steppable
 
 if TYPE_CHECKING:
     import os
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
     from dnn._optimizer import Optimizer
 
 
-class Sequential(Inspectable):
+class Sequential(Steppable):
     """A dense network: layers one after the other.
 
     Parameters
@@ -330,93 +328,6 @@ class Sequential(Inspectable):
         finally:
             self._hook = None
             hook.close()
-
-    def train_on_batch(
-        self,
-        x: ArrayLike,
-        y: ArrayLike,
-        *,
-        sample_weight: ArrayLike | None = None,
-        n_threads: int | None = None,
-    ) -> dict[str, float]:
-        """One step on these rows as one batch.
-
-        Parameters
-        ----------
-        x, y, sample_weight, n_threads
-            As for `fit`.
-
-        Returns
-        -------
-        dict of str to float
-            "loss" and the metrics, before the update.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is refused, or loss or gradients are not finite; the model is then as before.
-
-        Examples
-        --------
-        >>> import dnn
-        >>> model = dnn.Sequential([dnn.Dense(1)])
-        >>> model.set_weights([[[2.0]], [0.0]])
-        >>> model.compile(dnn.SGD(0.5))
-        >>> model.train_on_batch([[1.0]], [5.0])
-        {'loss': 9.0}
-        >>> model.predict([[1.0]])
-        array([[8.]], dtype=float32)
-        """
-        threads = _threads.count(n_threads)
-        source = _data.source(x, y, sample_weight, n_inputs=self.n_inputs, task=self._task())
-        data = self._preparation.named(x).of(source).ready(self._dtype)
-        network = self._network or self._new_network(source.n_inputs)
-        with self._ready_to_train(network, self.loss, self._optimizer, data.x, threads):
-            rate = self._optimizer.learning_rate
-            if not isinstance(rate, float):
-                (rate,) = _optimizer.rates_of(rate, Span(network.steps, 1), self._state_of_rate())
-            step = _spec.step(rate, self._optimizer)
-            functions = _training.functions(self._metrics)
-            return network.train_on_batch(*data, step, _spec.metrics(self._metrics), threads, functions)
-
-    def evaluate(
-        self,
-        x: ArrayLike,
-        y: ArrayLike,
-        *,
-        sample_weight: ArrayLike | None = None,
-        n_threads: int | None = None,
-    ) -> dict[str, float]:
-        """Loss and metrics on these rows, without training.
-
-        Parameters
-        ----------
-        x, y, sample_weight, n_threads
-            As for `fit`.
-
-        Returns
-        -------
-        dict of str to float
-            "loss" and the metrics.
-
-        Raises
-        ------
-        RuntimeError
-            If the model has no weights yet.
-        TypeError, ValueError
-            If an argument is refused.
-
-        Examples
-        --------
-        >>> import dnn
-        >>> model = dnn.Sequential([dnn.Dense(1)])
-        >>> model.set_weights([[[2.0]], [0.0]])
-        >>> model.evaluate([[1.0], [2.0]], [2.0, 5.0])
-        {'loss': 0.5}
-        """
-        network, data = self._measurable(x, y, sample_weight)
-        wire, functions = _spec.metrics(self._metrics), _training.functions(self._metrics)
-        return network.evaluate(*data, wire, _threads.count(n_threads), functions)
 
     def predict(
         self, x: ArrayLike, *, out: NDArray[Any] | None = None, n_threads: int | None = None

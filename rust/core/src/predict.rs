@@ -313,7 +313,10 @@ impl<T: Real> Call<'_, '_, T> {
     fn rows_of_a_part(&self, threads: usize) -> usize {
         let most = match self.x {
             Rows::InPlace(_) => PREDICT_ROWS,
-            _ => (PIECE / self.plan.n_inputs).clamp(1, PREDICT_ROWS),
+            // Of very long rows more than a piece, so that weights are not read again for each of them.
+            _ => (PIECE / self.plan.n_inputs)
+                .clamp(1, PREDICT_ROWS)
+                .max((8 * PIECE / self.plan.n_inputs).min(SHARE_ROWS)),
         };
         let mut parts = self.rows.div_ceil(most);
         let small = self.plan.len.saturating_mul(size_of::<T>()) <= SHARED_PARAMETERS;
