@@ -148,3 +148,106 @@ def test_an_activation_that_learns_is_refused_with_the_way_out(activation: Any) 
     for estimator in (dnn.MLPClassifier, dnn.MLPRegressor):
         with pytest.raises(ValueError, match=r"prelu.*leaky_relu, or dnn\.Sequential"):
             estimator(hidden_layer_sizes=hidden, activation=activation).fit(X, Y)
+
+
+def bare(make: Any, **settings: Any) -> Any:
+    return make(**{"hidden_layer_sizes": (6,), "random_state": 1, **settings})
+
+
+PARTS = [(X[start : start + 30], Y[start : start + 30]) for start in range(0, 150, 30)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("make", [dnn.MLPClassifier, dnn.MLPRegressor])
+def test_arrays_that_need_no_check_teach_what_checked_ones_teach(make: Any, dtype: str) -> None:
+    short, long = (bare(make, dtype=dtype) for _ in range(2))
+    classes = {"classes": CLASSES} if make is dnn.MLPClassifier else {}
+    for x, y in PARTS:
+        y = y if classes else y.astype(float)
+        before = x.astype(dtype), y.copy()
+        short.partial_fit(*before, **classes)
+        np.testing.assert_array_equal(before[0], x.astype(dtype))
+        # Lists are looked at by scikit-learn every time.
+        long.partial_fit(x.astype(dtype).tolist(), y.tolist(), **classes)
+        assert same_bits([*short.coefs_, *short.intercepts_], [*long.coefs_, *long.intercepts_])
+
+
+def wrong_parts() -> dict[str, tuple[Any, Any, str]]:
+    x, y = X[:30], Y[:30]
+    nan, far = x.copy(), y.astype(float)
+    nan[3, 1] = np.nan
+    far[5] = np.inf
+    return {
+        "NaN": (nan, y, "Input X contains NaN"),
+        "width": (x[:, :3].copy(), y, "X has 3 features"),
+        "rows": (x, y[:-1], "inconsistent numbers of samples"),
+        "no rows": (x[:0], y[:0], "0 sample"),
+        "infinity in y": (x, far, "y contains infinity|Unknown label type|infinity"),
+        "a column too many": (x[None], y, "dim"),
+    }
+
+
+@pytest.mark.parametrize("problem", wrong_parts())
+@pytest.mark.parametrize("make", [dnn.MLPClassifier, dnn.MLPRegressor])
+def test_what_is_wrong_with_a_later_part_is_refused(make: Any, problem: str) -> None:
+    model = bare(make)
+    model.partial_fit(X, Y, **({"classes": CLASSES} if make is dnn.MLPClassifier else {}))
+    before = pickle.loads(pickle.dumps(model))
+    x, y, message = wrong_parts()[problem]
+    with pytest.raises(ValueError, match=message):
+        model.partial_fit(x, y)
+    assert same_bits(model.coefs_, before.coefs_)
+    model.partial_fit(X, Y)
+
+
+@pytest.mark.parametrize("label", [7, -1])
+def test_a_later_part_has_no_other_classes(label: int) -> None:
+    model = bare(dnn.MLPClassifier).partial_fit(X, Y, classes=CLASSES)
+    with pytest.raises(ValueError, match="classes not in"):
+        model.partial_fit(X, np.where(np.arange(150) == 9, label, Y))
+
+
+CHANGED: dict[str, dict[str, Any]] = {
+    "alpha": {"alpha": 0.3},
+    "rate": {"learning_rate_init": 0.1},
+    "batch": {"batch_size": 7},
+    "threads": {"n_threads": 1},
+    "solver": {"solver": dnn.SGD(0.2)},
+    "loss": {"loss": "mae"},
+}
+
+
+@pytest.mark.parametrize("change", CHANGED)
+def test_parameters_that_change_between_parts_count(change: str) -> None:
+    model, twin = (bare(dnn.MLPRegressor) for _ in range(2))
+    y = Y + 1.0
+    model.partial_fit(X, y)
+    # Each twin is new, and has nothing in mind.
+    twin.partial_fit(X, y)
+    twin = pickle.loads(pickle.dumps(twin))
+    for each in (model, twin):
+        with pytest.raises(ValueError, match="alpha"):
+            each.set_params(alpha=-1.0).partial_fit(X, y)
+        each.set_params(**{"alpha": 1e-4, **CHANGED[change]}).partial_fit(X, y)
+    assert same_bits(model.coefs_, twin.coefs_)
+
+
+def test_a_list_of_widths_that_is_changed_in_place_is_looked_at_again() -> None:
+    widths = [6]
+    model = dnn.MLPRegressor(hidden_layer_sizes=widths, random_state=1).partial_fit(X, Y)
+    widths[0] = -1
+    with pytest.raises(ValueError, match="hidden_layer_sizes"):
+        model.partial_fit(X, Y)
+
+
+def test_the_number_of_threads_is_that_of_the_moment() -> None:
+    model = bare(dnn.MLPRegressor).partial_fit(X, Y)
+    seen = []
+    for n in (1, 2):
+        dnn.set_num_threads(n)
+        try:
+            model.partial_fit(X, Y)
+            seen.append(dnn._estimators._settings.checked(model).n_threads)
+        finally:
+            dnn.set_num_threads(None)
+    assert seen == [1, 2]

@@ -96,7 +96,7 @@ class Compilable(Model):
 
         What it was compiled with before comes back, to be put back by `network.undo`.
         """
-        if self._told is None or self._told[0] is not loss or self._told[1] is not optimizer:
+        if self._told is None or self._told[0] != loss or self._told[1] is not optimizer:
             # Neither object ever changes.
             self._told = loss, optimizer, (_spec.loss(loss), _spec.optimizer(optimizer))
         wire = self._told[2]

@@ -390,7 +390,8 @@ class MLPClassifier(ClassifierMixin, MLP):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
         else:
-            self._check_classes(unique_labels(y))
+            is_sure = y.ndim == 1 and y.dtype.kind in "iu"  # of what scikit-learn would find in it
+            self._check_classes(np.unique(y) if is_sure else unique_labels(y))
         numbers = self._numbers(y)
         if self._label_binarizer.y_type_ != "multiclass":
             table = numbers.reshape(len(numbers), -1)

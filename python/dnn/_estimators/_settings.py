@@ -5,7 +5,9 @@ An estimator comes in, which may hold anything; out goes what training needs. No
 
 from __future__ import annotations
 
+import functools
 import math
+import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -71,23 +73,59 @@ class Settings:
         activation = self.activations[min(layer, len(self.activations) - 1)]
         return 2.0 if activation == "sigmoid" else 6.0
 
-    def layers(self, n_inputs: int, n_outputs: int, output: str) -> list[Input | Layer]:
+    def layers(self, n_inputs: int, n_outputs: int, output: str) -> tuple[Input | Layer, ...]:
         """The network, its weights zero at first: the estimator draws them."""
-        layers: list[Input | Layer] = [Input(n_inputs)]
-        for units, activation, rate in zip(self.hidden, self.activations, self.dropout, strict=True):
-            layers.append(Dense(units, activation, weight_initializer="zeros", l2=self.alpha / 2))
-            if rate > 0:
-                layers.append(Dropout(rate))
-        layers.append(Dense(n_outputs, OUTPUTS[output], weight_initializer="zeros", l2=self.alpha / 2))
-        return layers
+        hidden = tuple(zip(self.hidden, self.activations, self.dropout, strict=True))
+        return _layers(n_inputs, hidden, n_outputs, output, self.alpha / 2)
+
+
+# A partial fit of a few rows takes less time than making layers anew.
+@functools.lru_cache(maxsize=64, typed=True)
+def _layers(
+    n_inputs: int, hidden: tuple[tuple[int, Any, float], ...], n_outputs: int, output: str, l2: float
+) -> tuple[Input | Layer, ...]:
+    layers: list[Input | Layer] = [Input(n_inputs)]
+    for units, activation, rate in hidden:
+        layers.append(Dense(units, activation, weight_initializer="zeros", l2=l2))
+        if rate > 0:
+            layers.append(Dropout(rate))
+    return *layers, Dense(n_outputs, OUTPUTS[output], weight_initializer="zeros", l2=l2)
+
+
+# What was given, if all of it can't change, and the settings that came of it.
+_known: weakref.WeakKeyDictionary[Any, tuple[tuple[Any, ...], Settings]] = weakref.WeakKeyDictionary()
 
 
 def checked(estimator: Any) -> Settings:
     """The settings of `estimator`; if one is wrong, an error that is a TypeError and a ValueError."""
+    given = tuple(getattr(estimator, name) for name in _names(type(estimator)))  # type: ignore[arg-type]
+    before, settings = _known.get(estimator, (None, None))
+    if (
+        before is not None
+        and settings is not None
+        and all(one is other for one, other in zip(before, given, strict=True))
+        and settings.n_threads == _threads.count(estimator.n_threads)
+    ):
+        return settings
     try:
-        return _settings(estimator)
+        settings = _settings(estimator)
     except (TypeError, ValueError) as error:
         raise InvalidParameterError(f"{type(estimator).__name__}: {error}") from error
+    _known.pop(estimator, None)
+    if all(_never_changes(value) for value in given):
+        _known[estimator] = given, settings
+    return settings
+
+
+@functools.cache
+def _names(of: type[Any]) -> tuple[str, ...]:
+    return tuple(of._get_param_names())
+
+
+def _never_changes(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(_never_changes(item) for item in value)
+    return value is None or isinstance(value, (bool, int, float, str, np.random.RandomState))
 
 
 def random_state(estimator: Any) -> np.random.RandomState:
