@@ -31,7 +31,7 @@ def test_damaged_file_is_refused(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for damaged in (whole[:-1], whole[: len(whole) // 2], whole[:4], b""):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="is not a model file that can be read"):
+        with pytest.raises(ValueError, match="can't be loaded"):
             dnn.load(path)
 
 
@@ -48,7 +48,7 @@ def test_a_file_with_a_bit_changed_is_refused_by_its_name(tmp_path: Path, model:
     whole = path.read_bytes()
     for at in range(0, len(whole), 4):  # every fourth, to be quick; the low and the high bit in turn
         path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 if at % 8 else 128)]) + whole[at + 1 :])
-        with pytest.raises(ValueError, match=r"model\.dnn' is not a"):
+        with pytest.raises(ValueError, match=r"model\.dnn' (is not a|can't be loaded)"):
             load(path)
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(ValueError, match="bytes have changed since it was saved"):
@@ -89,7 +89,7 @@ def test_a_description_of_something_else_is_refused(tmp_path: Path, change: Call
     path = tmp_path / "model.dnn"
     pair().save(path)
     described_by(path, change)
-    with pytest.raises(ValueError, match=r"model\.dnn' is not a model file that can be read"):
+    with pytest.raises(ValueError, match=r"model\.dnn' can't be loaded"):
         dnn.load(path)
 
 
@@ -119,3 +119,15 @@ def test_a_pipe_that_nobody_writes_to_is_refused_at_once(tmp_path: Path) -> None
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match="a device or a pipe"):
         dnn.load(tmp_path / "pipe")
+
+
+def test_a_file_that_asks_for_what_this_machine_lacks_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.dnn"
+    pair().save(path)
+    monkeypatch.setenv("DNN_ISA", "sse9")
+    with pytest.raises(
+        ValueError, match=r"model\.dnn' can't be loaded: DNN_ISA: there is no instruction set"
+    ):
+        dnn.load(path)

@@ -467,3 +467,10 @@ def test_load_tells_whose_file_it_is_and_refuses_what_is_no_file(tmp_path: Path)
     for load in (dnn.load, dnn.MLPRegressor.load):
         with pytest.raises(ValueError, match="'/dev/null' is not a model file: it is a device or a pipe"):
             load("/dev/null")
+
+
+def test_a_model_shows_its_widths_type_and_a_precision_that_is_not_the_usual_one() -> None:
+    layers = [dnn.Input(2), dnn.Dense(3, "relu"), dnn.Dense(1)]
+    assert repr(dnn.Sequential(layers, seed=5)) == "<Sequential 2-3-1, float32, seed 5>"
+    medium = dnn.Sequential(layers, seed=5, precision="medium")
+    assert repr(medium) == "<Sequential 2-3-1, float32, precision 'medium', seed 5>"

@@ -265,7 +265,8 @@ class Model:
         dense = [layer for _, layer, _ in _layers.placed(self._layers, None) if isinstance(layer, Dense)]
         widths = "-".join(str(layer.units) for layer in dense)
         inputs = "?" if self.n_inputs is None else self.n_inputs
-        return f"<{type(self).__name__} {inputs}-{widths}, {self._dtype}, seed {self._seed}>"
+        precision = "" if self._precision == "highest" else f"precision {self._precision!r}, "
+        return f"<{type(self).__name__} {inputs}-{widths}, {self._dtype}, {precision}seed {self._seed}>"
 
     # Weights
 
@@ -445,7 +446,7 @@ class Model:
             network, extra = Network.from_bytes(data)
             return cls._revived(network, _spec.from_file(extra))
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{os.fspath(path)!r} is not a model file that can be read: {error}") from error
+            raise ValueError(f"{os.fspath(path)!r} can't be loaded: {error}") from error
 
     @classmethod
     def _revived(cls, network: Network, said: _spec.Described) -> Self:
