@@ -36,6 +36,8 @@ class Networked(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     # The network, once there is one, and the weights as users see them, once they were asked for or given.
     _model: Sequential | None = None
     _given: dict[str, list[NDArray[Any]]] | None = None
+    # The parameters that settings were made of last, and those settings.
+    _checked: tuple[tuple[Any, ...], Settings] | None = None
 
     # Weights, as users see them
 
@@ -257,6 +259,7 @@ class Networked(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         state: dict[str, Any] = dict(super().__getstate__())
         if state.get("_model") is not None:
             state.pop("_given", None)
+        state.pop("_checked", None)
         return state
 
     @property

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import math
-import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -92,28 +91,22 @@ def _layers(
     return *layers, Dense(n_outputs, OUTPUTS[output], weight_initializer="zeros", l2=l2)
 
 
-# What was given, if all of it can't change, and the settings that came of it.
-_known: weakref.WeakKeyDictionary[Any, tuple[tuple[Any, ...], Settings]] = weakref.WeakKeyDictionary()
-
-
 def checked(estimator: Any) -> Settings:
     """The settings of `estimator`; if one is wrong, an error that is a TypeError and a ValueError."""
     given = tuple(getattr(estimator, name) for name in _names(type(estimator)))  # type: ignore[arg-type]
-    before, settings = _known.get(estimator, (None, None))
+    # What was given before, if all of it can't change, and the settings that came of it.
+    before: tuple[tuple[Any, ...], Settings] | None = estimator._checked
     if (
         before is not None
-        and settings is not None
-        and all(one is other for one, other in zip(before, given, strict=True))
-        and settings.n_threads == _threads.count(estimator.n_threads)
+        and all(one is other for one, other in zip(before[0], given, strict=True))
+        and before[1].n_threads == _threads.count(estimator.n_threads)
     ):
-        return settings
+        return before[1]
     try:
         settings = _settings(estimator)
     except (TypeError, ValueError) as error:
         raise InvalidParameterError(f"{type(estimator).__name__}: {error}") from error
-    _known.pop(estimator, None)
-    if all(_never_changes(value) for value in given):
-        _known[estimator] = given, settings
+    estimator._checked = (given, settings) if all(_never_changes(value) for value in given) else None
     return settings
 
 
