@@ -251,3 +251,38 @@ def test_the_number_of_threads_is_that_of_the_moment() -> None:
         finally:
             dnn.set_num_threads(None)
     assert seen == [1, 2]
+
+
+def test_reading_weights_while_another_thread_trains_takes_no_step_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, twin = (bare(dnn.MLPRegressor).partial_fit(X, Y) for _ in range(2))
+    inner = model._model
+    get_weights = inner.get_weights
+
+    def meanwhile() -> Any:
+        # The other thread ends its step after the weights were read, before they are kept.
+        weights = get_weights()
+        monkeypatch.undo()
+        model.partial_fit(X, Y)
+        return weights
+
+    monkeypatch.setattr(inner, "get_weights", meanwhile)
+    stale = model.coefs_
+    twin.partial_fit(X, Y)
+    np.testing.assert_array_equal(model.predict(X), twin.predict(X))
+    model.partial_fit(X, Y)
+    twin.partial_fit(X, Y)
+    assert same_bits(model.coefs_, twin.coefs_)
+    assert not same_bits(model.coefs_, stale)
+    # What is changed in weights that are those of now still counts.
+    for each in (model, twin):
+        each.coefs_[0][:] = 0.0
+    np.testing.assert_array_equal(model.predict(X), np.full(150, model.predict(X)[0]))
+
+
+def test_layers_that_are_given_as_the_loss_are_told_where_they_belong() -> None:
+    with pytest.raises(
+        ValueError, match=r"loss can't be \(15,\); for hidden layers write hidden_layer_sizes="
+    ):
+        dnn.MLPRegressor((15,)).fit(X, Y)  # type: ignore[arg-type]

@@ -347,3 +347,32 @@ def test_an_estimator_tells_of_outputs_that_are_no_numbers() -> None:
         model.predict(x * 1e3)
     with pytest.warns(RuntimeWarning, match="predict gives NaN or infinity"):
         model.predict((x * 1e3).tolist())
+
+
+def test_an_array_that_another_call_reads_is_not_written_and_named() -> None:
+    x = inputs(50)
+    network_of_three = dnn.Sequential([dnn.Input(6), dnn.Dense(6)], seed=1)
+    raised: list[BaseException] = []
+
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        # x is being read by the evaluation that asks for this loss.
+        try:
+            network_of_three.predict(inputs(50), out=x)
+        except RuntimeError as error:
+            raised.append(error)
+        return np.abs(y_pred - y_true).mean(axis=1), np.sign(y_pred - y_true) / 3
+
+    model = network()
+    model.compile(loss=loss)
+    before = x.copy()
+    model.evaluate(x, np.zeros((50, 3), np.float32))
+    assert [str(error) for error in raised] == [
+        "out is being read or written by another call; give each thread arrays of its own"
+    ]
+    np.testing.assert_array_equal(x, before)
+
+
+def test_an_out_that_is_not_aligned_is_called_that() -> None:
+    room = np.zeros(4 * 12 + 1, np.uint8)[1:].view(np.float32).reshape(4, 3)
+    with pytest.raises(ValueError, match="out isn't aligned in memory"):
+        network().predict(inputs(4), out=room)

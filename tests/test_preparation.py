@@ -340,3 +340,25 @@ def test_what_can_not_be_scaled_is_refused_and_changes_nothing() -> None:
     model.adapt(x, x[:, 0])
     with pytest.raises(ValueError, match="9 values, the first inf at row 499, column 0"):
         model.fit(np.vstack([x[:499], [np.inf] * 9]), x[:, 0], sample_weight=None)
+
+
+def test_a_loss_of_another_number_of_targets_is_refused_until_scales_are_learned_anew() -> None:
+    x = table()[:, :2]
+    y = 5 * x + 3
+    model = model_of(dnn.Dense(2), scale_target="standard")
+    model.fit(x, y, epochs=1)
+    model.compile(loss="gaussian_nll")
+    match = r"scale of 2 targets, but the loss 'gaussian_nll' on 2 outputs has 1 target; call adapt\(x, y\)"
+    for call in (
+        lambda: model.predict(x),
+        lambda: model.evaluate(x, y[:, 0]),
+        lambda: model.train_on_batch(x, y[:, 0]),
+        lambda: model.fit(x, y[:, 0], epochs=1),
+    ):
+        with pytest.raises(ValueError, match=match):
+            call()
+    model.adapt(x, y[:, 0])
+    assert np.isfinite(model.predict(x)).all()
+    model.compile(loss="mse")
+    with pytest.raises(ValueError, match="scale of 1 target, but the loss 'mse' on 2 outputs has 2 targets"):
+        model.evaluate(x, y)

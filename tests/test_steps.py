@@ -209,3 +209,58 @@ def test_weights_of_rows_take_the_long_way() -> None:
     twin.train_on_batch(x[:10], y[:10])
     for one, other in zip(model.get_weights(), twin.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_labels_that_lie_askew_in_records_are_read_as_they_are() -> None:
+    records = np.zeros(20, [("flag", "?"), ("label", "i8")])
+    x, y = batches("labels", "float32", 3)[-1]
+    records["flag"], records["label"] = y % 2 == 0, y
+    model, twin = classifier(), classifier()
+    for _ in range(3):
+        assert model.train_on_batch(x, records["label"]) == twin.train_on_batch(x, y.tolist())
+        assert model.evaluate(x, records["label"]) == twin.evaluate(x, y.tolist())
+    assert same(model, twin)
+
+
+@pytest.mark.parametrize("call", ["train_on_batch", "evaluate"])
+def test_a_loss_that_another_thread_chooses_meanwhile_is_the_loss_from_then_on(
+    call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = regressor()
+    x, y = batches("columns", "float32", 3)[-1]
+    model.train_on_batch(x, y)
+    model.compile(dnn.SGD(0.1), loss="huber")
+    functions, chosen = dnn._steps._training.functions, []
+
+    def interrupted(metrics: Any) -> Any:
+        if not chosen:
+            chosen.append("mae")
+            model.compile(dnn.SGD(0.1), loss="mae")
+        return functions(metrics)
+
+    monkeypatch.setattr(dnn._steps._training, "functions", interrupted)
+    getattr(model, call)(x, y)
+    assert chosen == ["mae"]
+    twin = regressor()
+    twin.set_weights(model.get_weights())
+    twin.compile(loss="mae")
+    for _ in range(3):
+        assert model.evaluate(x, y) == twin.evaluate(x, y)
+        assert model.loss == dnn.MAE()
+
+
+def test_a_loss_that_is_no_number_is_told() -> None:
+    model = model_of(dnn.Input(2), dnn.Dense(3, "softmax"))
+    model.set_weights([np.full((2, 3), 3e38), np.zeros(3)])
+    x, y = np.ones((4, 2), np.float32), np.array([0, 1, 2, 0])
+    for _ in range(2):
+        with pytest.warns(RuntimeWarning, match="evaluate gives a loss of nan"):
+            assert np.isnan(model.evaluate(x, y)["loss"])
+
+
+def test_a_step_that_diverges_names_no_epoch() -> None:
+    model = model_of(dnn.Input(1), dnn.Dense(1))
+    with pytest.raises(
+        ValueError, match=r"training diverged: .* is not finite; the weights are those before"
+    ):
+        model.train_on_batch(np.full((2, 1), 3e38, np.float32), np.zeros(2))

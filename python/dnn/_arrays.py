@@ -331,8 +331,9 @@ def output(out: Any, shape: tuple[int, int], dtype: str, x: Array) -> Array:
     if out.shape != shape or out.dtype != dtype:
         raise ValueError(f"out has shape {out.shape} and dtype {out.dtype}, {need}")
     if not (out.flags.c_contiguous and out.flags.aligned):
+        problem = "aligned in memory" if out.flags.c_contiguous else "C-contiguous"
         raise ValueError(
-            "out isn't C-contiguous, so predictions can't be written straight into it; pass a whole array"
+            f"out isn't {problem}, so predictions can't be written straight into it; pass a whole array"
         )
     if not out.flags.writeable:
         raise ValueError("out is read-only; pass an array that can be written")

@@ -99,6 +99,7 @@ class Model:
         self.history: History | None = None
         self._stops = False
         self._lock = threading.Lock()
+        self._compiling = threading.RLock()
 
     # What was said
 
@@ -487,12 +488,13 @@ class Model:
         states = self._callback_states if self._hook is None else self._hook.states()
         state = {**self.__dict__, "_network": network, "_hook": None, "_callback_states": states}
         state["_told"] = state["_known"] = state["_scalings"] = None
-        del state["_lock"]
+        del state["_lock"], state["_compiling"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.Lock()
+        self._compiling = threading.RLock()
         if state["_network"] is not None:
             self._network, _ = Network.from_bytes(state["_network"])
             if self._lent is not None:  # a function, which the bytes of a network do not hold

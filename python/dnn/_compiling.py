@@ -96,20 +96,34 @@ class Compilable(Model):
 
         What it was compiled with before comes back, to be put back by `network.undo`.
         """
-        if self._told is None or self._told[0] != loss or self._told[1] is not optimizer:
+        told = self._told
+        if told is None or told[0] != loss or told[1] is not optimizer:
             # Neither object ever changes.
-            self._told = loss, optimizer, (_spec.loss(loss), _spec.optimizer(optimizer))
-        wire = self._told[2]
+            self._told = told = loss, optimizer, (_spec.loss(loss), _spec.optimizer(optimizer))
+        wire = told[2]
         function = loss.called()
-        is_other = function is not None and loss != self._lent
-        replaced = None
-        if network is not self._network or wire != self._compiled or (is_other and self._lent is not None):
-            replaced = network.compile(*wire, function)
-            self._compiled = wire
-        elif is_other:
-            network.lend(function)  # a file has none
-        self._lent = loss if function is not None else None
-        return replaced
+        with self._compiles_alone():
+            is_other = function is not None and loss != self._lent
+            replaced = None
+            is_new = network is not self._network or wire != self._compiled
+            if is_new or (is_other and self._lent is not None):
+                replaced = network.compile(*wire, function)
+                self._compiled = wire
+            elif is_other:
+                network.lend(function)  # a file has none
+            self._lent = loss if function is not None else None
+            return replaced
+
+    @contextlib.contextmanager
+    def _compiles_alone(self) -> Iterator[None]:
+        """The right to compile: what the network was compiled with, and what is noted of it, are one."""
+        # The thread that had it may be gone after a fork.
+        if not self._compiling.acquire(timeout=10.0):
+            raise RuntimeError("another thread is compiling the model, or was when this process forked")
+        try:
+            yield
+        finally:
+            self._compiling.release()
 
     @contextlib.contextmanager
     def _ready_to_train(
@@ -146,10 +160,17 @@ class Compilable(Model):
                     network.set_weights(weights)
             raise
 
-    def _measurable(self, x: Any, y: Any, sample_weight: Any) -> tuple[Network, Data]:
+    def _measurable(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        loss: Loss | None = None,
+        optimizer: Optimizer | None = None,
+    ) -> tuple[Network, Data]:
         """The network, compiled, and the data of a call that needs a loss but doesn't train."""
-        network = self._built()
-        source = _data.source(x, y, sample_weight, n_inputs=network.n_inputs, task=self._task())
+        network, loss = self._built(), loss or self.loss
+        source = _data.source(x, y, sample_weight, n_inputs=network.n_inputs, task=self._task(loss))
         data = self._preparation.named(x).of(source).ready(self._dtype)
-        self._compile_network(network, self.loss, self._optimizer)
+        self._compile_network(network, loss, optimizer or self._optimizer)
         return network, data

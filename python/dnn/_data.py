@@ -93,7 +93,12 @@ def at_once(x: Any, y: Any, n_inputs: int, dtype: str, task: Task, n_threads: in
         return None
     if task.takes_labels:
         # A negative label is a large one without a sign.
-        is_fit = y.ndim == 1 and y.dtype == np.int64 and y.view(np.uint64).max() < task.n_outputs
+        is_fit = (
+            y.ndim == 1
+            and y.dtype == np.int64
+            and y.flags.aligned
+            and y.view(np.uint64).max() < task.n_outputs
+        )
     else:
         y = y.reshape(-1, 1) if y.ndim == 1 else y
         is_fit = (

@@ -357,7 +357,8 @@ CLASSES: dict[str, type[Metric]] = {cls.name: cls for cls in (TopK, Precision, R
 
 def checked(given: Any, task: Task) -> tuple[Given, ...]:
     """`given`, a list of names, metrics and functions, each of which goes with `task`."""
-    metrics = _checks.sequence(given, "metrics", "metrics=['accuracy']")
+    example = f"metrics=[{given!r}]" if isinstance(given, str) else "metrics=['accuracy']"
+    metrics = _checks.sequence(given, "metrics", example)
     for position, metric in enumerate(metrics):
         if isinstance(metric, str):
             name = _checks.name_in(metric, "metric", BY_NAME, ALIASES, _HINTS)

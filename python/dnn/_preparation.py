@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dnn import _arrays, _checks
+from dnn._checks import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,6 +108,7 @@ class Preparation(NamedTuple):
     def of(self, source: Source) -> Source:
         """`source`, whose copies will be scaled. RuntimeError if it is not known how."""
         self.must_be_ready()
+        self._must_be_for(source.y.task)
         return source._replace(
             x_map=None if self.x is None else self.x.apply, y_map=None if self.y is None else self.y.apply
         )
@@ -114,6 +116,7 @@ class Preparation(NamedTuple):
     def outputs(self, task: Task) -> Scaling:
         """How outputs come from what a network predicts, where targets are scaled."""
         assert self.y is not None, "the caller has looked"
+        self._must_be_for(task)
         center, scale = self.y
         if task.loss.name == "gaussian_nll":
             # The means, then the logarithms of the variances.
@@ -122,6 +125,15 @@ class Preparation(NamedTuple):
             )
         heads = task.n_outputs // len(center)  # several quantiles of each target
         return Scaling(np.tile(center, heads), np.tile(scale, heads))
+
+    def _must_be_for(self, task: Task) -> None:
+        """ValueError if targets were scaled for a loss with another number of them."""
+        if self.y is not None and len(self.y.center) != task.n_targets:
+            known, here = (counted(n, "target") for n in (len(self.y.center), task.n_targets))
+            raise ValueError(
+                f"scale_target has learned the scale of {known}, but the loss {task.loss.name!r} on "
+                f"{counted(task.n_outputs, 'output')} has {here}; call adapt(x, y) to learn it anew"
+            )
 
     def must_be_ready(self) -> None:
         """RuntimeError if something that was asked for is not known yet."""

@@ -5,9 +5,10 @@ What a call has to find out is kept for the next one, and arrays are read as the
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dnn import _data, _optimizer, _spec, _threads, _training
+from dnn import _data, _optimizer, _spec, _threads, _training, _warn
 from dnn._inspection import Inspectable
 from dnn._schedule import Span
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class Known(NamedTuple):
     """What a step or a measurement had to find out, for the next one: it holds for the same objects."""
 
-    loss: Loss | None
+    loss: Loss
     optimizer: Optimizer
     metrics: tuple[Any, ...]
     compiled: tuple[str, str] | None
@@ -32,6 +33,18 @@ class Known(NamedTuple):
     # On the wire: the step, if its rate is a number, and the metrics.
     step: str | None
     measured: str
+
+
+def _told(found: dict[str, float]) -> dict[str, float]:
+    """What was measured, with a warning where the loss is no number."""
+    if not math.isfinite(found["loss"]):
+        _warn.warn(
+            f"evaluate gives a loss of {found['loss']}, and metrics that mean nothing: outputs or losses are "
+            "too large for the type of the model. Train with a smaller learning rate, scale x and y, or use "
+            "dtype='float64'",
+            RuntimeWarning,
+        )
+    return found
 
 
 class Steppable(Inspectable):
@@ -79,17 +92,18 @@ class Steppable(Inspectable):
             known, network, data = ready
             if known.step is not None and not network.is_training:
                 return network.train_on_batch(*data, known.step, known.measured, threads)
-        source = _data.source(x, y, sample_weight, n_inputs=self.n_inputs, task=self._task())
+        # Those of the moment: another thread may compile the model with others.
+        asked = loss, optimizer, metrics = self.loss, self._optimizer, self._metrics
+        source = _data.source(x, y, sample_weight, n_inputs=self.n_inputs, task=self._task(loss))
         data = self._preparation.named(x).of(source).ready(self._dtype)
         network = self._network or self._new_network(source.n_inputs)
-        with self._ready_to_train(network, self.loss, self._optimizer, data.x, threads):
-            rate = self._optimizer.learning_rate
+        with self._ready_to_train(network, loss, optimizer, data.x, threads):
+            rate = optimizer.learning_rate
             if not isinstance(rate, float):
                 (rate,) = _optimizer.rates_of(rate, Span(network.steps, 1), self._state_of_rate())
-            step = _spec.step(rate, self._optimizer)
-            functions = _training.functions(self._metrics)
-            found = network.train_on_batch(*data, step, _spec.metrics(self._metrics), threads, functions)
-        self._find_out()
+            step, functions = _spec.step(rate, optimizer), _training.functions(metrics)
+            found = network.train_on_batch(*data, step, _spec.metrics(metrics), threads, functions)
+        self._find_out(*asked)
         return found
 
     def evaluate(
@@ -131,29 +145,32 @@ class Steppable(Inspectable):
         ready = None if sample_weight is not None else self._at_once(x, y, threads)
         if ready is not None:
             known, network, data = ready
-            return network.evaluate(*data, known.measured, threads)
-        network, data = self._measurable(x, y, sample_weight)
-        wire, functions = _spec.metrics(self._metrics), _training.functions(self._metrics)
+            return _told(network.evaluate(*data, known.measured, threads))
+        asked = loss, optimizer, metrics = self.loss, self._optimizer, self._metrics
+        network, data = self._measurable(x, y, sample_weight, loss, optimizer)
+        wire, functions = _spec.metrics(metrics), _training.functions(metrics)
         found = network.evaluate(*data, wire, threads, functions)
-        self._find_out()
-        return found
+        self._find_out(*asked)
+        return _told(found)
 
-    def _find_out(self) -> None:
-        """Remember what the call that has just ended had to find out."""
-        functions = self.loss.is_function or _training.functions(self._metrics) is not None
-        if self._is_known() or functions or self._scales:
+    def _find_out(self, loss: Loss, optimizer: Optimizer, metrics: tuple[Any, ...]) -> None:
+        """Remember what the call that has just ended had to find out for these."""
+        if self._is_known() or self._scales or loss.is_function or _training.functions(metrics) is not None:
             return
-        rate = self._optimizer.learning_rate
-        step = _spec.step(rate, self._optimizer) if isinstance(rate, float) else None
-        wire = _spec.metrics(self._metrics)
-        of = self._loss, self._optimizer, self._metrics, self._compiled
-        self._known = Known(*of, self._task(), step, wire)
+        compiled = self._compiled
+        if compiled != (_spec.loss(loss), _spec.optimizer(optimizer)):
+            return  # another thread has compiled the model
+        rate = optimizer.learning_rate
+        step = _spec.step(rate, optimizer) if isinstance(rate, float) else None
+        self._known = Known(
+            loss, optimizer, metrics, compiled, self._task(loss), step, _spec.metrics(metrics)
+        )
 
     def _is_known(self) -> bool:
         known = self._known
         return (
             known is not None
-            and known.loss is self._loss
+            and (known.loss is self._loss or (self._loss is None and known.loss == self.loss))
             and known.optimizer is self._optimizer
             and known.metrics is self._metrics
             and known.compiled is self._compiled

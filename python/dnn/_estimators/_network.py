@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from dnn._core import Network
     from dnn._estimators._settings import Settings
 
 # Rows of a sparse matrix that are made dense together, to predict.
@@ -36,6 +37,8 @@ class Networked(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     # The network, once there is one, and the weights as users see them, once they were asked for or given.
     _model: Sequential | None = None
     _given: dict[str, list[NDArray[Any]]] | None = None
+    # The weights that were read last, of what network, and how often that had been trained.
+    _seen: tuple[Any, Network, int] | None = None
     # The parameters that settings were made of last, and those settings.
     _checked: tuple[tuple[Any, ...], Settings] | None = None
 
@@ -63,8 +66,13 @@ class Networked(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if self._given is None:
             if self._model is None:
                 raise AttributeError(f"{name} is there once the estimator is fitted")
+            network = self._model._built()
+            trainings = network.trainings  # before the weights, which another thread may be training
             weights = self._model.get_weights()
-            self._given = {"coefs_": weights[::2], "intercepts_": weights[1::2]}
+            seen = {"coefs_": weights[::2], "intercepts_": weights[1::2]}
+            self._seen = seen, network, trainings
+            self._given = seen
+            return seen[name]
         if name not in self._given:
             raise AttributeError(f"{name} is there once the estimator is fitted")
         return self._given[name]
@@ -83,6 +91,12 @@ class Networked(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if given is None:
             assert self._model is not None, "check_is_fitted was asked"
             return self._model
+        if self._model is not None and self._seen is not None and given is self._seen[0]:
+            _, network, trainings = self._seen
+            if network is self._model._built() and network.trainings != trainings:
+                # They were read while another thread was training, and are no longer those of the network.
+                self._given = None
+                return self._model
         arrays = [array for pair in zip(given["coefs_"], given["intercepts_"], strict=True) for array in pair]
         if self._model is not None:
             now = self._model.get_weights()
@@ -260,6 +274,7 @@ class Networked(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if state.get("_model") is not None:
             state.pop("_given", None)
         state.pop("_checked", None)
+        state.pop("_seen", None)
         return state
 
     @property

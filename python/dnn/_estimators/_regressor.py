@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import InvalidParameterError
 
-from dnn import _arrays, _losses
+from dnn import _arrays, _checks, _losses
 from dnn._checks import counted
 from dnn._estimators import _scores
 from dnn._estimators._base import MLP
@@ -286,6 +287,11 @@ class MLPRegressor(RegressorMixin, MLP):
         if isinstance(self.loss, str) and self.loss == "squared_error":
             # scikit-learn follows the gradient of the sum over the outputs, and tells their mean.
             return Goal("identity", _losses.HalfMSE(), n_outputs)
+        if isinstance(self.loss, (int, tuple, list)):
+            raise InvalidParameterError(
+                f"loss can't be {_checks.shown(self.loss)}; for hidden layers write "
+                f"hidden_layer_sizes={_checks.shown(self.loss)}, because the first parameter is the loss"
+            )
         named = _losses.LOSSES.get(self.loss) if isinstance(self.loss, str) else self.loss
         output = "exp" if "exponential" in getattr(named, "fits", ()) else "identity"
         loss = _losses.resolve(self.loss, OUTPUTS[output])

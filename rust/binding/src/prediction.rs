@@ -9,9 +9,10 @@ use crate::shared::Shared;
 use crate::signals::Signals;
 use dnn_core::{Error, Inputs, Look, Model, Outputs, Predicted, Run, Scaling};
 use numpy::{
-    Element, PyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray2,
-    PyUntypedArray, PyUntypedArrayMethods,
+    Element, PyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArray,
+    PyUntypedArrayMethods,
 };
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use std::ops::Range;
 
@@ -168,8 +169,13 @@ pub fn checked<T: Typed>(
     out: &Bound<'_, PyAny>,
     n_threads: usize,
 ) -> PyResult<bool> {
-    let x: PyReadonlyArray2<'_, T> = x.extract()?;
-    let mut out: PyReadwriteArray2<'_, T> = out.extract()?;
+    let lent = |name: &str| {
+        PyRuntimeError::new_err(format!(
+            "{name} is being read or written by another call; give each thread arrays of its own"
+        ))
+    };
+    let x = x.cast::<PyArray2<T>>()?.try_readonly().map_err(|_| lent("x"))?;
+    let mut out = out.cast::<PyArray2<T>>()?.try_readwrite().map_err(|_| lent("out"))?;
     let (x, out, signals) = (Inputs::Own(x.as_array()), Outputs::Values(out.as_array_mut()), Signals::new());
     let found = detached(py, || {
         let scalings = dnn_core::Scalings::default();

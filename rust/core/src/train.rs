@@ -78,7 +78,7 @@ pub fn train_on_batch<'a, T: Real>(
             clip::clip(plan, &team, how.clip, step.gradient_mut());
             let mut reach = progress.known_reach();
             if !is_allowed(plan, &team, &mut step, &mut reach, optimizer, rate, params) {
-                return Err(Error::Invalid(diverged(&too_large::<T>(&optimizer.spec, rate), 0, 0, Some(rate))));
+                return Err(Error::Invalid(diverged(&too_large::<T>(&optimizer.spec, rate), None, Some(rate))));
             }
             step.take(plan, &team, optimizer, rate, params, false);
             step.remember_moments(plan, params);
@@ -87,7 +87,7 @@ pub fn train_on_batch<'a, T: Real>(
             progress.reach = reach;
             Ok((loss / weight + penalty, metrics))
         }
-        Outcome::Diverged(what) => Err(Error::Invalid(diverged(&what, 0, 0, Some(rate)))),
+        Outcome::Diverged(what) => Err(Error::Invalid(diverged(&what, None, Some(rate)))),
         Outcome::Raised | Outcome::Stopped => Err(Error::Raised),
     }
 }

@@ -23,11 +23,12 @@ pub fn as_asked(epochs: usize) -> Ended {
     (Stopped::Epochs, all)
 }
 
-pub fn diverged(what: &str, epoch: usize, batch: usize, rate: Option<f64>) -> String {
-    let (epoch, step) = (epoch + 1, batch + 1);
+/// `place` is an epoch and a batch of it, counted from 0, where training has several.
+pub fn diverged(what: &str, place: Option<(usize, usize)>, rate: Option<f64>) -> String {
+    let place = place.map_or(String::new(), |(epoch, batch)| format!(" in epoch {}, step {}", epoch + 1, batch + 1));
     let slower = rate.map_or(String::new(), |rate| format!("a learning rate below {}, ", short(rate)));
     format!(
-        "training diverged: {what} in epoch {epoch}, step {step}; the weights are those before that step. \
+        "training diverged: {what}{place}; the weights are those before that step. \
          Try {slower}inputs, and targets that are numbers, scaled to mean 0 and variance 1, or another initializer"
     )
 }

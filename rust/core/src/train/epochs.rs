@@ -275,7 +275,7 @@ impl<'a, T: Real> Training<'a, T> {
             Outcome::Diverged(what) => {
                 // Before the first step no rate is to blame.
                 let is_first = history.steps == 0;
-                let mut message = diverged(&what, number, batch, (!is_lbfgs && !is_first).then_some(rate));
+                let mut message = diverged(&what, Some((number, batch)), (!is_lbfgs && !is_first).then_some(rate));
                 if is_first {
                     message += "; where an earlier training has diverged, begin with a new model, or with weights from \
                                 before it";
@@ -288,7 +288,7 @@ impl<'a, T: Real> Training<'a, T> {
             totals.before_clip = clip::clip(plan, team, spec.clip, step.gradient_mut());
             if !is_lbfgs && !is_allowed(plan, team, step, &mut progress.reach, optimizer, rate, params) {
                 let what = too_large::<T>(&optimizer.spec, rate);
-                return Err((Stopped::Diverged, diverged(&what, number, batch, Some(rate))));
+                return Err((Stopped::Diverged, diverged(&what, Some((number, batch)), Some(rate))));
             }
             // The norm of the last gradient of an epoch is measured.
             step.take(plan, team, optimizer, rate, params, batch + 1 == self.batches.count());
