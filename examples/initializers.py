@@ -15,7 +15,9 @@ CHOICES = ["zeros", dnn.Normal(std=0.01), dnn.Normal(std=1.0), "glorot_uniform",
 
 
 def main() -> None:
-    warnings.simplefilter("ignore", dnn.DivergenceWarning)  # the last column tells
+    # The last column tells, and the loss.
+    warnings.simplefilter("ignore", dnn.DivergenceWarning)
+    warnings.filterwarnings("ignore", "evaluate gives a loss of nan", RuntimeWarning)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(3000, 10))
     y = (x[:, 0] * x[:, 1] > 0).astype(int)

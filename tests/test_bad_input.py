@@ -428,7 +428,7 @@ CASES = [
     Case("no such file", lambda m: dnn.load("/nowhere/model.dnn"), FileNotFoundError, r"nowhere"),
     Case("no such folder", lambda m: m.regressor.save("/nowhere/model.dnn"), OSError, r"."),
     Case("not a model file", lambda m: dnn.load(__file__), ValueError,
-         r"test_bad_input\.py' is not a model file"),
+         r"test_bad_input\.py' can't be loaded"),
 ]  # fmt: skip
 
 
