@@ -4,7 +4,8 @@ Both train with the same settings on the same rows, in turn; the median of the r
 there is a pause, because the threads of a BLAS go on spinning for a while after their last work. Prints a
 table for documents, with how many times faster in float64 (what scikit-learn does by default) and in float32,
 and "at most": how many times faster something would be that did the multiplications and additions of the
-products at the ceiling of this machine, and nothing else.
+products on two threads at the ceiling of this machine, which a program in Rust measures first (it takes
+cargo), and nothing else.
 """
 
 from __future__ import annotations
@@ -109,6 +110,7 @@ def main() -> None:
     asked = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
     numbers = [int(number) for number in asked.cases.split(",")] if asked.cases else range(len(CASES))
+    ceiling()
     print(f"{platform.machine()}, {dnn.get_num_threads()} threads, {dnn.Sequential([dnn.Dense(1)]).isa}")
     heads = ["rows x columns, hidden, epochs"]
     for what in ("fit", "predict"):

@@ -42,7 +42,7 @@ MODELS: dict[str, Callable[..., dnn.Sequential]] = {
 
 def is_known(model: dnn.Sequential) -> bool:
     """Whether the next call may take the short way."""
-    return model._is_known()
+    return model._is_of_now(model._known)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -151,6 +151,10 @@ CHANGES: dict[str, Callable[[dnn.Sequential], object]] = {
         *batches("columns", "float32")[4], epochs=2, optimizer="rmsprop", loss="huber"
     ),
     "other weights": lambda model: model.set_weights([w + 1 for w in model.get_weights()]),
+    "the rate alone": lambda model: setattr(model, "learning_rate", 0.3),
+    "a fit with metrics": lambda model: model.fit(
+        *batches("columns", "float32")[4], epochs=1, metrics=["mae"]
+    ),
     "clipping": lambda model: model.compile(dnn.SGD(0.3, clip_norm=0.01)),
 }
 
@@ -264,3 +268,82 @@ def test_a_step_that_diverges_names_no_epoch() -> None:
         ValueError, match=r"training diverged: .* is not finite; the weights are those before"
     ):
         model.train_on_batch(np.full((2, 1), 3e38, np.float32), np.zeros(2))
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_the_short_way_is_taken_and_copies_nothing(kind: str) -> None:
+    model = MODELS[kind]()
+    x, y = batches(kind, "float32", 3)[-1]
+    assert model._short_way(x, y, 1) is None
+    model.train_on_batch(x, y)
+    taken = model._short_way(x, y, 1)
+    assert taken is not None
+    known, _, data = taken
+    assert data.x is x
+    assert np.shares_memory(data.y, y)
+    assert known.step is not None
+    model.compile(dnn.SGD(0.1))
+    assert model._short_way(x, y, 1) is None
+    model.evaluate(x, y)
+    assert model._short_way(x, y, 1) is not None
+
+
+def test_a_model_that_scales_learns_from_scaled_rows_every_time() -> None:
+    model, twin = (regressor(scale="standard", scale_target="standard") for _ in range(2))
+    for each in (model, twin):
+        each.adapt(*(5 * table + 3 for table in batches("columns", "float32")[4]))
+    for x, y in batches("columns", "float32"):
+        x, y = 5 * x + 3, 5 * y + 3
+        assert model.train_on_batch(x, y) == twin.train_on_batch(x.tolist(), y.tolist())
+        assert model.evaluate(x, y) == twin.evaluate(x.tolist(), y.tolist())
+    assert same(model, twin)
+
+
+def test_weights_that_wait_for_data_are_scaled_by_the_first_step_after_a_measurement() -> None:
+    layers = [dnn.Input(5), dnn.Dense(9, "tanh", weight_initializer="lsuv"), dnn.Dense(2)]
+    model, twin = model_of(*layers), model_of(*layers)
+    for x, y in batches("columns", "float32")[2:]:
+        assert model.evaluate(x, y) == twin.evaluate(x.tolist(), y.tolist())
+        assert model.train_on_batch(x, y) == twin.train_on_batch(x.tolist(), y.tolist())
+    assert same(model, twin)
+
+
+LABELS: dict[str, Callable[[np.ndarray[Any, Any]], Any]] = {
+    "every second": lambda y: np.repeat(y, 2)[::2],
+    "backwards": lambda y: y[::-1].copy()[::-1],
+    "of another order": lambda y: y.astype(">i8"),
+    "short": lambda y: y.astype(np.int32),
+    "bytes": lambda y: y.astype(np.uint8),
+    "a column": lambda y: y.reshape(-1, 1),
+    "one-hot": lambda y: np.eye(4, dtype=np.float32)[y],
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_of_any_kind_are_the_same_labels(kind: str) -> None:
+    model, twin = classifier(), classifier()
+    for x, y in batches("labels", "float32"):
+        expected = twin.train_on_batch(x, y)
+        assert model.train_on_batch(x, LABELS[kind](y)) == pytest.approx(expected, rel=1e-6)
+        assert model.evaluate(x, LABELS[kind](y)) == pytest.approx(twin.evaluate(x, y), rel=1e-6)
+
+
+def test_a_step_that_a_callback_takes_is_the_same_on_both_ways() -> None:
+    x, y = batches("columns", "float32", 3)[-1]
+    models = []
+    for step in ((x, y), (x.tolist(), y.tolist())):
+        model = regressor()
+        model.train_on_batch(x, y)
+        model.fit(
+            x,
+            y,
+            epochs=3,
+            optimizer=model.optimizer,
+            callbacks=[lambda epoch, logs, model=model, step=step: model.train_on_batch(*step) and None],
+        )
+        models.append(model)
+    assert same(*models)
+    plain = regressor()
+    plain.train_on_batch(x, y)
+    plain.fit(x, y, epochs=3, optimizer=plain.optimizer)
+    assert not same(models[0], plain)

@@ -55,6 +55,12 @@ PRECISIONS = ("highest", "high", "medium", "strict")
 class Model:
     """Base of `Sequential`: what it is made of, and its weights."""
 
+    # What was put on the wire last, and how; what the last step or measurement found out; and what the
+    # extension scales by, and what that was made of. Found anew where it is not there, as after a pickle.
+    _told: tuple[Loss, Optimizer, tuple[str, str]] | None = None
+    _known: Known | None = None
+    _scalings: tuple[Preparation, Loss | None, Scalings] | None = None
+
     def __init__(
         self,
         layers: Sequence[Input | Layer],
@@ -75,10 +81,6 @@ class Model:
         self._isa = None if isa is None else _instruction_set(isa)
         self._preparation = _preparation.asked(scale, scale_target)
         self._scales = scale is not None or scale_target is not None
-        # What the last step or measurement found out.
-        self._known: Known | None = None
-        # What the extension scales by, and what it was made of.
-        self._scalings: tuple[Preparation, Loss | None, Scalings] | None = None
         self._optimizer = _optimizers.resolve("adam")
         # The schedule that reacts to what epochs measure, and its state; see `_state_of_rate`.
         self._rate_state: tuple[Rate, State] | None = None
@@ -87,8 +89,6 @@ class Model:
         # The loss and optimizer that the network was compiled with, on the wire, and the function it was
         # lent.
         self._compiled: tuple[str, str] | None = None
-        # What was put on the wire last, and how.
-        self._told: tuple[Loss, Optimizer, tuple[str, str]] | None = None
         self._lent: Loss | None = None
         self._network = None if n_inputs is None else self._new_network(n_inputs)
         # Whether the first training still has to scale weights by its data.
@@ -228,13 +228,13 @@ class Model:
         """What predictions are scaled by; None if by nothing. RuntimeError if it is not known yet."""
         if not self._scales:
             return None
-        known = self._scalings
-        if known is None or known[0] is not self._preparation or known[1] is not self._loss:
-            self._preparation.must_be_ready()
-            x, y = self._preparation.x, self._preparation.y
-            scalings = Scalings(x, None if y is None else self._preparation.outputs(self._task()))
-            self._scalings = known = self._preparation, self._loss, scalings
-        return known[2]
+        # Those of the moment: another thread may put others in their place.
+        made, preparation, loss = self._scalings, self._preparation, self._loss
+        if made is None or made[0] is not preparation or made[1] is not loss:
+            preparation.must_be_ready()
+            outputs = None if preparation.y is None else preparation.outputs(self._task(loss))
+            self._scalings = made = preparation, loss, Scalings(preparation.x, outputs)
+        return made[2]
 
     def _task(self, loss: object = None) -> _losses.Task:
         """What `loss`, or by default the one there is, asks of targets."""

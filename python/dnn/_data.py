@@ -78,7 +78,7 @@ def _picked(table: Rows | NDArray[Any], rows: NDArray[np.int64] | None) -> Table
     return table if rows is None else (table, rows.astype(np.uint32))
 
 
-def at_once(x: Any, y: Any, n_inputs: int, dtype: str, task: Task, n_threads: int) -> Data | None:
+def as_they_are(x: Any, y: Any, n_inputs: int, dtype: str, task: Task, n_threads: int) -> Data | None:
     """The arrays as they are, if `source` would make the same of them; None where it has to look closer."""
     if type(x) is not np.ndarray or x.ndim != 2 or not _arrays.is_plain(x, dtype):
         return None

@@ -376,9 +376,10 @@ class Sequential(Steppable):
             scalings = self._scaled_by() if self._scales else None
             if n_threads is None and _threads.environment_is_checked:
                 found = network.predict_ready(x, out, scalings, 0)  # `at_once` would take 0.2 us
-                if found is not None:
-                    return found
-            found = _prediction.at_once(network.predict_ready, x, out, scalings, n_threads=n_threads)
+                if found is None:
+                    found = network.predict_ready(x, out, scalings, _threads.default()[0])
+            else:
+                found = _prediction.at_once(network.predict_ready, x, out, scalings, n_threads=n_threads)
             if found is not None:
                 return found
         return _prediction.predicted(self, x, out, n_threads)

@@ -1,7 +1,7 @@
 """Predictions of arrays that are not ready to be read as they are: converted, scaled, told of if not finite.
 
-In: a built model and what a user passes. Out: an array. What is ready, C-contiguous rows of float32 or
-float64, goes to the core at once, by `at_once`.
+In: a built model and what a user passes. Out: an array. What is ready, rows of float32 or float64 in
+any layout, goes to the core at once, by `at_once`.
 """
 
 from __future__ import annotations
@@ -59,9 +59,11 @@ def predicted(
     is_users = out is not None
     out = _arrays.output(out, (len(table), network.n_outputs), model.dtype, table)
     threads = _threads.count(n_threads)
-    ready = network.predict_ready(table, out if is_users else None, model._scaled_by(), threads)
-    if ready is not None:
-        return ready
+    # What came as an array has been tried.
+    if table is not x:
+        ready = network.predict_ready(table, out if is_users else None, model._scaled_by(), threads)
+        if ready is not None:
+            return ready
     if is_users:  # it stays as it is if x is refused
         _arrays.refuse_non_finite(table, "x", model.dtype, map=map)
     are_finite = True

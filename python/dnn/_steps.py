@@ -87,7 +87,7 @@ class Steppable(Inspectable):
         array([[8.]], dtype=float32)
         """
         threads = _threads.count(n_threads)
-        ready = None if sample_weight is not None else self._at_once(x, y, threads)
+        ready = None if sample_weight is not None else self._short_way(x, y, threads)
         if ready is not None:
             known, network, data = ready
             if known.step is not None and not network.is_training:
@@ -142,7 +142,7 @@ class Steppable(Inspectable):
         {'loss': 0.5}
         """
         threads = _threads.count(n_threads)
-        ready = None if sample_weight is not None else self._at_once(x, y, threads)
+        ready = None if sample_weight is not None else self._short_way(x, y, threads)
         if ready is not None:
             known, network, data = ready
             return _told(network.evaluate(*data, known.measured, threads))
@@ -155,7 +155,9 @@ class Steppable(Inspectable):
 
     def _find_out(self, loss: Loss, optimizer: Optimizer, metrics: tuple[Any, ...]) -> None:
         """Remember what the call that has just ended had to find out for these."""
-        if self._is_known() or self._scales or loss.is_function or _training.functions(metrics) is not None:
+        if self._scales or loss.is_function or self._is_of_now(self._known):
+            return
+        if _training.functions(metrics) is not None:
             return
         compiled = self._compiled
         if compiled != (_spec.loss(loss), _spec.optimizer(optimizer)):
@@ -166,8 +168,7 @@ class Steppable(Inspectable):
             loss, optimizer, metrics, compiled, self._task(loss), step, _spec.metrics(metrics)
         )
 
-    def _is_known(self) -> bool:
-        known = self._known
+    def _is_of_now(self, known: Known | None) -> bool:
         return (
             known is not None
             and (known.loss is self._loss or (self._loss is None and known.loss == self.loss))
@@ -176,10 +177,10 @@ class Steppable(Inspectable):
             and known.compiled is self._compiled
         )
 
-    def _at_once(self, x: Any, y: Any, n_threads: int) -> tuple[Known, Network, Data] | None:
+    def _short_way(self, x: Any, y: Any, n_threads: int) -> tuple[Known, Network, Data] | None:
         """What a call needs whose arrays are as they should be, and whose questions were asked before."""
         known, network = self._known, self._network
-        if known is None or network is None or self._awaits_data or not self._is_known():
+        if known is None or network is None or self._awaits_data or not self._is_of_now(known):
             return None
-        data = _data.at_once(x, y, network.n_inputs, self._dtype, known.task, n_threads)
+        data = _data.as_they_are(x, y, network.n_inputs, self._dtype, known.task, n_threads)
         return None if data is None else (known, network, data)

@@ -21,7 +21,6 @@ const MOST_NEW: usize = 1 << 16;
 
 /// How inputs and outputs are scaled.
 #[pyclass(frozen, module = "dnn._core")]
-#[derive(Default)]
 pub struct Scalings(dnn_core::Scalings);
 
 /// Centers and scales.
@@ -91,7 +90,9 @@ pub fn ready<'py, T: Typed>(
     scalings: Option<&Scalings>,
     n_threads: usize,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let Some(x) = Ready::of(x, shared.n_inputs) else { return Ok(None) };
+    let Some(x) = Ready::of(x, shared.n_inputs).filter(|x| n_threads > 0 || is_brief(shared, x)) else {
+        return Ok(None);
+    };
     let shape = [x.rows(), shared.n_outputs];
     let look = if out.is_some() { Look::First } else { Look::AsItGoes };
     let out = match out {
@@ -121,7 +122,9 @@ pub fn largest<'py, T: Typed>(
     scalings: Option<&Scalings>,
     n_threads: usize,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let Some(x) = Ready::of(x, shared.n_inputs) else { return Ok(None) };
+    let Some(x) = Ready::of(x, shared.n_inputs).filter(|x| n_threads > 0 || is_brief(shared, x)) else {
+        return Ok(None);
+    };
     let out = match x.rows() {
         rows if rows > MOST_NEW => large(py, [rows])?,
         rows => PyArray1::<i64>::zeros(py, rows, false),
@@ -130,6 +133,11 @@ pub fn largest<'py, T: Typed>(
     let places = Outputs::Largest(to.as_slice_mut()?);
     let found = predict(py, shared, scalings, &x, places, n_threads, Look::AsItGoes)?;
     Ok((found == Some(Predicted::Finite)).then(|| out.into_any()))
+}
+
+/// Whether it takes microseconds, in which no number of threads matters.
+fn is_brief<T: Typed>(shared: &Shared<T>, x: &Ready<'_, T>) -> bool {
+    shared.try_read().is_some_and(|model| dnn_core::is_brief(&model.plan, x.rows()))
 }
 
 /// What became of it; nothing where the number of threads matters and is 0.

@@ -3,12 +3,14 @@
 //! In: views of arrays. Out: blocks of tight rows in the type of the network, scaled and finite, or nothing.
 
 use crate::scaling::Scaling;
-use dnn_kernels::{Isa, Real, all_finite, convert};
+use dnn_kernels::{Buffer, Isa, Real, all_finite, convert};
 use ndarray::{ArrayView2, Axis};
 
 /// Rows and columns that are copied together.
 const BLOCK_ROWS: usize = 32;
 const BLOCK_COLUMNS: usize = 16;
+/// Rows that are copied only to be looked at.
+const LOOKED_AT: usize = 16;
 
 /// Rows to predict from, (rows, n_inputs), as they lie.
 #[derive(Clone, Copy, Debug)]
@@ -67,18 +69,17 @@ impl<'a, T: Real> Rows<'a, T> {
         }
     }
 
-    /// Whether they are, scaled and as numbers of the network's type.
-    pub fn are_finite(self, isa: Isa, scaling: Option<&Scaling>) -> bool {
-        fn all<A: Real, T: Real>(x: ArrayView2<A>, scaling: Option<&Scaling>) -> bool {
-            x.axis_iter(Axis(1)).enumerate().all(|(j, x)| {
-                x.fold(true, |before, x| before & T::from_f64(scaled(scaling, j, x.to_f64())).is_finite())
-            })
+    /// Whether they are, scaled and as numbers of the network's type; so many rows and columns.
+    pub fn are_finite(self, isa: Isa, scaling: Option<&Scaling>, rows: usize, columns: usize) -> bool {
+        if let Rows::InPlace(x) = self {
+            return all_finite(isa, x);
         }
-        match self {
-            Rows::InPlace(x) => all_finite(isa, x),
-            Rows::Copied(x) => all::<T, T>(x, scaling),
-            Rows::Converted(x) => all::<T::Other, T>(x, scaling),
-        }
+        // Without memory nothing is said of them, which is as if they were not: whoever asked looks closer.
+        let Some(mut piece) = Buffer::zeroed(LOOKED_AT.min(rows) * columns) else { return false };
+        (0..rows).step_by(LOOKED_AT).all(|first| {
+            let some = self.part(first, LOOKED_AT.min(rows - first), columns);
+            some.finite(isa, scaling, &mut piece).is_some()
+        })
     }
 
     /// All of them, tight and scaled, in `room` if they are not yet; nothing where they are not finite.
@@ -100,27 +101,38 @@ impl<'a, T: Real> Rows<'a, T> {
     }
 }
 
-#[inline]
-fn scaled(scaling: Option<&Scaling>, column: usize, x: f64) -> f64 {
-    scaling.map_or(x, |scaling| scaling.apply(column, x))
-}
-
-/// Rows, written tight and scaled; nothing where they are not finite. They may lie across: some numbers of each of a few
-/// columns are read, then written a row at a time, so that neither skips from line to line of the cache.
+/// Rows, written tight and scaled; nothing where they are not finite.
 fn copy<'b, A: Real, T: Real>(
     isa: Isa,
     scaling: Option<&Scaling>,
     x: ArrayView2<A>,
     to: &'b mut [T],
 ) -> Option<&'b [T]> {
+    let are_finite = match (x.to_slice(), scaling) {
+        (Some(x), Some(scaling)) => scaling.apply(isa, x, to),
+        _ => {
+            turn(scaling, x, to);
+            all_finite(isa, to)
+        }
+    };
+    are_finite.then_some(to)
+}
+
+/// The same of rows that lie apart or across: some numbers of each of a few columns are read, then written a row at a time, so that
+/// neither skips from line to line of the cache.
+fn turn<A: Real, T: Real>(scaling: Option<&Scaling>, x: ArrayView2<A>, to: &mut [T]) {
     let columns = x.ncols();
     let mut block = [[T::ZERO; BLOCK_COLUMNS]; BLOCK_ROWS];
     for (x, to) in x.axis_chunks_iter(Axis(0), BLOCK_ROWS).zip(to.chunks_mut(BLOCK_ROWS * columns)) {
         for first in (0..columns).step_by(BLOCK_COLUMNS) {
             let width = BLOCK_COLUMNS.min(columns - first);
             for j in 0..width {
-                for (row, x) in block.iter_mut().zip(x.column(first + j)) {
-                    row[j] = T::from_f64(scaled(scaling, first + j, x.to_f64()));
+                let pairs = block.iter_mut().zip(x.column(first + j));
+                match scaling.map(|scaling| scaling.of(first + j)) {
+                    None => pairs.for_each(|(row, x)| row[j] = T::from_f64(x.to_f64())),
+                    Some((center, scale)) => {
+                        pairs.for_each(|(row, x)| row[j] = T::from_f64((x.to_f64() - center) / scale));
+                    }
                 }
             }
             for (row, to) in block.iter().zip(to.chunks_mut(columns)) {
@@ -131,5 +143,4 @@ fn copy<'b, A: Real, T: Real>(
             }
         }
     }
-    all_finite(isa, to).then_some(to)
 }

@@ -23,7 +23,7 @@ const SHARE_ROWS: usize = 16;
 /// Bytes of parameters up to which each thread may read all of them for rows of its own; larger ones are read by one
 /// thread in part, so that each part stays in the cache of a core.
 const SHARED_PARAMETERS: usize = 1 << 20;
-/// Numbers that a thread looks through, or converts, at a time.
+/// Numbers that a thread looks through at a time, or copies, but for rows so long that it copies eight times as many.
 const PIECE: usize = 1 << 17;
 /// Multiply-adds of a call that is over before another thread has noticed it.
 const BRIEF: usize = 1 << 16;
@@ -257,7 +257,8 @@ impl<T: Real> Call<'_, '_, T> {
         let finite = AtomicBool::new(true);
         team.run(self.rows.div_ceil(rows), (self.rows * columns) as u64 / 4, |piece| {
             let first = piece * rows;
-            if !self.x.part(first, rows.min(self.rows - first), columns).are_finite(isa, scaling) {
+            let rows = rows.min(self.rows - first);
+            if !self.x.part(first, rows, columns).are_finite(isa, scaling, rows, columns) {
                 finite.store(false, Ordering::Relaxed);
             }
         });
@@ -314,9 +315,10 @@ impl<T: Real> Call<'_, '_, T> {
         let most = match self.x {
             Rows::InPlace(_) => PREDICT_ROWS,
             // Of very long rows more than a piece, so that weights are not read again for each of them.
-            _ => (PIECE / self.plan.n_inputs)
-                .clamp(1, PREDICT_ROWS)
-                .max((8 * PIECE / self.plan.n_inputs).min(SHARE_ROWS)),
+            _ => {
+                let rows = PIECE / self.plan.n_inputs;
+                if rows >= SHARE_ROWS { rows.min(PREDICT_ROWS) / 8 * 8 } else { (8 * rows).clamp(1, SHARE_ROWS) }
+            }
         };
         let mut parts = self.rows.div_ceil(most);
         let small = self.plan.len.saturating_mul(size_of::<T>()) <= SHARED_PARAMETERS;
@@ -360,7 +362,9 @@ impl<T: Real> Call<'_, '_, T> {
         // Indices: what is a call for each row, such as an iterator that was not inlined, costs a twentieth of a product.
         let a = &mut work.a[index][..x.rows * last.stride];
         if let Some(scaling) = &self.scalings.y {
-            a.chunks_exact_mut(last.stride).for_each(|row| scaling.undo(row));
+            for i in 0..x.rows {
+                scaling.undo(&mut a[i * last.stride..][..last.n_out]);
+            }
         }
         match out {
             Places::Values(out) if last.n_out == 1 => {

@@ -55,7 +55,7 @@ pub use pointwise::{
 };
 pub use pool::Team;
 pub use prepacked::{PackedWeights, forward_packed};
-pub use rows::{all_finite, convert, sum_of_squares};
+pub use rows::{all_finite, convert, convert_scaled, sum_of_squares};
 pub use simd::Real;
 pub use softmax::{Target, multiply_softmax_slope, softmax_cross_entropy, softmax_in_place};
 pub use tiny::{Asked, Stage, Tiny, TinyLoss, tiny_backward, tiny_forward};

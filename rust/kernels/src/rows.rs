@@ -113,3 +113,36 @@ pub fn convert<T: Real>(isa: Isa, from: &[T::Other], to: &mut [T]) -> bool {
     // SAFETY: the kernel reads and writes slices.
     unsafe { run(isa, Convert { from, to }) }
 }
+
+struct Scale<'a, A, T> {
+    from: &'a [A],
+    center: &'a [f64],
+    scale: &'a [f64],
+    to: &'a mut [T],
+}
+
+impl<A: Real, T: Real> Kernel<T> for Scale<'_, A, T> {
+    type Output = bool;
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) -> bool {
+        for (to, from) in self.to.chunks_mut(self.center.len()).zip(self.from.chunks(self.center.len())) {
+            let n = to.len();
+            let (from, center, scale) = (&from[..n], &self.center[..n], &self.scale[..n]);
+            for i in 0..n {
+                to[i] = T::from_f64((from[i].to_f64() - center[i]) / scale[i]);
+            }
+        }
+        // SAFETY: pointer and length are those of the slice.
+        unsafe { AllFinite { x: self.to.as_ptr(), n: self.to.len() }.run::<V>() }
+    }
+}
+
+/// Writes (x - center) / scale, computed in `f64`, centers and scales again and again, and tells whether all are finite.
+///
+/// # Panics
+/// When the lengths differ, or there are no centers.
+pub fn convert_scaled<A: Real, T: Real>(isa: Isa, from: &[A], center: &[f64], scale: &[f64], to: &mut [T]) -> bool {
+    assert!(from.len() == to.len() && center.len() == scale.len(), "lengths of what is scaled");
+    // SAFETY: the kernel reads and writes slices.
+    unsafe { run(isa, Scale { from, center, scale, to }) }
+}

@@ -1,6 +1,6 @@
 //! Long vectors against plain arithmetic: the same bits, at every tail, on every set.
 
-use dnn_kernels::{Isa, Real, add_multiple, convert, dot, largest};
+use dnn_kernels::{Isa, Real, add_multiple, convert, convert_scaled, dot, largest};
 
 /// Numbers of both signs and several sizes, the same in every run.
 fn numbers<T: Real>(n: usize, seed: u64) -> Vec<T> {
@@ -80,6 +80,31 @@ fn numbers_of_the_other_type_become_the_nearest_and_it_is_told_if_one_is_not_fin
             }
         }
     }
+}
+
+fn scales<A: Real, T: Real>() {
+    for isa in Isa::available() {
+        for (n, columns) in (0..70).map(|n| (n, 1 + n % 9)).chain([(1000, 64), (999, 1), (1000, 1000), (5, 64)]) {
+            let from = numbers::<A>(n + 1, 7);
+            let (center, scale) = (numbers::<f64>(columns, 3), numbers::<f64>(columns, 5));
+            // From the second element on: nothing may rest on alignment.
+            let (from, mut to) = (&from[1..], vec![T::from_f64(-7.0); n + 1]);
+            assert!(convert_scaled(isa, from, &center, &scale, &mut to[..n]));
+            for i in 0..n {
+                let expected = T::from_f64((from[i].to_f64() - center[i % columns]) / scale[i % columns]);
+                assert_eq!(to[i].to_f64().to_bits(), expected.to_f64().to_bits(), "{isa:?} {n} of {columns} at {i}");
+            }
+            assert_eq!(to[n].to_f64(), -7.0, "what lies behind is not written");
+        }
+    }
+}
+
+#[test]
+fn scaled_numbers_have_the_bits_of_a_plain_loop_in_float64() {
+    scales::<f32, f32>();
+    scales::<f64, f32>();
+    scales::<f32, f64>();
+    scales::<f64, f64>();
 }
 
 #[test]

@@ -1,4 +1,6 @@
 //! A network: its layers, their activations, how its weights begin.
+//!
+//! In: JSON that names them. Out: [`Spec`], which `Plan::new` of dnn-core checks.
 
 use crate::LossSpec;
 use serde::{Deserialize, Serialize};

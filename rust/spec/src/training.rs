@@ -1,4 +1,6 @@
 //! Training: losses, optimizers, metrics, and the options of a fit.
+//!
+//! In: JSON that names them. Out: enums and structs, which whoever trains with them checks.
 
 use crate::Function;
 use serde::{Deserialize, Serialize};

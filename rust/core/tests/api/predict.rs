@@ -42,6 +42,7 @@ fn networks() -> Vec<(usize, Vec<Value>)> {
         (17, vec![layer(33, "gelu"), layer(9, "tanh"), layer(5, "softmax")]),
         (130, vec![layer(340, "silu"), layer(70, "leaky_relu"), layer(3, "sigmoid")]),
         (300, vec![layer(20, "elu"), layer(40, "softplus"), layer(11, "softmax")]),
+        (1100, vec![layer(7, "tanh"), layer(2, "identity")]),
     ]
 }
 
@@ -215,6 +216,23 @@ fn any_layout_gives_the_same<T: Real>() {
 fn rows_of_either_type_in_any_layout_give_the_same_bits() {
     any_layout_gives_the_same::<f32>();
     any_layout_gives_the_same::<f64>();
+}
+
+#[test]
+fn very_long_rows_are_copied_a_few_at_a_time() {
+    for n_in in [9_000, 70_000, 140_000] {
+        let model = Model::<f32>::new(spec::<f32>(vec![layer(2, "tanh")]), n_in).expect("a network that fits");
+        let given = x::<f64>(19, n_in);
+        let expected = bits(&outputs(&model, &given.mapv(|x| x as f32), 1));
+        for threads in 1..=3 {
+            let (x, mut out) = (Inputs::Other(given.view()), Array2::zeros((19, 2)));
+            let look = if threads == 2 { Look::First } else { Look::AsItGoes };
+            let (idle, scalings) = (Idle::new(), Scalings::default());
+            let found = predict(&model.plan, &model.params, &idle, &scalings, x, out.view_mut(), threads, look);
+            assert_eq!(found.expect("shapes that fit"), Predicted::Finite);
+            assert_eq!(bits(&out), expected, "{n_in} inputs, {threads} threads");
+        }
+    }
 }
 
 #[test]
