@@ -69,7 +69,10 @@ def of_jax(widths: list[int], x: Any, y: Any, _threads: int) -> Step:
         return jax.tree.map(lambda p, g: p - RATE * g, params, gradient), loss
 
     compiled = jax.jit(stepped, donate_argnums=0)
-    draw = lambda n, m: jnp.asarray(rng.normal(size=(n, m)).astype(np.float32) / n**0.5)  # noqa: E731
+
+    def draw(n: int, m: int) -> Any:
+        return jnp.asarray(rng.normal(size=(n, m)).astype(np.float32) / n**0.5)
+
     state = [[(draw(n, m), jnp.zeros(m)) for n, m in itertools.pairwise(widths)]]
 
     def step() -> float:

@@ -83,13 +83,7 @@ def as_they_are(x: Any, y: Any, n_inputs: int, dtype: str, task: Task, n_threads
     if type(x) is not np.ndarray or x.ndim != 2 or not _arrays.is_plain(x, dtype):
         return None
     rows = len(x)
-    if (
-        rows == 0
-        or x.shape[1] != n_inputs
-        or type(y) is not np.ndarray
-        or len(y.shape) == 0
-        or len(y) != rows
-    ):
+    if rows == 0 or x.shape[1] != n_inputs or type(y) is not np.ndarray or y.ndim == 0 or len(y) != rows:
         return None
     if task.takes_labels:
         # A negative label is a large one without a sign.

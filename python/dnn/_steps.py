@@ -35,7 +35,7 @@ class Known(NamedTuple):
     measured: str
 
 
-def _told(found: dict[str, float]) -> dict[str, float]:
+def _warned(found: dict[str, float]) -> dict[str, float]:
     """What was measured, with a warning where the loss is no number."""
     if not math.isfinite(found["loss"]):
         _warn.warn(
@@ -145,13 +145,13 @@ class Steppable(Inspectable):
         ready = None if sample_weight is not None else self._short_way(x, y, threads)
         if ready is not None:
             known, network, data = ready
-            return _told(network.evaluate(*data, known.measured, threads))
+            return _warned(network.evaluate(*data, known.measured, threads))
         asked = loss, optimizer, metrics = self.loss, self._optimizer, self._metrics
         network, data = self._measurable(x, y, sample_weight, loss, optimizer)
         wire, functions = _spec.metrics(metrics), _training.functions(metrics)
         found = network.evaluate(*data, wire, threads, functions)
         self._find_out(*asked)
-        return _told(found)
+        return _warned(found)
 
     def _find_out(self, loss: Loss, optimizer: Optimizer, metrics: tuple[Any, ...]) -> None:
         """Remember what the call that has just ended had to find out for these."""

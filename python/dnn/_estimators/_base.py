@@ -71,7 +71,7 @@ class MLP(CallbackSupportMixin, Networked):
 
     def _validated(self, X: Any, y: Any, dtype: Any, *, reset: bool, **options: Any) -> tuple[Any, Any]:
         """X and y as `validate_data` returns them; X is looked through once, on all threads."""
-        if reset or not self._are_ordinary(X, y, dtype):
+        if reset or not self._need_no_check(X, y, dtype):
             X, y = validate_data(
                 self,
                 X,
@@ -90,7 +90,7 @@ class MLP(CallbackSupportMixin, Networked):
                 _arrays.refuse_non_finite(X, "X", X.dtype.name)
         return X, y
 
-    def _are_ordinary(self, X: Any, y: Any, dtype: Any) -> bool:
+    def _need_no_check(self, X: Any, y: Any, dtype: Any) -> bool:
         """Whether scikit-learn's checks, of 0.2 ms, would leave X and y as they are."""
         return (
             type(X) is np.ndarray

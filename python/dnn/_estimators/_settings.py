@@ -93,7 +93,8 @@ def _layers(
 
 def checked(estimator: Any) -> Settings:
     """The settings of `estimator`; if one is wrong, an error that is a TypeError and a ValueError."""
-    given = tuple(getattr(estimator, name) for name in _names(type(estimator)))  # type: ignore[arg-type]
+    kind: Any = type(estimator)
+    given = tuple(getattr(estimator, name) for name in _names(kind))
     # What was given before, if all of it can't change, and the settings that came of it.
     before: tuple[tuple[Any, ...], Settings] | None = estimator._checked
     if (

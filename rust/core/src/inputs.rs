@@ -39,7 +39,7 @@ impl<'a, T: Real> From<ArrayView2<'a, T>> for Inputs<'a, T> {
 
 /// Rows as they are read.
 #[derive(Clone, Copy)]
-pub enum Rows<'a, T: Real> {
+pub enum Reading<'a, T: Real> {
     /// Where they are: tight.
     InPlace(&'a [T]),
     /// Copied, because they lie apart or across, or are scaled.
@@ -47,31 +47,31 @@ pub enum Rows<'a, T: Real> {
     Converted(ArrayView2<'a, T::Other>),
 }
 
-impl<'a, T: Real> Rows<'a, T> {
+impl<'a, T: Real> Reading<'a, T> {
     /// To be read in place, if they are tight and stay as they are.
-    pub fn of(x: &Inputs<'a, T>, is_scaled: bool) -> Rows<'a, T> {
+    pub fn of(x: &Inputs<'a, T>, is_scaled: bool) -> Reading<'a, T> {
         match x {
-            Inputs::Own(x) if is_scaled => Rows::Copied(*x),
-            Inputs::Own(x) => x.to_slice().map_or(Rows::Copied(*x), Rows::InPlace),
-            Inputs::Other(x) => Rows::Converted(*x),
+            Inputs::Own(x) if is_scaled => Reading::Copied(*x),
+            Inputs::Own(x) => x.to_slice().map_or(Reading::Copied(*x), Reading::InPlace),
+            Inputs::Other(x) => Reading::Converted(*x),
         }
     }
 
     /// So many rows of `columns` numbers, from `first` on.
-    pub fn part(self, first: usize, rows: usize, columns: usize) -> Rows<'a, T> {
+    pub fn part(self, first: usize, rows: usize, columns: usize) -> Reading<'a, T> {
         fn some<'a, A>(x: ArrayView2<'a, A>, first: usize, rows: usize) -> ArrayView2<'a, A> {
             x.slice_axis_move(Axis(0), (first..first + rows).into())
         }
         match self {
-            Rows::InPlace(x) => Rows::InPlace(&x[first * columns..][..rows * columns]),
-            Rows::Copied(x) => Rows::Copied(some(x, first, rows)),
-            Rows::Converted(x) => Rows::Converted(some(x, first, rows)),
+            Reading::InPlace(x) => Reading::InPlace(&x[first * columns..][..rows * columns]),
+            Reading::Copied(x) => Reading::Copied(some(x, first, rows)),
+            Reading::Converted(x) => Reading::Converted(some(x, first, rows)),
         }
     }
 
     /// Whether they are, scaled and as numbers of the network's type; so many rows and columns.
     pub fn are_finite(self, isa: Isa, scaling: Option<&Scaling>, rows: usize, columns: usize) -> bool {
-        if let Rows::InPlace(x) = self {
+        if let Reading::InPlace(x) = self {
             return all_finite(isa, x);
         }
         // Without memory nothing is said of them, which is as if they were not: whoever asked looks closer.
@@ -88,9 +88,9 @@ impl<'a, T: Real> Rows<'a, T> {
         'a: 'b,
     {
         match self {
-            Rows::InPlace(x) => all_finite(isa, x).then_some(x),
-            Rows::Copied(x) => copy(isa, scaling, x, &mut room[..x.len()]),
-            Rows::Converted(x) => {
+            Reading::InPlace(x) => all_finite(isa, x).then_some(x),
+            Reading::Copied(x) => copy(isa, scaling, x, &mut room[..x.len()]),
+            Reading::Converted(x) => {
                 let room = &mut room[..x.len()];
                 match x.to_slice() {
                     Some(x) if scaling.is_none() => convert(isa, x, room).then_some(room),
@@ -101,7 +101,7 @@ impl<'a, T: Real> Rows<'a, T> {
     }
 }
 
-/// Rows, written tight and scaled; nothing where they are not finite.
+/// Reading, written tight and scaled; nothing where they are not finite.
 fn copy<'b, A: Real, T: Real>(
     isa: Isa,
     scaling: Option<&Scaling>,
@@ -118,8 +118,8 @@ fn copy<'b, A: Real, T: Real>(
     are_finite.then_some(to)
 }
 
-/// The same of rows that lie apart or across: some numbers of each of a few columns are read, then written a row at a time, so that
-/// neither skips from line to line of the cache.
+/// Rows that lie apart or across, written tight: some numbers of each of a few columns are read, then written a row at a
+/// time, so that neither skips from line to line of the cache.
 fn turn<A: Real, T: Real>(scaling: Option<&Scaling>, x: ArrayView2<A>, to: &mut [T]) {
     let columns = x.ncols();
     let mut block = [[T::ZERO; BLOCK_COLUMNS]; BLOCK_ROWS];

@@ -5,7 +5,7 @@
 
 use crate::error::Error;
 use crate::forward::{Last, Mode, forward};
-use crate::inputs::{Inputs, Rows};
+use crate::inputs::{Inputs, Reading};
 use crate::params::Params;
 use crate::plan::{Output, Plan};
 use crate::run::Run;
@@ -198,7 +198,7 @@ pub fn predict<'a, 'x, 'y, T: Real>(
         Outputs::Largest(out) => Some(Places::Largest(out)),
     };
     let (x, mut out) =
-        (Rows::of(&x, scalings.x.is_some()), places.ok_or_else(|| Error::invalid("out must be C-contiguous"))?);
+        (Reading::of(&x, scalings.x.is_some()), places.ok_or_else(|| Error::invalid("out must be C-contiguous"))?);
     if is_brief(plan, rows) {
         let (call, team) = (Call { plan, params, scalings, x, rows, look }, Team::solo());
         let refused = look == Look::First && !call.is_finite(&team);
@@ -244,7 +244,7 @@ struct Call<'a, 'x, T: Real> {
     plan: &'a Plan,
     params: &'a Params<T>,
     scalings: &'a Scalings,
-    x: Rows<'x, T>,
+    x: Reading<'x, T>,
     rows: usize,
     look: Look,
 }
@@ -269,7 +269,7 @@ impl<T: Real> Call<'_, '_, T> {
         let each = self.rows_of_a_part(team.threads());
         let parts = self.rows.div_ceil(each);
         let (inputs, outputs) = (self.plan.n_inputs, self.plan.n_outputs());
-        let copied = if matches!(self.x, Rows::InPlace(_)) { 0 } else { each.min(self.rows) * inputs };
+        let copied = if matches!(self.x, Reading::InPlace(_)) { 0 } else { each.min(self.rows) * inputs };
         let take = || idle.take(self.plan)?.with_x(copied);
         let rows_of = |part: usize| each.min(self.rows - part * each);
         let x_of = |part: usize| self.x.part(part * each, rows_of(part), inputs);
@@ -313,7 +313,7 @@ impl<T: Real> Call<'_, '_, T> {
     /// Rows that go through together: even shares, of which every thread has as many.
     fn rows_of_a_part(&self, threads: usize) -> usize {
         let most = match self.x {
-            Rows::InPlace(_) => PREDICT_ROWS,
+            Reading::InPlace(_) => PREDICT_ROWS,
             // Of very long rows more than a piece, so that weights are not read again for each of them.
             _ => {
                 let rows = PIECE / self.plan.n_inputs;
@@ -330,10 +330,10 @@ impl<T: Real> Call<'_, '_, T> {
     }
 
     /// Some rows of x to as many places.
-    fn part(&self, team: &Team, x: Rows<T>, mut out: Places<T>, room: &mut Room<T>) -> Predicted {
+    fn part(&self, team: &Team, x: Reading<T>, mut out: Places<T>, room: &mut Room<T>) -> Predicted {
         let (plan, columns) = (self.plan, self.plan.n_inputs);
         let x = match x {
-            Rows::InPlace(x) if self.look == Look::First => x,
+            Reading::InPlace(x) if self.look == Look::First => x,
             x => match x.finite(plan.isa, self.scalings.x.as_ref(), &mut room.x) {
                 Some(x) => x,
                 None => return Predicted::Refused,

@@ -13,19 +13,19 @@ fn x<T: Real>(rows: usize, columns: usize) -> Array2<T> {
 fn outputs<T: Real>(model: &Model<T>, x: &Array2<T>, threads: usize) -> Array2<T> {
     // What was in `out` must not matter.
     let mut out = Array2::from_elem((x.nrows(), model.plan.n_outputs()), T::from_f64(-77.0));
-    let found = predicted(model, x, &mut out, threads, Look::AsItGoes).expect("shapes that fit");
+    let found = predicted(model, x.view(), out.view_mut(), threads, Look::AsItGoes).expect("shapes that fit");
     assert_eq!(found, Predicted::Finite);
     out
 }
 
-fn predicted<T: Real>(
+fn predicted<'x, 'y, T: Real>(
     model: &Model<T>,
-    x: &Array2<T>,
-    out: &mut Array2<T>,
+    x: impl Into<Inputs<'x, T>>,
+    out: impl Into<Outputs<'y, T>>,
     threads: usize,
     look: Look,
 ) -> Result<Predicted, dnn_core::Error> {
-    predict(&model.plan, &model.params, &Idle::new(), &Scalings::default(), x.view(), out.view_mut(), threads, look)
+    predict(&model.plan, &model.params, &Idle::new(), &Scalings::default(), x, out, threads, look)
 }
 
 fn bits<T: Real>(array: &Array2<T>) -> Vec<u64> {
@@ -128,7 +128,7 @@ fn shapes_that_do_not_fit_are_refused_and_nothing_is_written() {
         ((4, 3), (3, 2), "out must have the shape (4, 2), got (3, 2)"),
     ] {
         let (x, mut out) = (Array2::zeros(x_shape), Array2::from_elem(out_shape, 7.0));
-        let refused = predicted(&model, &x, &mut out, 1, Look::First);
+        let refused = predicted(&model, x.view(), out.view_mut(), 1, Look::First);
         assert_eq!(refused.expect_err("shapes that do not fit").to_string(), message);
         assert!(out.iter().all(|&y| y == 7.0));
     }
@@ -145,7 +145,7 @@ fn what_is_not_finite_is_told_and_nothing_is_written_where_it_is_looked_for_firs
                 x[[size - 1, n_in - 1]] = bad;
                 let mut out = Array2::from_elem((size, model.plan.n_outputs()), 7.0);
                 for look in [Look::First, Look::AsItGoes] {
-                    let found = predicted(&model, &x, &mut out, threads, look).expect("shapes that fit");
+                    let found = predicted(&model, x.view(), out.view_mut(), threads, look).expect("shapes that fit");
                     assert_eq!(
                         found,
                         Predicted::Refused,
@@ -193,16 +193,7 @@ fn any_layout_gives_the_same<T: Real>() {
             {
                 for (threads, look) in [(1, Look::First), (2, Look::AsItGoes), (3, Look::First)] {
                     let mut out = Array2::from_elem((size, model.plan.n_outputs()), T::from_f64(-77.0));
-                    let found = predict(
-                        &model.plan,
-                        &model.params,
-                        &Idle::new(),
-                        &Scalings::default(),
-                        x,
-                        out.view_mut(),
-                        threads,
-                        look,
-                    );
+                    let found = predicted(&model, x, out.view_mut(), threads, look);
                     assert_eq!(found.expect("shapes that fit"), Predicted::Finite);
                     let what = format!("case {case}, {size} rows of {n_in}, {threads} threads, to {}", T::NAME);
                     assert_eq!(bits(&out), expected, "{what}");
@@ -241,16 +232,7 @@ fn one_row_that_stands_for_many_is_predicted_as_often() {
     let row = x::<f32>(1, 9);
     let many = row.broadcast((200, 9)).expect("one row");
     let mut out = Array2::zeros((200, 3));
-    let found = predict(
-        &model.plan,
-        &model.params,
-        &Idle::new(),
-        &Scalings::default(),
-        many,
-        out.view_mut(),
-        2,
-        Look::AsItGoes,
-    );
+    let found = predicted(&model, many, out.view_mut(), 2, Look::AsItGoes);
     assert_eq!(found.expect("shapes that fit"), Predicted::Finite);
     let alone = bits(&outputs(&model, &row, 1));
     assert!(out.outer_iter().all(|row| bits(&row.to_owned().insert_axis(Axis(0))) == alone));
@@ -269,16 +251,7 @@ fn what_overflows_is_refused_and_nothing_is_written_where_it_is_looked_for_first
                 let [narrow, ..] = lying(&narrow);
                 for x in [Inputs::Other(x.view()), Inputs::Other(across.t()), Inputs::Own(narrow.t())] {
                     let mut out = Array2::from_elem((size, 3), 7.0f32);
-                    let found = predict(
-                        &model.plan,
-                        &model.params,
-                        &Idle::new(),
-                        &Scalings::default(),
-                        x,
-                        out.view_mut(),
-                        threads,
-                        look,
-                    );
+                    let found = predicted(&model, x, out.view_mut(), threads, look);
                     assert_eq!(found.expect("shapes that fit"), Predicted::Refused, "{bad} in row {place} of {size}");
                     assert!(look == Look::AsItGoes || out.iter().all(|&y| y == 7.0));
                 }
@@ -306,16 +279,7 @@ fn the_largest_outputs_are_found_on_the_way() {
             for threads in 1..=3 {
                 let mut places = vec![-1; size];
                 let out = Outputs::Largest(&mut places);
-                let found = predict(
-                    &model.plan,
-                    &model.params,
-                    &Idle::new(),
-                    &Scalings::default(),
-                    x.view(),
-                    out,
-                    threads,
-                    Look::AsItGoes,
-                );
+                let found = predicted(&model, x.view(), out, threads, Look::AsItGoes);
                 assert_eq!(found.expect("shapes that fit"), Predicted::Finite);
                 assert_eq!(places, expected, "{size} rows of {n_in}, {threads} threads");
             }
@@ -334,10 +298,9 @@ fn outputs_that_are_not_finite_are_told_and_the_first_of_equal_ones_is_the_large
         [(1.0, Predicted::Finite, Some(0)), (-1.0, Predicted::Finite, Some(2)), (9.0, Predicted::NotFinite, None)]
     {
         let (x, mut values, mut places) = (Array2::from_elem((40, 1), input), Array2::zeros((40, 3)), vec![-1; 40]);
-        assert_eq!(predicted(&model, &x, &mut values, 2, Look::AsItGoes).expect("fits"), expected);
+        assert_eq!(predicted(&model, x.view(), values.view_mut(), 2, Look::AsItGoes).expect("fits"), expected);
         let out = Outputs::Largest(&mut places);
-        let found =
-            predict(&model.plan, &model.params, &Idle::new(), &Scalings::default(), x.view(), out, 2, Look::AsItGoes);
+        let found = predicted(&model, x.view(), out, 2, Look::AsItGoes);
         assert_eq!(found.expect("fits"), expected);
         assert!(place.is_none_or(|place| places.iter().all(|&found| found == place)), "{places:?}");
     }
@@ -412,8 +375,7 @@ fn places_are_one_for_each_row() {
     let model = Model::<f32>::new(spec::<f32>(vec![layer(2, "tanh")]), 3).expect("a network that fits");
     let (x, mut places) = (Array2::zeros((4, 3)), [7; 3]);
     let out = Outputs::Largest(&mut places);
-    let refused =
-        predict(&model.plan, &model.params, &Idle::new(), &Scalings::default(), x.view(), out, 1, Look::AsItGoes);
+    let refused = predicted(&model, x.view(), out, 1, Look::AsItGoes);
     let refused = refused.expect_err("three places").to_string();
     assert_eq!(refused, "out must have a place for each of 4 rows, got 3");
     assert_eq!(places, [7; 3]);
@@ -424,8 +386,7 @@ fn an_output_that_is_not_in_standard_layout_is_refused() {
     let model = Model::<f32>::new(spec::<f32>(vec![layer(2, "tanh")]), 3).expect("a network that fits");
     let (x, mut out) = (Array2::zeros((4, 3)), Array2::zeros((2, 4)));
     let out = out.view_mut().reversed_axes();
-    let refused =
-        predict(&model.plan, &model.params, &Idle::new(), &Scalings::default(), x.view(), out, 1, Look::First);
+    let refused = predicted(&model, x.view(), out, 1, Look::First);
     assert_eq!(refused.expect_err("columns").to_string(), "out must be C-contiguous");
 }
 
