@@ -54,16 +54,22 @@ def status(name: str) -> int:
     return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
+def measured(name: str) -> tuple[int, int]:
+    """Bytes that a fit of this workload takes, in a process of its own, and those that it needs."""
+    command = [sys.executable, "-m", "benchmarks.memory", name]
+    taken = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return taken, needed(WORKLOADS[name].shortened(20))
+
+
 def main() -> None:
     if len(sys.argv) > 1:
         print(grown(sys.argv[1]))
         return
     rows = [["", "data MiB", "needed MiB", "taken MiB", "taken / needed"]]
     for name in ("tabular", "mnist-small", "mnist-mlp", "wide"):
-        command = [sys.executable, "-m", "benchmarks.memory", name]
-        taken = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        taken, need = measured(name)
         workload = WORKLOADS[name].shortened(20)
-        need, data = needed(workload), 4 * workload.rows * workload.widths[0]
+        data = 4 * workload.rows * workload.widths[0]
         figures = [f"{data / MIB:.1f}", f"{need / MIB:.1f}", f"{taken / MIB:.1f}", f"{taken / need:.2f}"]
         rows.append([name, *figures])
     print(table(rows))

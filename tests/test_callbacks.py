@@ -359,7 +359,7 @@ def test_another_thread_ends_training_and_is_refused_another_rate() -> None:
             time.sleep(0.001)
         with pytest.raises(RuntimeError, match="training in another thread; set it in a callback"):
             model.learning_rate = 1.0
-        with pytest.raises(RuntimeError, match="writes those from before this fit"):
+        with pytest.raises(RuntimeError, match="writes the weights of a step of this fit"):
             model.save("never.dnn")
     finally:
         model.stop_training = True

@@ -204,7 +204,11 @@ IN_USE = "the model is in use by the call that the signal has interrupted"
 @pytest.mark.parametrize(
     ("call", "told"),
     # Several may read at a time.
-    [("evaluate(x, y)", [IN_USE, "done"]), ("train_on_batch(x, y)", [IN_USE, IN_USE])],
+    [
+        ("evaluate(x, y)", [IN_USE, "done"]),
+        ("train_on_batch(x, y)", [IN_USE, IN_USE]),
+        ("fit(x, y, batch_size=10_000, epochs=100)", [IN_USE, IN_USE]),
+    ],
 )
 def test_the_handler_of_a_signal_can_not_hang_on_the_model(call: str, told: list[str]) -> None:
     done = subprocess.run(

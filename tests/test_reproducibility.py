@@ -462,7 +462,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.parametrize("call", ["evaluate(x, y)", "train_on_batch(x, y)"])
+@pytest.mark.parametrize("call", ["evaluate(x, y)", "train_on_batch(x, y)", "fit(x, y, verbose=0)"])
 def test_a_child_forked_in_the_middle_of_a_call_is_refused_the_model_and_does_not_hang(call):
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FORK_IN_CALL.replace("CALL", call)],

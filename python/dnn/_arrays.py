@@ -265,16 +265,23 @@ def _rows_in_block(n_columns: int, dtype: str) -> int:
 
 
 def exact(value: Any, name: str, shape: tuple[int, ...], dtype: str) -> Array:
-    """`value` as a new finite array of `dtype` with exactly this `shape` (1-D or 2-D). For weights."""
+    """`value` as a new finite array of `dtype` with exactly this `shape` (1-D or 2-D)."""
+    return np.array(fitting(value, name, shape, dtype), order="C")
+
+
+def fitting(value: Any, name: str, shape: tuple[int, ...], dtype: str) -> Array:
+    """As `exact`, but `value` itself where it is such an array: for weights, which are copied anyway."""
     array = numeric(value, name)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, but needs {shape}")
     with np.errstate(over="ignore", invalid="ignore"):
-        copy = np.array(array, dtype=dtype, order="C")
-    bad = np.argwhere(~np.isfinite(copy))
-    if len(bad):
+        fits = np.asarray(array, dtype=dtype)
+        # NaN and infinity show in the extremes, which take no memory.
+        is_finite = fits.size == 0 or bool(np.isfinite(fits.min()) and np.isfinite(fits.max()))
+    if not is_finite:
+        bad = np.argwhere(~np.isfinite(fits))
         _refuse_non_finite(array, name, dtype, len(bad), tuple(int(at) for at in bad[0]))
-    return copy
+    return fits
 
 
 def row_weights(

@@ -63,7 +63,7 @@ def initial(
         argument = {"weights": "weight_initializer", "bias": "bias_initializer"}.get(slot.kind, "")
         given = getattr(slot.layer, argument, None)
         if isinstance(given, Array):
-            arrays[at] = _arrays.exact(given.values, f"{argument} of layer {slot.name}", slot.shape, dtype)
+            arrays[at] = _arrays.fitting(given.values, f"{argument} of layer {slot.name}", slot.shape, dtype)
     return arrays
 
 
@@ -77,7 +77,7 @@ def has_arrays(layers: Sequence[Layer]) -> bool:
 
 
 def checked(given: Any, layers: Sequence[Layer], n_inputs: int | None, dtype: str) -> list[NDArray[Any]]:
-    """`given`, a list of arrays, as new arrays that fit; `n_inputs` None takes it from the first."""
+    """`given`, a list of arrays, as arrays that fit; `n_inputs` None takes it from the first."""
     example = "model.set_weights([W1, b1, W2, b2])"
     if isinstance(given, np.ndarray) and given.dtype.kind != "O":
         raise TypeError(
@@ -97,7 +97,7 @@ def checked(given: Any, layers: Sequence[Layer], n_inputs: int | None, dtype: st
             first = _arrays.table(arrays[0], title)
         expected = slots(layers, len(first))
     fitting = [
-        _arrays.exact(array, f"weights[{at}] ({slot.title})", slot.shape, dtype)
+        _arrays.fitting(array, f"weights[{at}] ({slot.title})", slot.shape, dtype)
         for at, (array, slot) in enumerate(zip(arrays, expected, strict=True))
     ]
     for at, (array, slot) in enumerate(zip(fitting, expected, strict=True)):
@@ -111,7 +111,7 @@ def checked(given: Any, layers: Sequence[Layer], n_inputs: int | None, dtype: st
 
 def unflattened(given: Any, expected: Sequence[Slot], dtype: str) -> list[NDArray[Any]]:
     """The 1-D vector `given` of all parameters, cut into the arrays `expected`."""
-    flat = _arrays.exact(given, "flat_parameters", (sum(slot.size for slot in expected),), dtype)
+    flat = _arrays.fitting(given, "flat_parameters", (sum(slot.size for slot in expected),), dtype)
     arrays, start = [], 0
     for slot in expected:
         arrays.append(flat[start : start + slot.size].reshape(slot.shape))

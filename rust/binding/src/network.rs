@@ -136,7 +136,7 @@ impl Network {
 
     #[getter]
     fn n_parameters(&self, py: Python<'_>) -> PyResult<usize> {
-        with!(self, shared => detached(py, || shared.read().plan.n_parameters()))
+        with!(self, shared => detached(py, || shared.look().plan.n_parameters()))
     }
 
     #[getter]
@@ -149,19 +149,19 @@ impl Network {
 
     #[getter]
     fn isa(&self, py: Python<'_>) -> PyResult<&'static str> {
-        with!(self, shared => detached(py, || shared.read().plan.isa.name()))
+        with!(self, shared => detached(py, || shared.look().plan.isa.name()))
     }
 
     /// Steps that the optimizer has taken.
     #[getter]
     fn steps(&self, py: Python<'_>) -> PyResult<u64> {
-        with!(self, shared => detached(py, || shared.read().optimizer.as_ref().map_or(0, |optimizer| optimizer.steps)))
+        with!(self, shared => detached(py, || shared.look().optimizer.as_ref().map_or(0, |optimizer| optimizer.steps)))
     }
 
     /// The number of the epoch with which training would go on.
     #[getter]
     fn next_epoch(&self, py: Python<'_>) -> PyResult<usize> {
-        with!(self, shared => detached(py, || shared.read().progress.next_epoch))
+        with!(self, shared => detached(py, || shared.look().progress.next_epoch))
     }
 
     /// Whether a `fit` is under way, and not in one of its callbacks.

@@ -4,8 +4,8 @@ use crate::convert::caught;
 use crate::function;
 use crate::rows::Typed;
 use crate::shared::Shared;
-use crate::signals::LOOK;
-use dnn_core::{Epoch, Flow, Metric, Observer, State};
+use crate::signals::{self, LOOK};
+use dnn_core::{Epoch, Flow, Metric, Observer, Params, Running, State};
 use numpy::PyReadonlyArray1;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyValueError};
 use pyo3::prelude::*;
@@ -32,6 +32,8 @@ pub struct Watch<'a, T: Typed> {
     /// Signals reach the main thread only.
     is_main: bool,
     epoch_called: Option<f64>,
+    /// When others were shown what was learnt.
+    shown: Option<Instant>,
     /// What a hook or a signal handler raised.
     pub raised: Option<PyErr>,
 }
@@ -45,24 +47,23 @@ impl<'a, T: Typed> Watch<'a, T> {
         is_main: bool,
     ) -> Self {
         let now = Instant::now();
-        Watch { shared, hook, wanted, metrics, started: now, looked: now, is_main, epoch_called: None, raised: None }
+        let (epoch_called, shown, raised) = (None, None, None);
+        Watch { shared, hook, wanted, metrics, started: now, looked: now, is_main, epoch_called, shown, raised }
     }
 
-    /// Calls a hook with the interpreter; the network is then what training has made of it so far.
+    /// Calls a hook with the interpreter; the network is then what training has made of it so far, to read, and where
+    /// the hook `may_change` it, to change.
     fn call(
         &mut self,
-        mut state: Option<State<'_, T>>,
+        mut state: State<'_, T>,
+        may_change: bool,
         call: impl for<'py> FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
     ) -> Flow {
         let Some(hook) = &self.hook else { return Flow::Go };
-        if let Some(state) = &mut state {
-            self.shared.exchange(state, true);
-        }
+        self.shared.exchange(&mut state, may_change);
         // Also after a panic the weights have to come back.
         let asked = caught(|| Python::attach(|py| call(hook.bind(py))?.is_truthy())).flatten();
-        if let Some(state) = &mut state {
-            self.shared.exchange(state, false);
-        }
+        self.shared.exchange(&mut state, false);
         match asked {
             Ok(false) => Flow::Go,
             Ok(true) => Flow::Stop,
@@ -103,7 +104,7 @@ impl<T: Typed> Observer<T> for Watch<'_, T> {
             return false;
         }
         self.looked = Instant::now();
-        match Python::attach(|py| py.check_signals()) {
+        match signals::handled(|py| py.check_signals()) {
             Ok(()) => false,
             Err(error) => {
                 // Ctrl-C is told by the history; what another handler raised is raised again.
@@ -119,11 +120,17 @@ impl<T: Typed> Observer<T> for Watch<'_, T> {
         self.raised.is_some() || function::has_raised()
     }
 
-    fn rates(&mut self, first_step: u64, rates: &mut [f64]) -> Flow {
+    fn show(&mut self, params: &Params<T>, running: &Running) {
+        if self.shared.show(params, running) {
+            self.shown = Some(Instant::now());
+        }
+    }
+
+    fn rates(&mut self, first_step: u64, rates: &mut [f64], state: State<'_, T>) -> Flow {
         if !self.wanted.rates {
             return Flow::Go;
         }
-        self.call(None, |hook| {
+        self.call(state, false, |hook| {
             let given = hook.call_method1("rates", (first_step, rates.len()))?;
             for (rate, given) in rates.iter_mut().zip(given.try_iter()?) {
                 *rate = given?.extract()?;
@@ -132,8 +139,8 @@ impl<T: Typed> Observer<T> for Watch<'_, T> {
         })
     }
 
-    fn order(&mut self, epoch: usize, order: &mut [u32]) -> Flow {
-        self.call(None, |hook| {
+    fn order(&mut self, epoch: usize, order: &mut [u32], state: State<'_, T>) -> Flow {
+        self.call(state, false, |hook| {
             let given: PyReadonlyArray1<'_, u32> = hook.call_method1("order", (epoch,))?.extract()?;
             let given = given.as_slice()?;
             if given.len() != order.len() {
@@ -149,10 +156,13 @@ impl<T: Typed> Observer<T> for Watch<'_, T> {
         if !self.wanted.epoch_begin {
             return Flow::Go;
         }
-        self.call(Some(state), |hook| hook.call_method1("epoch_begin", (epoch,)))
+        self.call(state, true, |hook| hook.call_method1("epoch_begin", (epoch,)))
     }
 
     fn epoch_end(&mut self, epoch: &Epoch, last: bool, state: State<'_, T>) -> Flow {
+        if self.shown.take_if(|shown| shown.elapsed() >= LOOK).is_some() {
+            self.shared.hide();
+        }
         let due = match (self.wanted.epoch, self.epoch_called) {
             (None, _) => false,
             (Some(_), None) => true,
@@ -163,21 +173,21 @@ impl<T: Typed> Observer<T> for Watch<'_, T> {
         }
         self.epoch_called = Some(epoch.seconds);
         let metrics = self.metrics.clone();
-        self.call(Some(state), |hook| hook.call_method1("epoch_end", (epoch.epoch, logs(hook.py(), epoch, &metrics)?)))
+        self.call(state, true, |hook| hook.call_method1("epoch_end", (epoch.epoch, logs(hook.py(), epoch, &metrics)?)))
     }
 
     fn batch_begin(&mut self, batch: usize, state: State<'_, T>) -> Flow {
         if !self.wanted.batch {
             return Flow::Go;
         }
-        self.call(Some(state), |hook| hook.call_method1("batch_begin", (batch,)))
+        self.call(state, true, |hook| hook.call_method1("batch_begin", (batch,)))
     }
 
     fn batch_end(&mut self, batch: usize, loss: f64, state: State<'_, T>) -> Flow {
         if !self.wanted.batch {
             return Flow::Go;
         }
-        self.call(Some(state), |hook| {
+        self.call(state, true, |hook| {
             let logs = PyDict::new(hook.py());
             logs.set_item("loss", loss)?;
             hook.call_method1("batch_end", (batch, logs))

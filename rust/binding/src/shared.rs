@@ -1,24 +1,25 @@
 //! A model that several threads may use, behind a lock.
 //!
-//! Readers (predict, evaluate, weights) share it. `fit` works on a copy of the weights, which it puts into the place of
-//! the model while a hook runs and at its end; so a network can be used while it learns, and stays whole whatever happens.
-//! The memory of the optimizer, twice as large, is not copied: it is away meanwhile, and nobody may save it.
+//! Readers (predict, evaluate, weights) share it. `fit` takes the weights and the memory of the optimizer away, and puts
+//! them back while a hook runs and at its end: nothing is there twice. Who wants to read the weights meanwhile asks, and
+//! `fit` leaves a copy of those of its last step in their place, which stays for an epoch. Where training calls functions
+//! of the user, or a line search tries weights, `fit` works on a copy from the start.
 
 use crate::convert::{self, HeldData, InUse, detached};
 use crate::function;
 use crate::observer::Watch;
 use crate::rows::Typed;
 use crate::signals::{self, Signals};
-use dnn_core::{Error, FitSpec, Gradients, History, Idle, Metric, Model, Params, Run, State, StepSpec};
+use dnn_core::{Error, FitSpec, Gradients, History, Idle, Metric, Model, Params, Run, Running, State, StepSpec};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
 
-/// Bytes of replaced weights at most that a model keeps.
-const MOST_SPARE: usize = 128 << 20;
+/// Between two looks whether the weights are there.
+const PAUSES: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(1)];
 
 /// A model that several threads may use.
 pub struct Shared<T: Typed> {
@@ -26,8 +27,6 @@ pub struct Shared<T: Typed> {
     /// What a network has for ever.
     pub n_inputs: usize,
     pub n_outputs: usize,
-    /// Where the weights were that the last `fit` replaced: room for the copy that the next one works on.
-    spare: Mutex<Option<Params<T>>>,
     /// What predictions write on the way.
     pub idle: Idle<T>,
     pub training: AtomicBool,
@@ -37,6 +36,10 @@ pub struct Shared<T: Typed> {
     pub trainings: AtomicU64,
     /// While a hook runs, training waits and the weights may be changed.
     in_hook: AtomicBool,
+    /// Somebody waits for weights that a `fit` has taken.
+    asked: AtomicBool,
+    /// The forks before it took them.
+    taken_after: AtomicU32,
     /// The forks before the lock was last known to be held by nobody whom a fork has left behind.
     forks: AtomicU32,
 }
@@ -46,24 +49,66 @@ impl<T: Typed> Shared<T> {
     pub fn new(model: Model<T>) -> Shared<T> {
         let no = || AtomicBool::new(false);
         let (n_inputs, n_outputs) = (model.plan.n_inputs, model.plan.n_outputs());
-        let (training, stop, in_hook) = (no(), no(), no());
-        let (model, trainings, forks) = (RwLock::new(model), AtomicU64::new(0), AtomicU32::new(signals::forks()));
+        let (training, stop, in_hook, asked) = (no(), no(), no(), no());
+        let (model, trainings) = (RwLock::new(model), AtomicU64::new(0));
+        let [taken_after, forks] = [(); 2].map(|()| AtomicU32::new(signals::forks()));
         Shared {
             model,
             n_inputs,
             n_outputs,
-            spare: Mutex::new(None),
             idle: Idle::new(),
             training,
             stop,
             trainings,
             in_hook,
+            asked,
+            taken_after,
             forks,
         }
     }
 
-    /// The model to read, unless somebody is changing it.
+    /// The model to read with its weights, unless somebody is changing it or has them.
     pub fn try_read(&self) -> Option<RwLockReadGuard<'_, Model<T>>> {
+        self.try_look().filter(|model| model.has_weights())
+    }
+
+    /// The model to read with its weights. A `fit` that has them is asked for a copy, and without the memory for one gives
+    /// them back at its end.
+    pub fn read(&self) -> RwLockReadGuard<'_, Model<T>> {
+        let [mut pause, longest] = PAUSES;
+        let since = Instant::now();
+        loop {
+            let model = self.look();
+            if model.has_weights() {
+                return model;
+            }
+            drop(model);
+            // Who has them may be the call that this handler has interrupted, or a thread that a fork has left behind.
+            if signals::in_handler() || self.taken_after.load(Ordering::Relaxed) != signals::forks() {
+                give_up_late(since);
+            }
+            self.asked.store(true, Ordering::SeqCst);
+            std::thread::sleep(pause);
+            pause = longest.min(2 * pause);
+        }
+    }
+
+    /// What a `fit` has learnt so far, for who has asked for it; returns whether somebody had.
+    pub fn show(&self, params: &Params<T>, running: &Running) -> bool {
+        if !self.asked.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut model = self.write();
+        self.asked.store(false, Ordering::SeqCst);
+        !model.has_weights() && model.show(params, running).is_ok()
+    }
+
+    /// Takes away what was shown.
+    pub fn hide(&self) {
+        self.write().hide();
+    }
+
+    fn try_look(&self) -> Option<RwLockReadGuard<'_, Model<T>>> {
         match self.model.try_read() {
             Ok(model) => Some(model),
             Err(TryLockError::Poisoned(broken)) => Some(broken.into_inner()),
@@ -71,10 +116,11 @@ impl<T: Typed> Shared<T> {
         }
     }
 
+    /// The model to read, which may be without its weights.
     // After a panic under the lock the model is used on: every weight of it is a number, of before a step or after it.
-    pub fn read(&self) -> RwLockReadGuard<'_, Model<T>> {
+    pub fn look(&self) -> RwLockReadGuard<'_, Model<T>> {
         if self.may_wait_for_ever() {
-            return soon(|| self.try_read());
+            return soon(|| self.try_look());
         }
         self.model.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,12 +160,11 @@ impl<T: Typed> Shared<T> {
     /// The model with the memory of its optimizer, unless that is away in a `fit`.
     pub fn read_unless_training(&self, what: &str) -> PyResult<RwLockReadGuard<'_, Model<T>>> {
         // Asked with the lock in hand, without which `fit` can't take the memory away.
-        let model = self.read();
+        let model = self.look();
         if self.is_training() {
             return Err(PyRuntimeError::new_err(format!(
-                "{what}: the model is training, and the state of its optimizer is in use; \
-                 do it in a callback, where the weights of the last step are seen as well; \
-                 save(..., optimizer=False) writes those from before this fit"
+                "{what}: the model is training, and the state of its optimizer is in use; do it in a callback; \
+                 save(..., optimizer=False) writes the weights of a step of this fit"
             )));
         }
         Ok(model)
@@ -206,7 +251,7 @@ impl<T: Typed> Shared<T> {
         Ok(done)
     }
 
-    /// Trains a copy and puts it in the place of the model. A panic leaves the weights as they were.
+    /// Trains the model. A panic leaves the weights as the last step that was begun has left them.
     pub fn fit(
         &self,
         data: &HeldData<'_>,
@@ -214,10 +259,14 @@ impl<T: Typed> Shared<T> {
         spec: &FitSpec,
         watch: &mut Watch<'_, T>,
     ) -> Result<History, Error> {
-        // Never waited for: after a fork who has the lock may be gone.
-        let room = self.spare.try_lock().ok().and_then(|mut spare| spare.take());
-        let model = self.write().hand_out(spec.n_threads, room)?;
-        let mut out = HandedOut { model, to: self, is_trained: false };
+        let mut shared = self.write();
+        // Functions of the user may ask the model for anything while it is in the middle of a step.
+        let calls = function::any_called(&spec.metrics) || function::is_called(shared.spec.loss.as_ref());
+        let is_copy = calls || shared.optimizer.as_ref().is_some_and(|optimizer| optimizer.pairs.is_some());
+        self.taken_after.store(signals::forks(), Ordering::Relaxed);
+        self.asked.store(false, Ordering::SeqCst);
+        let mut out = HandedOut { model: shared.hand_out(is_copy)?, to: self, is_copy, is_trained: false };
+        drop(shared);
         let model = &mut out.model;
         let plan = model.plan.clone();
         let history = data.with(&plan, |data| match validation {
@@ -234,15 +283,20 @@ impl<T: Typed> Shared<T> {
 /// A lock for the handler of a signal, which may have come in the middle of a call that holds it: that call goes on after
 /// the handler only, so to wait for it would be for ever.
 fn soon<G>(attempt: impl Fn() -> Option<G>) -> G {
-    let until = Instant::now() + Duration::from_secs(1);
+    let since = Instant::now();
     loop {
         if let Some(guard) = attempt() {
             return guard;
         }
-        if Instant::now() > until {
-            resume_unwind(Box::new(InUse));
-        }
+        give_up_late(since);
         std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Unwinds after a second.
+fn give_up_late(since: Instant) {
+    if since.elapsed() > Duration::from_secs(1) {
+        resume_unwind(Box::new(InUse));
     }
 }
 
@@ -250,6 +304,7 @@ fn soon<G>(attempt: impl Fn() -> Option<G>) -> G {
 struct HandedOut<'a, T: Typed> {
     model: Model<T>,
     to: &'a Shared<T>,
+    is_copy: bool,
     is_trained: bool,
 }
 
@@ -258,15 +313,9 @@ impl<T: Typed> Drop for HandedOut<'_, T> {
         let mut shared = self.to.write();
         if self.is_trained {
             std::mem::swap(&mut *shared, &mut self.model);
-            let replaced = std::mem::replace(&mut self.model.params, Params::empty());
-            if size_of_val(&replaced[..]) <= MOST_SPARE
-                && let Ok(mut spare) = self.to.spare.try_lock()
-            {
-                *spare = Some(replaced);
-            }
             self.to.trainings.fetch_add(1, Ordering::SeqCst);
         } else {
-            shared.take_back(&mut self.model);
+            shared.take_back(&mut self.model, self.is_copy);
         }
     }
 }

@@ -66,18 +66,23 @@ impl Signals {
             self.is_main = Some(is_main);
             if is_main { py.check_signals() } else { Ok(()) }
         };
-        // Any Python code may run a handler, that of `is_main_thread` included.
-        let before = IN_HANDLER.replace(true);
-        let found = Python::attach(look);
-        // The handler may have looked itself, in a call of its own.
-        IN_HANDLER.set(before);
-        found.map_err(function::raise).is_ok()
+        handled(look).map_err(function::raise).is_ok()
     }
 
     /// Calls `work`, which asks from time to time whether to go on with so many threads.
     pub fn watching<R>(mut self, threads: usize, work: impl FnOnce(Run<'_>) -> R) -> R {
         work(Run::new(threads, &mut || self.go_on()))
     }
+}
+
+/// Looks for signals, whose handlers may run, in the middle of a call that holds a model.
+pub fn handled<R>(look: impl FnOnce(Python<'_>) -> R) -> R {
+    // Any Python code may run a handler, that of `is_main_thread` included.
+    let before = IN_HANDLER.replace(true);
+    let found = Python::attach(look);
+    // The handler may have looked itself, in a call of its own.
+    IN_HANDLER.set(before);
+    found
 }
 
 pub fn is_main_thread(py: Python<'_>) -> PyResult<bool> {

@@ -7,11 +7,8 @@ use crate::params::Params;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::running::Running;
-use dnn_kernels::{Real, Team};
+use dnn_kernels::Real;
 use dnn_spec::{Function, LossSpec, OptimizerSpec, Spec};
-
-/// Parameters of which a copy is worth a second thread.
-const WORTH_THREADS: usize = 1 << 20;
 
 /// What [`Model::compile`] sets.
 #[derive(Debug)]
@@ -91,31 +88,51 @@ impl<T: Real> Model<T> {
     /// # Errors
     /// [`Error::Memory`].
     pub fn without_training(&self) -> Result<Model<T>, Error> {
-        self.with_params(self.params.duplicate()?)
-    }
-
-    fn with_params(&self, params: Params<T>) -> Result<Model<T>, Error> {
-        let (spec, plan) = (self.spec.clone(), self.plan.clone());
+        let (spec, plan, params) = (self.spec.clone(), self.plan.clone(), self.params.duplicate()?);
         let (running, progress) = (self.running.duplicate()?, Progress::default());
         Ok(Model { spec, plan, params, running, optimizer: None, epochs: 0, progress })
     }
 
-    /// A copy to train, which takes the memory of the optimizer and the progress along: only the weights are there twice.
-    /// Whoever reads the weights may go on; nobody may save or step until [`Model::take_back`]. So many threads copy them,
-    /// to the `room` that there may be.
+    /// What `fit` works on: the weights, the memory of the optimizer and the progress leave the model. With `copies` the
+    /// weights stay, to be read, and a copy of them goes.
     ///
     /// # Errors
     /// [`Error::Memory`]; nothing has changed then.
-    pub fn hand_out(&mut self, threads: usize, room: Option<Params<T>>) -> Result<Model<T>, Error> {
-        let team = Team::of(if self.plan.len >= WORTH_THREADS { threads } else { 1 });
-        let copy = self.with_params(self.params.duplicate_on(&team, room)?)?;
-        drop(team);
+    pub fn hand_out(&mut self, copies: bool) -> Result<Model<T>, Error> {
+        let running = self.running.duplicate()?;
+        let params =
+            if copies { self.params.duplicate()? } else { std::mem::replace(&mut self.params, Params::empty()) };
+        let (spec, plan, progress) = (self.spec.clone(), self.plan.clone(), self.progress.hand_out());
         let optimizer = self.optimizer.as_mut().map(Optimizer::hand_out);
-        Ok(Model { optimizer, epochs: self.epochs, progress: self.progress.hand_out(), ..copy })
+        Ok(Model { spec, plan, params, running, optimizer, epochs: self.epochs, progress })
     }
 
-    /// Takes back what [`Model::hand_out`] took along, and not the weights.
-    pub fn take_back(&mut self, out: &mut Model<T>) {
+    /// Whether the weights are here, and not with a `fit`.
+    pub fn has_weights(&self) -> bool {
+        self.params.len() == self.plan.len
+    }
+
+    /// Takes what a `fit` has learnt so far, to be read meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Memory`]; nothing has changed then.
+    pub fn show(&mut self, params: &Params<T>, running: &Running) -> Result<(), Error> {
+        self.running = running.duplicate()?;
+        self.params = params.duplicate()?;
+        Ok(())
+    }
+
+    /// Forgets what it was shown.
+    pub fn hide(&mut self) {
+        self.params = Params::empty();
+    }
+
+    /// Takes back what [`Model::hand_out`] took along, but for copied weights.
+    pub fn take_back(&mut self, out: &mut Model<T>, copied: bool) {
+        if !copied {
+            std::mem::swap(&mut self.params, &mut out.params);
+            std::mem::swap(&mut self.running, &mut out.running);
+        }
         std::mem::swap(&mut self.optimizer, &mut out.optimizer);
         std::mem::swap(&mut self.progress, &mut out.progress);
         // The weights may be those before a step that it knows of.

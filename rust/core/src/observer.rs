@@ -37,14 +37,16 @@ pub trait Observer<T: Real> {
     fn seconds(&mut self) -> f64;
     /// Whether the user has asked to stop; called every millisecond or so.
     fn interrupted(&mut self) -> bool;
+    /// What was learnt so far, for others who may want to see it: of a finished step; called as often.
+    fn show(&mut self, _params: &Params<T>, _running: &Running) {}
     /// Writes the rates of the coming steps, which are counted over the life of the optimizer.
-    fn rates(&mut self, first_step: u64, rates: &mut [f64]) -> Flow;
+    fn rates(&mut self, first_step: u64, rates: &mut [f64], state: State<T>) -> Flow;
     /// Whether the last stop came of something that went wrong; then the weights stay those of the last step.
     fn failed(&self) -> bool {
         false
     }
     /// Writes the numbers of the rows of an epoch, where the spec wants them from here. It finds the last ones.
-    fn order(&mut self, _epoch: usize, _order: &mut [u32]) -> Flow {
+    fn order(&mut self, _epoch: usize, _order: &mut [u32], _state: State<T>) -> Flow {
         Flow::Go
     }
     /// Before an epoch.
@@ -67,11 +69,20 @@ pub struct Questions {
 }
 
 impl Questions {
-    /// Whether to go on with so many rows, which go through together.
-    pub fn go_on<T: Real>(&mut self, plan: &Plan, rows: usize, observer: &mut dyn Observer<T>) -> bool {
+    /// Whether to go on with so many rows, which go through together. `learnt` is what may be shown.
+    pub fn go_on<T: Real>(
+        &mut self,
+        plan: &Plan,
+        rows: usize,
+        learnt: Option<(&Params<T>, &Running)>,
+        observer: &mut dyn Observer<T>,
+    ) -> bool {
         self.work = self.work.saturating_add(plan.work(rows));
         self.work < WORK_PER_QUESTION || {
             self.work = 0;
+            if let Some((params, running)) = learnt {
+                observer.show(params, running);
+            }
             !observer.interrupted()
         }
     }

@@ -40,7 +40,19 @@ impl<T: Real> Params<T> {
     /// # Errors
     /// [`Error::Memory`] that names the largest layer.
     pub fn zeroed(plan: &Plan) -> Result<Params<T>, Error> {
-        Buffer::zeroed(plan.len).map(Params::from).ok_or_else(|| {
+        Params::of(Buffer::zeroed(plan.len), plan)
+    }
+
+    /// The same, for numbers few of which will be touched.
+    ///
+    /// # Errors
+    /// As [`Params::zeroed`].
+    pub fn sparse(plan: &Plan) -> Result<Params<T>, Error> {
+        Params::of(Buffer::sparse(plan.len), plan)
+    }
+
+    fn of(numbers: Option<Buffer<T>>, plan: &Plan) -> Result<Params<T>, Error> {
+        numbers.map(Params::from).ok_or_else(|| {
             let largest = plan.layers.iter().max_by_key(|layer| layer.n_parameters());
             let what = largest.map_or(String::new(), |layer| {
                 format!("the network (its largest layer is layer {}, {} x {})", layer.name, layer.n_in, layer.n_out)
@@ -59,21 +71,7 @@ impl<T: Real> Params<T> {
     /// # Errors
     /// [`Error::Memory`].
     pub fn duplicate(&self) -> Result<Params<T>, Error> {
-        self.duplicate_on(&Team::solo(), None)
-    }
-
-    /// The same, by all threads of the team, in this room if it fits: fresh memory takes longer than the copy.
-    ///
-    /// # Errors
-    /// [`Error::Memory`].
-    pub fn duplicate_on(&self, team: &Team, room: Option<Params<T>>) -> Result<Params<T>, Error> {
-        if let Some(mut copy) = room.filter(|room| room.len() == self.len()) {
-            let Params { numbers, packed } = &mut copy;
-            *packed.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
-            numbers.take_from(&self.numbers, team);
-            return Ok(copy);
-        }
-        let copy = self.numbers.duplicate_on(team).map(Params::from);
+        let copy = self.numbers.duplicate().map(Params::from);
         copy.ok_or_else(|| Error::memory("a copy of the parameters", Some(self.numbers.len()), size_of::<T>()))
     }
 

@@ -3,7 +3,6 @@
 //! In: a length. Out: a slice. It never aborts: a length that can't be had is an error to be named by the caller.
 
 use crate::Real;
-use crate::pool::Team;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -54,13 +53,22 @@ impl<T: Real> Buffer<T> {
 
     /// `len` zeros; `None` where the system does not have the memory.
     pub fn zeroed(len: usize) -> Option<Buffer<T>> {
+        Buffer::make(len, true)
+    }
+
+    /// The same, for numbers few of which will be touched: what lies around those is not there.
+    pub fn sparse(len: usize) -> Option<Buffer<T>> {
+        Buffer::make(len, false)
+    }
+
+    fn make(len: usize, in_large_pages: bool) -> Option<Buffer<T>> {
         if len == 0 {
             return Some(Buffer::empty());
         }
         let bytes = len.checked_mul(size_of::<T>())?;
         let in_pages = bytes.checked_next_multiple_of(LARGE_PAGE)?;
-        // The last page is a large one where no more than a quarter of all is left over.
-        let bytes = if in_pages - bytes <= in_pages / 4 { in_pages } else { bytes };
+        // The last page is a large one where no more than a quarter of it is left over.
+        let bytes = if in_pages - bytes <= LARGE_PAGE / 4 { in_pages } else { bytes };
         let align = if bytes >= LARGE_PAGE { LARGE_PAGE } else { LINE };
         // An ordinary alignment, and room to move the start: only then fresh memory of the system is known to be zero
         // and not written once more (157 MB took 120 ms, half of it that).
@@ -71,52 +79,37 @@ impl<T: Real> Buffer<T> {
         // SAFETY: the offset is below `align`, by which the allocation is longer than the numbers; all bits zero is 0.
         let start = unsafe { base.add(offset) };
         if align == LARGE_PAGE {
-            ask_for_large_pages(start.as_ptr(), bytes);
+            advise(start.as_ptr(), bytes, in_large_pages);
         }
         Some(Buffer { start: start.cast(), len, allocation: Some((base, layout)) })
     }
 
     /// The same numbers in storage of their own; `None` as for [`Buffer::zeroed`].
     pub fn duplicate(&self) -> Option<Buffer<T>> {
-        self.duplicate_on(&Team::solo())
-    }
-
-    /// The same, by all threads of the team: what takes its time is memory that the system has to clear first.
-    pub fn duplicate_on(&self, team: &Team) -> Option<Buffer<T>> {
         let mut copy = Buffer::zeroed(self.len)?;
-        copy.take_from(self, team);
+        copy.copy_from_slice(self);
         Some(copy)
-    }
-
-    /// Becomes a copy of as many numbers, made by all threads of the team.
-    ///
-    /// # Panics
-    /// When the lengths differ.
-    pub fn take_from(&mut self, other: &Buffer<T>, team: &Team) {
-        assert_eq!(self.len, other.len, "lengths of a buffer and its copy");
-        let piece = LARGE_PAGE / size_of::<T>();
-        let mut pieces: Vec<_> = self.chunks_mut(piece).zip(other.chunks(piece)).collect();
-        // About 10 bytes in a nanosecond.
-        team.run_each(&mut pieces, (size_of_val(&other[..]) / 10) as u64, |_, (to, from)| to.copy_from_slice(from));
     }
 }
 
-/// Tells the system that these bytes, not touched yet, are worth large pages. It may not listen.
+/// Tells the system whether these bytes, not touched yet, are worth large pages. It may not listen.
 #[cfg(target_os = "linux")]
-fn ask_for_large_pages(start: *mut u8, bytes: usize) {
+fn advise(start: *mut u8, bytes: usize, large_pages: bool) {
     use std::ffi::{c_int, c_void};
     /// From linux/mman.h
     const MADV_HUGEPAGE: c_int = 14;
+    const MADV_NOHUGEPAGE: c_int = 15;
     unsafe extern "C" {
         /// Of the C library that `std` is linked with.
         fn madvise(start: *mut c_void, bytes: usize, advice: c_int) -> c_int;
     }
+    let advice = if large_pages { MADV_HUGEPAGE } else { MADV_NOHUGEPAGE };
     // SAFETY: whole pages of an allocation of ours; the advice changes nothing that a program can see.
-    let _may_be_refused = unsafe { madvise(start.cast(), bytes / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE) };
+    let _may_be_refused = unsafe { madvise(start.cast(), bytes / LARGE_PAGE * LARGE_PAGE, advice) };
 }
 
 #[cfg(not(target_os = "linux"))]
-fn ask_for_large_pages(_start: *mut u8, _bytes: usize) {}
+fn advise(_start: *mut u8, _bytes: usize, _large_pages: bool) {}
 
 impl<T: Real> Drop for Buffer<T> {
     fn drop(&mut self) {
@@ -164,14 +157,6 @@ mod tests {
             assert_eq!(b.as_ptr() as usize % LINE, 0);
             assert!(b.iter().all(|&x| x == 0.0));
         }
-    }
-
-    #[test]
-    fn a_copy_by_several_threads_is_whole() {
-        let mut b = Buffer::<f32>::zeroed(1_300_001).expect("fits");
-        b.iter_mut().enumerate().for_each(|(i, x)| *x = i as f32);
-        let copy = b.duplicate_on(&Team::exactly(3)).expect("fits");
-        assert_eq!(b[..], copy[..]);
     }
 
     #[test]

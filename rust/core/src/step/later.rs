@@ -32,9 +32,10 @@ impl<T: Real> Step<T> {
     /// # Errors
     /// [`Error::Memory`].
     pub fn let_weights_wait(&mut self, plan: &Plan) -> Result<(), Error> {
-        let [Shard { tiny: None, work, .. }] = &mut self.shards[..] else { return Ok(()) };
+        let [Shard { tiny: None, work, gradient, .. }] = &mut self.shards[..] else { return Ok(()) };
         let Some(blocks) = Blocks::new(plan) else { return Ok(()) };
         work.keep_deltas(plan)?;
+        *gradient = Params::sparse(plan)?;
         let bounds = filled(0.0, blocks.layers.len(), "the squares of gradients")?;
         let squares = filled(0.0, blocks.descent.blocks(), "the squares of gradients")?;
         self.waiting = Some(Waiting { blocks: Arc::new(blocks), is_waiting: false, bounds, squares });

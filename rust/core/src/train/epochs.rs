@@ -217,7 +217,9 @@ impl<'a, T: Real> Training<'a, T> {
     fn begin_epoch(&mut self, number: usize, observer: &mut dyn Observer<T>) -> Result<(), Ended> {
         if self.spec.order_rows.is_some() {
             let mut flow = Flow::Go;
-            let are_there = self.batches.take(self.data.rows(), |order| flow = observer.order(number, order));
+            let Training { params, optimizer, running, progress, batches, data, .. } = self;
+            let state = State { params, optimizer, running, epochs: *self.epochs_begun, progress };
+            let are_there = batches.take(data.rows(), |order| flow = observer.order(number, order, state));
             if flow == Flow::Stop || !are_there {
                 return Err(by_callback(number));
             }
@@ -230,7 +232,10 @@ impl<'a, T: Real> Training<'a, T> {
         }
         // After the observer was told: it may want other rates.
         if self.spec.learning_rate.is_none() {
-            if observer.rates(self.optimizer.steps, &mut self.rates) == Flow::Stop {
+            let mut rates = std::mem::take(&mut self.rates);
+            let flow = observer.rates(self.optimizer.steps, &mut rates, self.state());
+            self.rates = rates;
+            if flow == Flow::Stop {
                 return Err(by_callback(number));
             }
             if let Some(&rate) = self.rates.iter().find(|rate| check_rate(**rate).is_err()) {
@@ -253,7 +258,6 @@ impl<'a, T: Real> Training<'a, T> {
         let Training { sums, pace, history, questions, .. } = self;
         let (rows, rate) = (self.batches.rows(batch), self.rates[batch]);
         let together = step.block_rows().min(rows.len());
-        let mut go_on = || questions.go_on(plan, together, observer);
         let is_lbfgs = lbfgs.is_some();
         // L-BFGS compares losses, so all of its evaluations have the same noise.
         let life_batch = if is_lbfgs { 0 } else { running.batches };
@@ -261,12 +265,26 @@ impl<'a, T: Real> Training<'a, T> {
             pace.begin(team);
         }
         let outcome = match (lbfgs, &mut optimizer.pairs) {
-            _ if !go_on() => Outcome::Stopped,
-            (Some(lbfgs), Some(pairs)) => lbfgs.iterate(plan.isa, pairs, params, step, |step, params| {
-                sums.clear();
-                step.loss_and_gradient(plan, team, params, life_batch, data, rows, Some(sums), &mut go_on, None)
-            }),
-            _ => step.loss_and_gradient(plan, team, params, life_batch, data, rows, Some(sums), go_on, None),
+            (Some(lbfgs), Some(pairs)) => {
+                // A line search tries weights that are of no step.
+                let mut go_on = || questions.go_on(plan, together, None, observer);
+                if go_on() {
+                    lbfgs.iterate(plan.isa, pairs, params, step, |step, params| {
+                        sums.clear();
+                        step.loss_and_gradient(plan, team, params, life_batch, data, rows, Some(sums), &mut go_on, None)
+                    })
+                } else {
+                    Outcome::Stopped
+                }
+            }
+            _ => {
+                let mut go_on = || questions.go_on(plan, together, Some((&**params, &**running)), observer);
+                if go_on() {
+                    step.loss_and_gradient(plan, team, params, life_batch, data, rows, Some(sums), go_on, None)
+                } else {
+                    Outcome::Stopped
+                }
+            }
         };
         let (loss, weight, penalty) = match outcome {
             Outcome::Done { loss, weight, penalty } => (loss, weight, penalty),
@@ -333,7 +351,8 @@ impl<'a, T: Real> Training<'a, T> {
         }
         if let Some(Validation { data, evaluation, sums }) = &mut self.validation {
             let (plan, questions) = (self.plan, &mut self.questions);
-            let go_on = || questions.go_on(plan, BLOCK_ROWS, observer);
+            let learnt = (&*self.params, &*self.running);
+            let go_on = || questions.go_on(plan, BLOCK_ROWS, Some(learnt), observer);
             match evaluation.loss(plan, &self.team, self.params, data, sums, go_on) {
                 Ok((loss, metrics)) => (epoch.val_loss, epoch.val_metrics) = (Some(loss), metrics),
                 Err(Outcome::Stopped) => return Err(interrupted(number, "while validating")),
@@ -350,7 +369,7 @@ impl<'a, T: Real> Training<'a, T> {
         let Training { plan, params, running, team, step, data, all_rows, questions, .. } = self;
         let Some(rows) = all_rows else { return true };
         let together = step.block_rows();
-        let go_on = || questions.go_on(plan, together, observer);
+        let go_on = || questions.go_on(plan, together, None, observer);
         step.take_moments(plan, team, params, running.batches, data, rows, go_on)
     }
 

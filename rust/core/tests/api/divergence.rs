@@ -252,7 +252,7 @@ impl Observer<f32> for Grown {
     fn interrupted(&mut self) -> bool {
         false
     }
-    fn rates(&mut self, _: u64, _: &mut [f64]) -> Flow {
+    fn rates(&mut self, _: u64, _: &mut [f64], _: State<f32>) -> Flow {
         Flow::Go
     }
     fn epoch_begin(&mut self, epoch: usize, state: State<f32>) -> Flow {

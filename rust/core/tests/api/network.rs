@@ -262,7 +262,7 @@ impl<T: Real> Observer<T> for Watcher<T> {
         self.questions += 1;
         self.questions == self.interrupt_at
     }
-    fn rates(&mut self, first_step: u64, rates: &mut [f64]) -> Flow {
+    fn rates(&mut self, first_step: u64, rates: &mut [f64], _: State<T>) -> Flow {
         rates.fill(self.rate);
         self.called(format!("rates {first_step}"))
     }

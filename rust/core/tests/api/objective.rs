@@ -86,10 +86,10 @@ impl Observer<f64> for Order {
     fn interrupted(&mut self) -> bool {
         false
     }
-    fn rates(&mut self, _: u64, _: &mut [f64]) -> Flow {
+    fn rates(&mut self, _: u64, _: &mut [f64], _: State<f64>) -> Flow {
         Flow::Go
     }
-    fn order(&mut self, epoch: usize, order: &mut [u32]) -> Flow {
+    fn order(&mut self, epoch: usize, order: &mut [u32], _: State<f64>) -> Flow {
         self.0(epoch, order);
         Flow::Go
     }

@@ -243,7 +243,7 @@ fn what_an_observer_changes_is_what_training_goes_on_with() {
         fn interrupted(&mut self) -> bool {
             false
         }
-        fn rates(&mut self, _: u64, _: &mut [f64]) -> dnn_core::Flow {
+        fn rates(&mut self, _: u64, _: &mut [f64], _: dnn_core::State<f32>) -> dnn_core::Flow {
             dnn_core::Flow::Go
         }
         fn epoch_begin(&mut self, epoch: usize, state: dnn_core::State<f32>) -> dnn_core::Flow {
