@@ -91,6 +91,22 @@ def test_history_has_a_value_for_each_epoch(classifier: dnn.Sequential, classes:
     assert "val_accuracy" in history._repr_html_()
 
 
+@pytest.mark.parametrize("looked_at", [False, True])
+def test_what_is_in_a_history_stays_and_goes_with_copies(
+    classifier: dnn.Sequential, classes: Table, looked_at: bool
+) -> None:
+    history = classifier.fit(*classes, epochs=3, initial_epoch=1, verbose=0)
+    if looked_at:
+        history.history["loss"].append(0.5)
+        history.epochs.append(3)
+    again = pickle.loads(pickle.dumps(history))
+    assert (again.history, again.epochs) == (history.history, history.epochs)
+    assert history.epochs == ([1, 2, 3] if looked_at else [1, 2])
+    assert len(history.history["loss"]) == len(history.epochs)
+    assert all(type(value) is float for values in history.history.values() for value in values)
+    assert all(type(epoch) is int for epoch in history.epochs)
+
+
 def test_history_plots(classifier: dnn.Sequential, classes: Table, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="plots are an extra")
     history = classifier.fit(*classes, epochs=4, validation_split=0.2)

@@ -21,7 +21,7 @@ from dnn import (
     _training,
     _warn,
 )
-from dnn._history import DivergenceWarning, History, history_of
+from dnn._history import DivergenceWarning, History, history_of, last_of
 from dnn._steps import Steppable
 
 if TYPE_CHECKING:
@@ -305,7 +305,7 @@ class Sequential(Steppable):
         if self.history.stopped_because == "diverged":
             _warn.warn(self.history.message, DivergenceWarning)
         _training.warn_if_no_average(average, self.history)
-        hook.train_end({name: values[-1] for name, values in self.history.history.items() if values})
+        hook.train_end(last_of(self.history))
         return self.history
 
     def _run(

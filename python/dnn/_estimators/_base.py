@@ -365,15 +365,15 @@ class MLP(CallbackSupportMixin, Networked):
         measured = self._run(network, settings, goal, data, hook, batch_size, incremental=incremental)
         if measured is None:
             return
+        losses, rates = (measured["history"][name].tolist() for name in ("loss", "rate"))
         if not hook.counts:
-            for loss in measured["history"]["loss"]:
+            for loss in losses:
                 rules.see(loss)
-        epochs = measured["history"]
-        if settings.schedule == "constant" and not is_lbfgs and epochs.get("rate"):
-            self.learning_rate_ = epochs["rate"][-1]
+        if settings.schedule == "constant" and not is_lbfgs and rates:
+            self.learning_rate_ = rates[-1]
         if order is None and settings.shuffle and not is_lbfgs:
             # Who shares the random state finds it as scikit-learn leaves it: one batch is shuffled there too.
-            for _ in epochs.get("loss", ()):
+            for _ in losses:
                 rng.shuffle(np.arange(n_rows))
         why = measured["stopped_because"]
         if why == "diverged":

@@ -10,7 +10,7 @@ use crate::rows::{Rows, Typed};
 use crate::shared::{Shared, Training};
 use crate::signals::{self, Signals};
 use dnn_core::{Dtype, Error, FitSpec, History, LossSpec, Metric, Model, OptimizerSpec, Spec, StepSpec, Stopped};
-use numpy::{IntoPyArray, PyReadonlyArray1, PyReadonlyArrayDyn};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArrayDyn};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -61,7 +61,7 @@ fn metrics_dict<'py>(
 
 fn history_dict<'py>(py: Python<'py>, history: &History) -> PyResult<Bound<'py, PyDict>> {
     let columns = PyDict::new(py);
-    let list = |of: &dyn Fn(&dnn_core::Epoch) -> f64| history.epochs.iter().map(of).collect::<Vec<f64>>();
+    let list = |of: &dyn Fn(&dnn_core::Epoch) -> f64| PyArray1::from_iter(py, history.epochs.iter().map(of));
     columns.set_item("loss", list(&|epoch| epoch.loss))?;
     for (i, metric) in history.metrics.iter().enumerate() {
         columns.set_item(&metric.key, list(&|epoch| epoch.metrics[i]))?;
@@ -77,7 +77,7 @@ fn history_dict<'py>(py: Python<'py>, history: &History) -> PyResult<Bound<'py, 
     columns.set_item("seconds", list(&|epoch| epoch.seconds))?;
     let dict = PyDict::new(py);
     dict.set_item("history", columns)?;
-    dict.set_item("epochs", history.epochs.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>())?;
+    dict.set_item("epochs", PyArray1::from_iter(py, history.epochs.iter().map(|epoch| epoch.epoch as i64)))?;
     dict.set_item("steps", history.steps)?;
     dict.set_item("stopped_because", history.stopped.name())?;
     dict.set_item("message", &history.message)?;

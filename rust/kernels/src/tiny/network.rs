@@ -50,12 +50,25 @@ pub struct Tiny {
     pub(super) ones: usize,
     pub(super) t: usize,
     pub(super) len: usize,
+    /// Of a vector of the type that it was made for.
+    lanes: usize,
+    /// Up to where the parameters of the stages reach.
+    end: usize,
 }
 
 impl Tiny {
     /// The plan of a network for at most `rows` rows; `None` where its workspace has no size.
+    ///
+    /// # Panics
+    /// When the stages do not fit each other, or the rows of their weights a stride of whole vectors.
     pub fn new<T: Real>(stages: Vec<Stage>, rows: usize) -> Option<Tiny> {
         let last = *stages.last()?;
+        assert!(stages.windows(2).all(|pair| pair[0].n_out == pair[1].n_in), "widths of the stages");
+        let end_of = |s: &Stage| {
+            assert!(s.n_out <= s.stride && s.stride.is_multiple_of(T::LANES), "rows of weights");
+            (s.n_in + usize::from(s.use_bias)).checked_mul(s.stride)?.checked_add(s.start)
+        };
+        let end = stages.iter().map(end_of).try_fold(0, |end, next| next.map(|next| next.max(end)))?;
         let stride = row_stride::<T>(rows);
         let mut len = 0usize;
         let mut room = |units: usize| {
@@ -70,7 +83,7 @@ impl Tiny {
         let widest = stages.iter().map(|s| s.n_out).max()?;
         let delta = [room(widest)?, room(widest)?];
         let (ones, t) = (room(1)?, room(last.n_out)?);
-        Some(Tiny { stages, stride, x, a, z, delta, ones, t, len })
+        Some(Tiny { stages, stride, x, a, z, delta, ones, t, len, lanes: T::LANES, end })
     }
 
     /// Numbers in the workspace.
@@ -89,17 +102,10 @@ impl Tiny {
 
     /// Panics unless all that the kernels will touch is there.
     pub(super) fn check<T: Real>(&self, params: &[T], rows: usize, work: &[T]) {
-        let width = crate::padded::<T>;
-        // Kernels go over whole vectors, of rows and of columns.
-        let for_rows = self.stride.is_multiple_of(T::LANES) && rows <= self.stride && width(rows) <= self.stride;
+        // Kernels go over whole vectors, of rows and of columns; what else they go by was looked at in `new`.
+        let for_rows = self.lanes == T::LANES && rows <= self.stride;
         assert!(for_rows && work.len() >= self.len, "the workspace is for these rows, and for numbers of this type");
-        let fits = |s: &Stage| {
-            let end = (s.n_in + usize::from(s.use_bias)).checked_mul(s.stride).and_then(|n| n.checked_add(s.start));
-            let whole = s.n_out <= s.stride && s.stride.is_multiple_of(T::LANES);
-            whole && end.is_some_and(|end| end <= params.len())
-        };
-        assert!(self.stages.iter().all(fits), "the parameters of every stage");
-        assert!(self.stages.windows(2).all(|pair| pair[0].n_out == pair[1].n_in), "widths of the stages");
+        assert!(self.end <= params.len(), "the parameters of every stage");
     }
 
     /// The output of the last stage, one row after the other.
