@@ -169,3 +169,24 @@ def test_a_frame_of_polars_with_strings_is_refused() -> None:
     mixed = pl.DataFrame({"a": [0.5, 1.5], "k": [True, False]})
     model = dnn.Sequential([dnn.Dense(1)], seed=1)
     assert model.fit(mixed, [1.0, 2.0], epochs=1, verbose=0).epochs == [0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_of_any_type_and_layout_are_taken_and_never_written(dtype: str, tmp_path: Path) -> None:
+    weights = np.random.default_rng(5).integers(-8, 8, size=(6, 4)).astype(np.float32)
+    model = model_of(dnn.Input(6), dnn.Dense(4), dtype=dtype)
+    records = np.zeros((6, 4), [("tag", "i1"), ("number", dtype)])  # 5 or 9 bytes apart, and not aligned
+    records["number"] = weights
+    biases = np.zeros(4, [("number", dtype), ("tag", "i4")])
+    biases["number"] = [1, 2, 3, 4]
+    for name, form in {**forms(weights, tmp_path), "records": records["number"]}.items():
+        before = np.array(form, np.float64)
+        model.set_weights([form, biases["number"]])
+        given = [weights.astype(dtype), np.arange(1, 5, dtype=dtype)]
+        for array, expected in zip(model.get_weights(), given, strict=True):
+            np.testing.assert_array_equal(array, expected, err_msg=name)
+        np.testing.assert_array_equal(np.array(form, np.float64), before, err_msg=name)
+    flat = np.zeros(28, records.dtype)
+    flat["number"] = np.arange(28)
+    model.flat_parameters = flat["number"]
+    np.testing.assert_array_equal(model.flat_parameters, np.arange(28))

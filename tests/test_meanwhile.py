@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 import time
@@ -196,3 +197,81 @@ def test_a_fit_that_is_refused_leaves_the_weights_and_lets_others_read_them() ->
 def test_a_fit_takes_little_more_than_it_has_to_hold() -> None:
     taken, need = memory.measured("mnist-mlp")
     assert taken < 1.3 * need
+
+
+def test_training_does_not_wait_for_a_long_look() -> None:
+    model, looks = small(), list[tuple[float, float]]()
+    x = np.random.default_rng(0).normal(size=(400_000, 30)).astype(np.float32)
+
+    def work() -> None:
+        start = time.perf_counter()
+        for _ in range(20):
+            model.get_weights()
+            begun = time.perf_counter() - start
+            # Long enough for many epochs, which would all wait for it.
+            model.evaluate(x, x[:, :1], n_threads=1)
+            looks.append((begun, time.perf_counter() - start))
+
+    ended = in_training(model, work, n_threads=1).history["seconds"]
+    assert max(sum(begun < at < done for at in ended) for begun, done in looks) > 3
+
+
+def test_weights_of_an_estimator_that_are_read_while_it_trains_are_not_set_again() -> None:
+    pytest.importorskip("sklearn")
+    x, y = data()
+    estimator = dnn.MLPRegressor(
+        hidden_layer_sizes=(40,), max_iter=1_000_000, n_iter_no_change=1_000_000, tol=0.0, random_state=1
+    )
+    estimator.partial_fit(x, y.ravel())
+    network = estimator._model._network
+    thread = threading.Thread(target=lambda: [estimator.partial_fit(x, y.ravel()) for _ in range(30)])
+    thread.start()
+    while thread.is_alive():
+        first = estimator.coefs_[0]
+        assert np.isfinite(first).all()
+        assert np.isfinite(estimator.predict(x[:3])).all()
+    thread.join()
+    again = dnn.MLPRegressor(
+        hidden_layer_sizes=(40,), max_iter=1_000_000, n_iter_no_change=1_000_000, tol=0.0, random_state=1
+    )
+    for _ in range(31):
+        again.partial_fit(x, y.ravel())
+    assert network.trainings == again._model._network.trainings
+    np.testing.assert_array_equal(estimator.coefs_[0], again.coefs_[0])
+
+
+WAITS = """
+import signal, threading, time
+import numpy as np
+import dnn
+
+x = np.random.default_rng(0).normal(size=(4000, 30)).astype(np.float32)
+model = dnn.Sequential([dnn.Input(30), dnn.Dense(40, "tanh"), dnn.Dense(1)], seed=1)
+
+def handler(number, frame):
+    told = []
+    def read():
+        try:
+            model.predict(x[:2])
+        except RuntimeError as error:
+            told.append(str(error))
+    thread = threading.Thread(target=read)
+    thread.start()
+    thread.join()
+    print(told)
+    model.stop_training = True
+
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+model.fit(x, x[:, 0], epochs=10**6, verbose=0)
+print(np.isfinite(model.predict(x[:2])).all())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no timer that sends a signal")
+def test_a_handler_that_waits_for_a_thread_that_reads_the_model_does_not_hang() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WAITS], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "['the model is in use by a call that waits for the handler of a signal']\nTrue\n"

@@ -270,12 +270,13 @@ def exact(value: Any, name: str, shape: tuple[int, ...], dtype: str) -> Array:
 
 
 def fitting(value: Any, name: str, shape: tuple[int, ...], dtype: str) -> Array:
-    """As `exact`, but `value` itself where it is such an array: for weights, which are copied anyway."""
+    """`value` as a finite array of `dtype` and this `shape`: itself, if it is one. For weights."""
     array = numeric(value, name)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, but needs {shape}")
     with np.errstate(over="ignore", invalid="ignore"):
-        fits = np.asarray(array, dtype=dtype)
+        # Of another type, in another order of bytes, or not aligned: copied.
+        fits = np.require(array, dtype, "A")
         # NaN and infinity show in the extremes, which take no memory.
         is_finite = fits.size == 0 or bool(np.isfinite(fits.min()) and np.isfinite(fits.max()))
     if not is_finite:

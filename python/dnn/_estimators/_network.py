@@ -70,8 +70,9 @@ class Networked(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             trainings = network.trainings  # before the weights, which another thread may be training
             weights = self._model.get_weights()
             seen = {"coefs_": weights[::2], "intercepts_": weights[1::2]}
-            self._seen = seen, network, trainings
-            self._given = seen
+            if network.trainings == trainings and not network.is_training:
+                self._seen = seen, network, trainings
+                self._given = seen
             return seen[name]
         if name not in self._given:
             raise AttributeError(f"{name} is there once the estimator is fitted")

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::function;
 use crate::rows::{Rows, Table, Typed};
-use crate::signals::{self, Signals};
+use crate::signals::Signals;
 
 /// Our errors as Python's.
 pub fn error(error: Error) -> PyErr {
@@ -43,8 +43,8 @@ pub fn json<S: DeserializeOwned>(text: &str) -> PyResult<S> {
     serde_json::from_str(text).map_err(|error| PyValueError::new_err(format!("the spec can't be read: {error}")))
 }
 
-/// What unwinds where a model is asked for that may never be let go of.
-pub struct InUse;
+/// What unwinds where a model is asked for that may never be let go of: who has it.
+pub struct InUse(pub &'static str);
 
 /// Runs `work` without the interpreter; a panic becomes a `RuntimeError`.
 pub fn detached<R: Send>(py: Python<'_>, work: impl FnOnce() -> R + Send) -> PyResult<R> {
@@ -54,8 +54,9 @@ pub fn detached<R: Send>(py: Python<'_>, work: impl FnOnce() -> R + Send) -> PyR
 /// Runs `work`, which is over in microseconds, with the interpreter; a panic becomes a `RuntimeError`.
 pub fn caught<R>(work: impl FnOnce() -> R) -> PyResult<R> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
-        if panic.is::<InUse>() {
-            return PyRuntimeError::new_err(format!("the model is in use by {}", signals::holder()));
+        if let Some(InUse(holder)) = panic.downcast_ref() {
+            let told = || PyRuntimeError::new_err(format!("the model is in use by {holder}"));
+            return function::raised().unwrap_or_else(told);
         }
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");

@@ -490,11 +490,12 @@ impl Network {
 
     fn save(&self, py: Python<'_>, path: PathBuf, extra: &str, training: bool) -> PyResult<()> {
         with!(self, shared => detached(py, || {
-            let saved = match training {
-                true => dnn_core::save(&*shared.read_unless_training("save")?, extra, &path),
-                false => shared.read().without_training().and_then(|model| dnn_core::save(&model, extra, &path)),
-            };
-            saved.map_err(convert::error)
+            if training {
+                return dnn_core::save(&*shared.read_unless_training("save")?, extra, &path).map_err(convert::error);
+            }
+            // The disk is slow: nobody has to wait for it.
+            let copy = shared.read().without_training();
+            copy.and_then(|model| dnn_core::save(&model, extra, &path)).map_err(convert::error)
         })?)
     }
 }

@@ -11,7 +11,10 @@ use pyo3::exceptions::{PyKeyboardInterrupt, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// What was learnt is shown so long at least: who trains tiny epochs would do nothing but copy.
+const SHOWN: Duration = Duration::from_millis(10);
 
 /// Which hooks Python wants.
 pub struct Wanted {
@@ -104,7 +107,7 @@ impl<T: Typed> Observer<T> for Watch<'_, T> {
             return false;
         }
         self.looked = Instant::now();
-        match signals::handled(|py| py.check_signals()) {
+        match signals::handled(|py| self.shared.in_handler(|| py.check_signals())) {
             Ok(()) => false,
             Err(error) => {
                 // Ctrl-C is told by the history; what another handler raised is raised again.
@@ -160,8 +163,8 @@ impl<T: Typed> Observer<T> for Watch<'_, T> {
     }
 
     fn epoch_end(&mut self, epoch: &Epoch, last: bool, state: State<'_, T>) -> Flow {
-        if self.shown.take_if(|shown| shown.elapsed() >= LOOK).is_some() {
-            self.shared.hide();
+        if self.shown.is_some_and(|shown| shown.elapsed() >= SHOWN) && self.shared.hide() {
+            self.shown = None;
         }
         let due = match (self.wanted.epoch, self.epoch_called) {
             (None, _) => false,

@@ -1,9 +1,9 @@
 //! A model that several threads may use, behind a lock.
 //!
 //! Readers (predict, evaluate, weights) share it. `fit` takes the weights and the memory of the optimizer away, and puts
-//! them back while a hook runs and at its end: nothing is there twice. Who wants to read the weights meanwhile asks, and
-//! `fit` leaves a copy of those of its last step in their place, which stays for an epoch. Where training calls functions
-//! of the user, or a line search tries weights, `fit` works on a copy from the start.
+//! them back while a hook runs and at its end, so that nothing is there twice. Who wants to read the weights meanwhile
+//! asks, and `fit` leaves a copy of those of its last step in their place, up to the end of the epoch. Where training calls
+//! functions of the user, or a line search tries weights, `fit` works on a copy from the start.
 
 use crate::convert::{self, HeldData, InUse, detached};
 use crate::function;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
 
-/// Between two looks whether the weights are there.
+/// Between two looks whether the weights are there: the first and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(1)];
 
 /// A model that several threads may use.
@@ -34,12 +34,14 @@ pub struct Shared<T: Typed> {
     pub stop: AtomicBool,
     /// How many calls have trained the model so far.
     pub trainings: AtomicU64,
-    /// While a hook runs, training waits and the weights may be changed.
-    in_hook: AtomicBool,
+    /// Training waits for a hook that may change the weights.
+    may_change: AtomicBool,
     /// Somebody waits for weights that a `fit` has taken.
     asked: AtomicBool,
     /// The forks before it took them.
     taken_after: AtomicU32,
+    /// The `fit` that has taken them waits for the handler of a signal.
+    in_handler: AtomicBool,
     /// The forks before the lock was last known to be held by nobody whom a fork has left behind.
     forks: AtomicU32,
 }
@@ -49,7 +51,7 @@ impl<T: Typed> Shared<T> {
     pub fn new(model: Model<T>) -> Shared<T> {
         let no = || AtomicBool::new(false);
         let (n_inputs, n_outputs) = (model.plan.n_inputs, model.plan.n_outputs());
-        let (training, stop, in_hook, asked) = (no(), no(), no(), no());
+        let (training, stop, may_change, asked, in_handler) = (no(), no(), no(), no(), no());
         let (model, trainings) = (RwLock::new(model), AtomicU64::new(0));
         let [taken_after, forks] = [(); 2].map(|()| AtomicU32::new(signals::forks()));
         Shared {
@@ -60,9 +62,10 @@ impl<T: Typed> Shared<T> {
             training,
             stop,
             trainings,
-            in_hook,
+            may_change,
             asked,
             taken_after,
+            in_handler,
             forks,
         }
     }
@@ -77,35 +80,52 @@ impl<T: Typed> Shared<T> {
     pub fn read(&self) -> RwLockReadGuard<'_, Model<T>> {
         let [mut pause, longest] = PAUSES;
         let since = Instant::now();
+        let mut signals = Signals::new();
         loop {
             let model = self.look();
             if model.has_weights() {
                 return model;
             }
             drop(model);
-            // Who has them may be the call that this handler has interrupted, or a thread that a fork has left behind.
             if signals::in_handler() || self.taken_after.load(Ordering::Relaxed) != signals::forks() {
-                give_up_late(since);
+                give_up_late(since, signals::holder());
+            } else if self.in_handler.load(Ordering::SeqCst) {
+                give_up_late(since, "a call that waits for the handler of a signal");
             }
             self.asked.store(true, Ordering::SeqCst);
+            if !signals.go_on() {
+                resume_unwind(Box::new(InUse("a fit")));
+            }
             std::thread::sleep(pause);
             pause = longest.min(2 * pause);
         }
     }
 
-    /// What a `fit` has learnt so far, for who has asked for it; returns whether somebody had.
+    /// Tells readers that the `fit` that has the weights is in the handler of a signal, as long as `handler` runs.
+    pub fn in_handler<R>(&self, handler: impl FnOnce() -> R) -> R {
+        self.in_handler.store(true, Ordering::SeqCst);
+        let done = handler();
+        self.in_handler.store(false, Ordering::SeqCst);
+        done
+    }
+
+    /// What a `fit` has learnt so far, for who has asked for it; returns whether somebody had. Who reads the model is
+    /// not waited for: they will ask again.
     pub fn show(&self, params: &Params<T>, running: &Running) -> bool {
         if !self.asked.load(Ordering::Relaxed) {
             return false;
         }
-        let mut model = self.write();
+        let Ok(mut model) = self.model.try_write() else { return false };
         self.asked.store(false, Ordering::SeqCst);
         !model.has_weights() && model.show(params, running).is_ok()
     }
 
-    /// Takes away what was shown.
-    pub fn hide(&self) {
-        self.write().hide();
+    /// Takes away what was shown, unless somebody is reading it; returns whether it did.
+    pub fn hide(&self) -> bool {
+        self.model.try_write().is_ok_and(|mut model| {
+            model.hide();
+            true
+        })
     }
 
     fn try_look(&self) -> Option<RwLockReadGuard<'_, Model<T>>> {
@@ -144,9 +164,18 @@ impl<T: Typed> Shared<T> {
         self.model.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The lock for a `fit` that is under way. It has had the lock once, so nobody whom its thread has interrupted has it.
+    fn write_in_fit(&self) -> RwLockWriteGuard<'_, Model<T>> {
+        if self.taken_after.load(Ordering::Relaxed) != signals::forks() {
+            return self.write();
+        }
+        self.model.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Puts what training works on into the place of the model, or takes it back: the same exchange.
-    pub fn exchange(&self, state: &mut State<'_, T>, in_hook: bool) {
-        let mut shared = self.write();
+    pub fn exchange(&self, state: &mut State<'_, T>, may_change: bool) {
+        let mut shared = self.write_in_fit();
+        self.asked.store(false, Ordering::SeqCst);
         std::mem::swap(&mut shared.params, state.params);
         if let Some(optimizer) = &mut shared.optimizer {
             std::mem::swap(optimizer, state.optimizer);
@@ -154,7 +183,7 @@ impl<T: Typed> Shared<T> {
         std::mem::swap(&mut shared.running, state.running);
         std::mem::swap(&mut shared.progress, state.progress);
         shared.epochs = state.epochs;
-        self.in_hook.store(in_hook, Ordering::SeqCst);
+        self.may_change.store(may_change, Ordering::SeqCst);
     }
 
     /// The model with the memory of its optimizer, unless that is away in a `fit`.
@@ -172,12 +201,12 @@ impl<T: Typed> Shared<T> {
 
     /// Whether training goes on in another thread, and not in a hook, which may change what it goes by.
     pub fn is_training(&self) -> bool {
-        self.training.load(Ordering::SeqCst) && !self.in_hook.load(Ordering::SeqCst)
+        self.training.load(Ordering::SeqCst) && !self.may_change.load(Ordering::SeqCst)
     }
 
     /// The right to change the model, unless it is training.
     pub fn write_unless_training(&self, what: &str) -> PyResult<RwLockWriteGuard<'_, Model<T>>> {
-        // Asked with the lock in hand: a `fit` that begins in between would put its weights over what is written.
+        // Asked with the lock in hand: a `fit` that begins in between would have taken the weights.
         let model = self.write();
         if self.is_training() {
             return Err(PyRuntimeError::new_err(format!("{what}: the model is training in another thread")));
@@ -265,7 +294,8 @@ impl<T: Typed> Shared<T> {
         let is_copy = calls || shared.optimizer.as_ref().is_some_and(|optimizer| optimizer.pairs.is_some());
         self.taken_after.store(signals::forks(), Ordering::Relaxed);
         self.asked.store(false, Ordering::SeqCst);
-        let mut out = HandedOut { model: shared.hand_out(is_copy)?, to: self, is_copy, is_trained: false };
+        let batches = shared.running.batches;
+        let mut out = HandedOut { model: shared.hand_out(is_copy)?, to: self, is_copy, batches, is_trained: false };
         drop(shared);
         let model = &mut out.model;
         let plan = model.plan.clone();
@@ -288,15 +318,15 @@ fn soon<G>(attempt: impl Fn() -> Option<G>) -> G {
         if let Some(guard) = attempt() {
             return guard;
         }
-        give_up_late(since);
+        give_up_late(since, signals::holder());
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Unwinds after a second.
-fn give_up_late(since: Instant) {
+/// Unwinds after a second: who has the model may be waiting for this very call.
+fn give_up_late(since: Instant, holder: &'static str) {
     if since.elapsed() > Duration::from_secs(1) {
-        resume_unwind(Box::new(InUse));
+        resume_unwind(Box::new(InUse(holder)));
     }
 }
 
@@ -305,17 +335,25 @@ struct HandedOut<'a, T: Typed> {
     model: Model<T>,
     to: &'a Shared<T>,
     is_copy: bool,
+    /// That it had learned from before.
+    batches: u64,
     is_trained: bool,
 }
 
 impl<T: Typed> Drop for HandedOut<'_, T> {
     fn drop(&mut self) {
-        let mut shared = self.to.write();
+        let mut shared = self.to.write_in_fit();
+        // Whoever asked is served; later ones find the weights.
+        self.to.asked.store(false, Ordering::SeqCst);
+        // A panic may have come after some steps.
+        let has_changed = self.is_trained || !self.is_copy && self.model.running.batches != self.batches;
         if self.is_trained {
             std::mem::swap(&mut *shared, &mut self.model);
-            self.to.trainings.fetch_add(1, Ordering::SeqCst);
         } else {
             shared.take_back(&mut self.model, self.is_copy);
+        }
+        if has_changed {
+            self.to.trainings.fetch_add(1, Ordering::SeqCst);
         }
     }
 }

@@ -56,7 +56,7 @@ impl Signals {
     }
 
     /// False once a handler has raised something.
-    fn go_on(&mut self) -> bool {
+    pub fn go_on(&mut self) -> bool {
         if self.is_main == Some(false) || self.looked.elapsed() < LOOK {
             return true;
         }

@@ -93,15 +93,15 @@ impl<T: Real> Model<T> {
         Ok(Model { spec, plan, params, running, optimizer: None, epochs: 0, progress })
     }
 
-    /// What `fit` works on: the weights, the memory of the optimizer and the progress leave the model. With `copies` the
+    /// What `fit` works on: the weights, the memory of the optimizer and the progress leave the model. With `is_copy` the
     /// weights stay, to be read, and a copy of them goes.
     ///
     /// # Errors
     /// [`Error::Memory`]; nothing has changed then.
-    pub fn hand_out(&mut self, copies: bool) -> Result<Model<T>, Error> {
+    pub fn hand_out(&mut self, is_copy: bool) -> Result<Model<T>, Error> {
         let running = self.running.duplicate()?;
         let params =
-            if copies { self.params.duplicate()? } else { std::mem::replace(&mut self.params, Params::empty()) };
+            if is_copy { self.params.duplicate()? } else { std::mem::replace(&mut self.params, Params::empty()) };
         let (spec, plan, progress) = (self.spec.clone(), self.plan.clone(), self.progress.hand_out());
         let optimizer = self.optimizer.as_mut().map(Optimizer::hand_out);
         Ok(Model { spec, plan, params, running, optimizer, epochs: self.epochs, progress })
@@ -127,9 +127,9 @@ impl<T: Real> Model<T> {
         self.params = Params::empty();
     }
 
-    /// Takes back what [`Model::hand_out`] took along, but for copied weights.
-    pub fn take_back(&mut self, out: &mut Model<T>, copied: bool) {
-        if !copied {
+    /// Takes back what [`Model::hand_out`] took along, but for weights that are a copy.
+    pub fn take_back(&mut self, out: &mut Model<T>, is_copy: bool) {
+        if !is_copy {
             std::mem::swap(&mut self.params, &mut out.params);
             std::mem::swap(&mut self.running, &mut out.running);
         }

@@ -124,7 +124,8 @@ impl<T: Real> Params<T> {
         Ok(arrays)
     }
 
-    /// Takes what [`Params::to_arrays`] gives, all or nothing.
+    /// Takes what [`Params::to_arrays`] gives, all or nothing; only an array that somebody writes to meanwhile may be taken
+    /// in part.
     ///
     /// # Errors
     /// [`Error::Invalid`] that names the layer whose array does not fit or is not finite.
@@ -157,14 +158,21 @@ impl<T: Real> Params<T> {
                 return Err(Error::Invalid(format!("{name} of layer {number} has {below}; a variance is 0 or more")));
             }
         }
-        for (array, (layer, _, range)) in arrays.iter().zip(expected) {
+        for (array, (layer, name, range)) in arrays.iter().zip(expected) {
             let rows = array
                 .to_shape((range.len() / layer.stride, layer.n_out))
                 .map_err(|error| Error::invalid(error.to_string()))?;
+            let mut finite = true;
             for (to, from) in self[range].chunks_exact_mut(layer.stride).zip(rows.rows()) {
                 for (to, &from) in to.iter_mut().zip(from) {
-                    *to = from;
+                    // Once more: another thread may write to the arrays.
+                    finite &= from.is_finite();
+                    *to = if from.is_finite() { from } else { *to };
                 }
+            }
+            if !finite {
+                let number = &layer.name;
+                return Err(Error::Invalid(format!("{name} of layer {number} was changed while it was read")));
             }
         }
         Ok(())

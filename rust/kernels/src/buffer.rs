@@ -114,7 +114,7 @@ fn advise(_start: *mut u8, _bytes: usize, _large_pages: bool) {}
 impl<T: Real> Drop for Buffer<T> {
     fn drop(&mut self) {
         if let Some((base, layout)) = self.allocation {
-            // SAFETY: allocated in `zeroed` with this layout.
+            // SAFETY: allocated in `make` with this layout.
             unsafe { dealloc(base.as_ptr(), layout) }
         }
     }

@@ -26,7 +26,7 @@ pub struct Blocks<T> {
 }
 
 impl<T: Real> Blocks<T> {
-    /// `None` where the whole gradient is needed, or as fast.
+    /// `None` where the whole gradient is needed, or faster.
     pub fn new(plan: &Plan) -> Option<Blocks<T>> {
         if plan.len < MIN_PARAMETERS || plan.layers.iter().any(Layer::has_penalty) {
             return None;

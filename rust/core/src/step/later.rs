@@ -27,7 +27,7 @@ pub(super) struct Waiting<T> {
 }
 
 impl<T: Real> Step<T> {
-    /// From now on nobody looks at a gradient before its step: weights wait for [`Step::take`] where that is faster.
+    /// From now on nobody looks at a gradient before its step: weights wait for [`Step::take`] where that saves memory.
     ///
     /// # Errors
     /// [`Error::Memory`].

@@ -265,25 +265,16 @@ impl<'a, T: Real> Training<'a, T> {
             pace.begin(team);
         }
         let outcome = match (lbfgs, &mut optimizer.pairs) {
-            (Some(lbfgs), Some(pairs)) => {
+            _ if !questions.go_on(plan, together, Some((&**params, &**running)), observer) => Outcome::Stopped,
+            (Some(lbfgs), Some(pairs)) => lbfgs.iterate(plan.isa, pairs, params, step, |step, params| {
+                sums.clear();
                 // A line search tries weights that are of no step.
-                let mut go_on = || questions.go_on(plan, together, None, observer);
-                if go_on() {
-                    lbfgs.iterate(plan.isa, pairs, params, step, |step, params| {
-                        sums.clear();
-                        step.loss_and_gradient(plan, team, params, life_batch, data, rows, Some(sums), &mut go_on, None)
-                    })
-                } else {
-                    Outcome::Stopped
-                }
-            }
+                let go_on = || questions.go_on(plan, together, None, observer);
+                step.loss_and_gradient(plan, team, params, life_batch, data, rows, Some(sums), go_on, None)
+            }),
             _ => {
-                let mut go_on = || questions.go_on(plan, together, Some((&**params, &**running)), observer);
-                if go_on() {
-                    step.loss_and_gradient(plan, team, params, life_batch, data, rows, Some(sums), go_on, None)
-                } else {
-                    Outcome::Stopped
-                }
+                let go_on = || questions.go_on(plan, together, Some((&**params, &**running)), observer);
+                step.loss_and_gradient(plan, team, params, life_batch, data, rows, Some(sums), go_on, None)
             }
         };
         let (loss, weight, penalty) = match outcome {
