@@ -260,7 +260,7 @@ impl<T: Real> Narrow<T> {
     /// As for [`Narrow::shared_out`]; there are at most `N` outputs.
     #[inline(always)]
     unsafe fn outputs<V: Vector<Elem = T>, const N: usize, const NV: usize>(&self) -> bool {
-        let (mut j, mut squares) = (0, T::ZERO);
+        let (mut j, mut squares) = (0, V::zero());
         // SAFETY: inputs `j..` up to `n_in` exist in every row.
         unsafe {
             while j + NV * T::LANES <= self.n_in {
@@ -273,7 +273,7 @@ impl<T: Real> Narrow<T> {
                 j += width;
             }
         }
-        squares.is_finite()
+        squares.sum_lanes().is_finite()
     }
 
     /// Inputs `j..j + width`: `NV` whole vectors, or a part of one.
@@ -287,7 +287,7 @@ impl<T: Real> Narrow<T> {
         j: usize,
         width: usize,
         load: impl Fn(*const T, usize) -> V,
-        squares: &mut T,
+        squares: &mut V,
     ) {
         let mut k0 = 0;
         loop {
@@ -309,9 +309,17 @@ impl<T: Real> Narrow<T> {
                     }
                 }
                 for v in 0..NV {
-                    let columns = sums.map(|sums| sums[v].to_lanes());
-                    let j = j + v * T::LANES;
-                    self.store(j, width.min(T::LANES), &columns, k0 > 0 || self.accumulate, squares);
+                    let (j, width) = (j + v * T::LANES, width.min(T::LANES));
+                    let mut columns = [[T::ZERO; MAX_LANES]; N];
+                    for o in 0..N.min(self.n_out) {
+                        let mut sum = sums[o][v];
+                        if k0 > 0 || self.accumulate {
+                            sum = V::load(self.before(j, width, o).as_ptr()).add(sum);
+                        }
+                        *squares = sum.fma(sum, *squares);
+                        columns[o] = sum.to_lanes();
+                    }
+                    self.store(j, width, &columns);
                 }
             }
             k0 = end;
@@ -321,20 +329,36 @@ impl<T: Real> Narrow<T> {
         }
     }
 
-    /// Sums of some inputs, added to what is there or in its place, and zeros in the padding; their squares join the others.
+    /// What the gradient of output `o` has for inputs `j..j + width` so far.
+    ///
+    /// # Safety
+    /// As for [`Narrow::shared_out`]; the inputs and the output are among its own.
+    #[inline(never)]
+    unsafe fn before(&self, j: usize, width: usize, o: usize) -> [T; MAX_LANES] {
+        let mut before = [T::ZERO; MAX_LANES];
+        for (i, before) in before.iter_mut().enumerate().take(width) {
+            // SAFETY: the caller's word.
+            *before = unsafe { *self.dw.add((j + i) * self.dw_stride + o) };
+        }
+        before
+    }
+
+    /// Writes the gradient of inputs `j..j + width`, a column for each output, and zeros to the padding.
     ///
     /// # Safety
     /// As for [`Narrow::shared_out`]; the inputs are among its own.
-    unsafe fn store(&self, j: usize, width: usize, columns: &[[T; MAX_LANES]], add: bool, squares: &mut T) {
+    // Not inlined: it takes no vectors, and would be in the library 24 times.
+    #[inline(never)]
+    #[expect(clippy::needless_range_loop, reason = "i and o are the input and the output, in two tables at once")]
+    unsafe fn store(&self, j: usize, width: usize, columns: &[[T; MAX_LANES]]) {
         for i in 0..width {
             // SAFETY: the caller's word; rows of dw are padded.
-            let row = unsafe { std::slice::from_raw_parts_mut(self.dw.add((j + i) * self.dw_stride), T::LANES) };
-            if !add {
-                row.fill(T::ZERO);
-            }
-            for (to, column) in row.iter_mut().zip(columns).take(self.n_out) {
-                *to = to.plus(column[i]);
-                *squares = T::from_f64(to.to_f64() * to.to_f64()).plus(*squares);
+            unsafe {
+                let row = self.dw.add((j + i) * self.dw_stride);
+                row.write_bytes(0, T::LANES);
+                for o in 0..self.n_out {
+                    *row.add(o) = columns[o][i];
+                }
             }
         }
     }
