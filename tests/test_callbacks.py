@@ -357,9 +357,9 @@ def test_another_thread_ends_training_and_is_refused_another_rate() -> None:
     try:
         while not model._network.is_training:
             time.sleep(0.001)
-        with pytest.raises(RuntimeError, match="training in another thread; set it in a callback"):
+        with pytest.raises(RuntimeError, match="learning_rate: the model is training; do it in a callback"):
             model.learning_rate = 1.0
-        with pytest.raises(RuntimeError, match="writes the weights of a step of this fit"):
+        with pytest.raises(RuntimeError, match="writes what was learnt so far"):
             model.save("never.dnn")
     finally:
         model.stop_training = True

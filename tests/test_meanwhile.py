@@ -199,6 +199,40 @@ def test_a_fit_takes_little_more_than_it_has_to_hold() -> None:
     assert taken < 1.3 * need
 
 
+def test_from_its_first_moment_nobody_changes_what_fit_trains() -> None:
+    x, y = data()
+    model, alone = small(), small()
+    told: list[str] = []
+
+    def change() -> None:
+        changes: list[Callable[[], Any]] = [
+            lambda: model.set_weights(alone.get_weights()),
+            lambda: setattr(model, "flat_parameters", alone.flat_parameters),
+            lambda: setattr(model, "learning_rate", 0.5),
+            lambda: model.train_on_batch(x, y),
+            lambda: model.compile("sgd", "mae"),
+            lambda: model.fit(x, y, optimizer="sgd"),
+        ]
+        for call in changes:
+            try:
+                call()
+            except RuntimeError as error:
+                told.append(str(error).partition(":")[0])
+        model.evaluate(x, y)
+
+    class Begin(dnn.Callback):
+        def on_train_begin(self, logs: dict[str, float]) -> None:
+            thread = threading.Thread(target=change)
+            thread.start()
+            thread.join()
+
+    for each, callbacks in ((model, [Begin()]), (alone, [])):
+        each.fit(x, y, epochs=2, optimizer=dnn.Adam(0.01), callbacks=callbacks, verbose=0)
+    assert told == ["set_weights", "flat_parameters", "learning_rate", "train_on_batch", "compile", "fit"]
+    assert numbers(model) == numbers(alone)
+    assert model.optimizer == alone.optimizer
+
+
 def test_training_does_not_wait_for_a_long_look() -> None:
     model, looks = small(), list[tuple[float, float]]()
     x = np.random.default_rng(0).normal(size=(400_000, 30)).astype(np.float32)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,9 +28,10 @@ from dnn._core import Network, Scalings
 from dnn._layers import Dense
 from dnn._schedule import Schedule
 from dnn._summary import Summary
+from dnn._turns import Turns, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -98,8 +98,7 @@ class Model:
         self._hook: _training.Hook | None = None
         self.history: History | None = None
         self._stops = False
-        self._lock = threading.Lock()
-        self._compiling = threading.RLock()
+        self._turns = Turns()
 
     # What was said
 
@@ -161,16 +160,6 @@ class Model:
         if self._network is not None:
             self._network.stop(self._stops)
 
-    @contextlib.contextmanager
-    def _trains_alone(self) -> Iterator[None]:
-        """The right to train, which one `fit` has at a time: before it touches anything of the model."""
-        if not self._lock.acquire(blocking=False):
-            raise RuntimeError("fit: the model is already training")
-        try:
-            yield
-        finally:
-            self._lock.release()
-
     @property
     def learning_rate(self) -> Rate:
         """The rate of the optimizer: a number, or what gives one. Setting it keeps the optimizer's state.
@@ -189,9 +178,10 @@ class Model:
         if any(field.name == "learning_rate" and not field.init for field in fields(self._optimizer)):
             name = type(self._optimizer).__name__
             raise ValueError(f"{name} finds its step by itself and has no learning rate to set")
-        if self._network is not None and self._network.is_training:
-            raise RuntimeError("learning_rate: the model is training in another thread; set it in a callback")
-        self._optimizer = replace(self._optimizer, learning_rate=rate)
+        with self._turns.changing("learning_rate", self._network):
+            if self._network is not None and self._network.is_training:
+                raise RuntimeError(refused("learning_rate"))
+            self._optimizer = replace(self._optimizer, learning_rate=rate)
 
     def _state_of_rate(self) -> State:
         """The state of a schedule that reacts, as it was left; as at the beginning for another schedule."""
@@ -337,10 +327,11 @@ class Model:
         >>> model.predict([[1.0, 1.0]])
         array([[5.5]], dtype=float32)
         """
-        arrays = _weights.checked(weights, self._layers, self.n_inputs, self._dtype)
-        network = self._network or self._new_network(len(arrays[0]))
-        network.set_weights(arrays)
-        self._network, self._awaits_data = network, False
+        with self._turns.changing("set_weights", self._network):
+            arrays = _weights.checked(weights, self._layers, self.n_inputs, self._dtype)
+            network = self._network or self._new_network(len(arrays[0]))
+            network.set_weights(arrays)
+            self._network, self._awaits_data = network, False
 
     @property
     def flat_parameters(self) -> NDArray[Any]:
@@ -359,9 +350,10 @@ class Model:
         slots = _weights.slots(self._layers, network.n_inputs)
         given = _weights.unflattened(values, [slot for slot in slots if slot.is_parameter], self._dtype)
         parameters = iter(given)
-        pairs = zip(slots, network.weights(), strict=True)
-        network.set_weights([next(parameters) if slot.is_parameter else array for slot, array in pairs])
-        self._awaits_data = False
+        with self._turns.changing("flat_parameters", self._network):
+            pairs = zip(slots, network.weights(), strict=True)
+            network.set_weights([next(parameters) if slot.is_parameter else array for slot, array in pairs])
+            self._awaits_data = False
 
     # Copies and files
 
@@ -488,13 +480,12 @@ class Model:
         states = self._callback_states if self._hook is None else self._hook.states()
         state = {**self.__dict__, "_network": network, "_hook": None, "_callback_states": states}
         state["_told"] = state["_known"] = state["_scalings"] = None
-        del state["_lock"], state["_compiling"]
+        del state["_turns"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._lock = threading.Lock()
-        self._compiling = threading.RLock()
+        self._turns = Turns()
         if state["_network"] is not None:
             self._network, _ = Network.from_bytes(state["_network"])
             if self._lent is not None:  # a function, which the bytes of a network do not hold

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dnn import _data, _losses, _optimizers, _spec, _training
 from dnn._base import Model
+from dnn._turns import refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,16 +81,19 @@ class Compilable(Model):
         """
         task = _losses.task(loss, self._output, self.n_outputs)
         resolved = (task.loss, _optimizers.resolve(optimizer), _training.metrics(metrics, task))
-        if self._network is not None:
-            # The same choice again still starts momentum anew; one that is refused changes nothing.
-            compiled, self._compiled = self._compiled, None
-            try:
-                self._compile_network(self._network, *resolved[:2])
-            except BaseException:
-                self._compiled = compiled
-                raise
-            self._rate_state = None
-        self._loss, self._optimizer, self._metrics = resolved
+        with self._turns.changing("compile", self._network):
+            if self._turns.is_training:
+                raise RuntimeError(refused("compile", in_callbacks=False))
+            if self._network is not None:
+                # The same choice again still starts momentum anew; one that is refused changes nothing.
+                compiled, self._compiled = self._compiled, None
+                try:
+                    self._compile_network(self._network, *resolved[:2])
+                except BaseException:
+                    self._compiled = compiled
+                    raise
+                self._rate_state = None
+            self._loss, self._optimizer, self._metrics = resolved
 
     def _compile_network(self, network: Network, loss: Loss, optimizer: Optimizer) -> Compiled | None:
         """Compile `network`, unless it already is with these: its optimizer's state would be lost.
@@ -102,7 +106,7 @@ class Compilable(Model):
             self._told = told = loss, optimizer, (_spec.loss(loss), _spec.optimizer(optimizer))
         wire = told[2]
         function = loss.called()
-        with self._compiles_alone():
+        with self._turns.compiling():
             is_other = function is not None and loss != self._lent
             replaced = None
             is_new = network is not self._network or wire != self._compiled
@@ -115,17 +119,6 @@ class Compilable(Model):
             return replaced
 
     @contextlib.contextmanager
-    def _compiles_alone(self) -> Iterator[None]:
-        """The right to compile: what the network was compiled with, and what is noted of it, are one."""
-        # The thread that had it may be gone after a fork.
-        if not self._compiling.acquire(timeout=10.0):
-            raise RuntimeError("another thread is compiling the model, or was when this process forked")
-        try:
-            yield
-        finally:
-            self._compiling.release()
-
-    @contextlib.contextmanager
     def _ready_to_train(
         self, network: Network, loss: Loss, optimizer: Optimizer, x: _data.Table, n_threads: int
     ) -> Iterator[None]:
@@ -135,7 +128,7 @@ class Compilable(Model):
         it has done it, and Ctrl-C came then.
         """
         if network.is_training:
-            raise RuntimeError("the model is already training")
+            raise RuntimeError(refused("train_on_batch"))
         trainings = network.trainings
         before = {name: getattr(self, name) for name in _CHANGED}
         replaced, weights = None, None

@@ -5,6 +5,7 @@ Users' arguments come in and are checked; the extension computes. No formula sta
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -264,11 +265,12 @@ class Sequential(Steppable):
         if validation_data is not None:
             preparation.named(validation_data[0], "validation_data[0]")
         _training.check_batches(self._layers, options["batch_size"])
-        network = self._network or self._new_network(source.n_inputs)
-        with (
-            self._trains_alone(),
-            self._ready_to_train(network, chosen_loss, chosen_optimizer, training.x, options["n_threads"]),
-        ):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._turns.training())
+            network = self._network or self._new_network(source.n_inputs)
+            stack.enter_context(
+                self._ready_to_train(network, chosen_loss, chosen_optimizer, training.x, options["n_threads"])
+            )
             self._loss, self._optimizer, self._metrics = chosen_loss, chosen_optimizer, chosen_metrics
             self._preparation = preparation
             self.stop_training = False

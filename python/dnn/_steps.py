@@ -90,19 +90,20 @@ class Steppable(Inspectable):
         ready = None if sample_weight is not None else self._short_way(x, y, threads)
         if ready is not None:
             known, network, data = ready
-            if known.step is not None and not network.is_training:
+            if known.step is not None and not self._turns.is_training:
                 return network.train_on_batch(*data, known.step, known.measured, threads)
         # Those of the moment: another thread may compile the model with others.
         asked = loss, optimizer, metrics = self.loss, self._optimizer, self._metrics
         source = _data.source(x, y, sample_weight, n_inputs=self.n_inputs, task=self._task(loss))
         data = self._preparation.named(x).of(source).ready(self._dtype)
-        network = self._network or self._new_network(source.n_inputs)
-        with self._ready_to_train(network, loss, optimizer, data.x, threads):
-            rate = optimizer.learning_rate
-            if not isinstance(rate, float):
-                (rate,) = _optimizer.rates_of(rate, Span(network.steps, 1), self._state_of_rate())
-            step, functions = _spec.step(rate, optimizer), _training.functions(metrics)
-            found = network.train_on_batch(*data, step, _spec.metrics(metrics), threads, functions)
+        with self._turns.changing("train_on_batch", self._network):
+            network = self._network or self._new_network(source.n_inputs)
+            with self._ready_to_train(network, loss, optimizer, data.x, threads):
+                rate = optimizer.learning_rate
+                if not isinstance(rate, float):
+                    (rate,) = _optimizer.rates_of(rate, Span(network.steps, 1), self._state_of_rate())
+                step, functions = _spec.step(rate, optimizer), _training.functions(metrics)
+                found = network.train_on_batch(*data, step, _spec.metrics(metrics), threads, functions)
         self._find_out(*asked)
         return found
 

@@ -70,7 +70,7 @@ class Networked(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             trainings = network.trainings  # before the weights, which another thread may be training
             weights = self._model.get_weights()
             seen = {"coefs_": weights[::2], "intercepts_": weights[1::2]}
-            if network.trainings == trainings and not network.is_training:
+            if not _trains(network, trainings):
                 self._seen = seen, network, trainings
                 self._given = seen
             return seen[name]
@@ -92,15 +92,15 @@ class Networked(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if given is None:
             assert self._model is not None, "check_is_fitted was asked"
             return self._model
-        if self._model is not None and self._seen is not None and given is self._seen[0]:
-            _, network, trainings = self._seen
-            if network is self._model._built() and network.trainings != trainings:
-                # They were read while another thread was training, and are no longer those of the network.
-                self._given = None
-                return self._model
         arrays = [array for pair in zip(given["coefs_"], given["intercepts_"], strict=True) for array in pair]
         if self._model is not None:
             now = self._model.get_weights()
+            if self._seen is not None and given is self._seen[0]:
+                _, network, trainings = self._seen
+                # Another thread trains, or has since they were read: they are not those of the network.
+                if network is self._model._built() and _trains(network, trainings):
+                    self._given = None
+                    return self._model
             shapes = [np.shape(array) for array in arrays]
             if shapes == [array.shape for array in now]:
                 if not all(map(np.array_equal, arrays, now)):
@@ -310,3 +310,8 @@ def _up_to(model: Sequential, layer: int) -> Sequential:
     part = Sequential(_dense(model)[: layer + 1], seed=0, dtype=model.dtype, precision=model.precision)
     part.set_weights(model.get_weights()[: 2 * layer + 2])
     return part
+
+
+def _trains(network: Network, trainings: int) -> bool:
+    """Whether a network is being trained, or has been more often than that."""
+    return network.is_training or network.in_callback or network.trainings != trainings

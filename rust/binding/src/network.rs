@@ -170,6 +170,12 @@ impl Network {
         with!(self, shared => shared.is_training())
     }
 
+    /// Whether a `fit` waits for a callback, which may change the model.
+    #[getter]
+    fn in_callback(&self) -> bool {
+        with!(self, shared => shared.may_change.load(Ordering::SeqCst))
+    }
+
     /// How many calls have trained it so far.
     #[getter]
     fn trainings(&self) -> u64 {

@@ -35,7 +35,7 @@ pub struct Shared<T: Typed> {
     /// How many calls have trained the model so far.
     pub trainings: AtomicU64,
     /// Training waits for a hook that may change the weights.
-    may_change: AtomicBool,
+    pub may_change: AtomicBool,
     /// Somebody waits for weights that a `fit` has taken.
     asked: AtomicBool,
     /// The forks before it took them.
@@ -192,8 +192,8 @@ impl<T: Typed> Shared<T> {
         let model = self.look();
         if self.is_training() {
             return Err(PyRuntimeError::new_err(format!(
-                "{what}: the model is training, and the state of its optimizer is in use; do it in a callback; \
-                 save(..., optimizer=False) writes the weights of a step of this fit"
+                "{what}: the model is training, and its optimizer is in use. Do it in a callback, or without the \
+                 optimizer: save(..., optimizer=False) writes what was learnt so far"
             )));
         }
         Ok(model)
@@ -209,7 +209,7 @@ impl<T: Typed> Shared<T> {
         // Asked with the lock in hand: a `fit` that begins in between would have taken the weights.
         let model = self.write();
         if self.is_training() {
-            return Err(PyRuntimeError::new_err(format!("{what}: the model is training in another thread")));
+            return Err(PyRuntimeError::new_err(format!("{what}: the model is training; do it in a callback")));
         }
         Ok(model)
     }
