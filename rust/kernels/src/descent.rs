@@ -21,6 +21,8 @@ use std::marker::PhantomData;
 const MAX_BLOCK: usize = 96 * 1024;
 /// And of smaller networks, where threads would come out unevenly (600-700-700-10 at 32 rows: 1.08 ms for 1.11).
 const SMALL_BLOCK: usize = 48 * 1024;
+/// But no lower than this, as products of a block copy delta once for each.
+const LOW_BLOCK: usize = 96;
 /// Numbers from which on a network is not small.
 const LARGE: usize = 1 << 20;
 /// Columns of a block at most.
@@ -166,7 +168,7 @@ fn cut<T: Real>(index: usize, layer: Placed, block: usize) -> Vec<Cut> {
     let width = padded::<T>(layer.n_out);
     let columns = width.div_ceil(width.div_ceil(MAX_COLUMNS)).next_multiple_of(4 * T::LANES).min(width);
     // Even shares, so that the last block is no smaller than it must be; tiles are six or eight rows high.
-    let most = (block / columns).max(1);
+    let most = (block / columns).max(LOW_BLOCK.min(MAX_BLOCK / columns)).max(1);
     let rows = layer.n_in.div_ceil(layer.n_in.div_ceil(most)).next_multiple_of(if most < 24 { 1 } else { 24 });
     let mut cuts = Vec::new();
     for row in (0..layer.n_in).step_by(rows) {
