@@ -233,6 +233,34 @@ def test_from_its_first_moment_nobody_changes_what_fit_trains() -> None:
     assert model.optimizer == alone.optimizer
 
 
+def test_an_evaluation_that_began_before_a_fit_does_not_change_what_it_trains_with() -> None:
+    x, y = data()
+    model, alone = small(), small()
+    reading, begun = threading.Event(), threading.Event()
+
+    class Slow:
+        """Rows that are there when the fit has begun."""
+
+        def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+            reading.set()
+            assert begun.wait(60)
+            return x
+
+    class Begin(dnn.Callback):
+        def on_train_begin(self, logs: dict[str, float]) -> None:
+            begun.set()
+            thread.join()
+
+    losses: list[float] = []
+    thread = threading.Thread(target=lambda: losses.append(model.evaluate(Slow(), y)["loss"]))
+    thread.start()
+    assert reading.wait(60)
+    for each, callbacks in ((model, [Begin()]), (alone, [])):
+        each.fit(x, y, epochs=2, optimizer=dnn.SGD(0.1), callbacks=callbacks, verbose=0)
+    assert losses == [small().evaluate(x, y)["loss"]]
+    assert numbers(model) == numbers(alone)
+
+
 def test_training_does_not_wait_for_a_long_look() -> None:
     model, looks = small(), list[tuple[float, float]]()
     x = np.random.default_rng(0).normal(size=(400_000, 30)).astype(np.float32)
@@ -253,9 +281,7 @@ def test_training_does_not_wait_for_a_long_look() -> None:
 def test_weights_of_an_estimator_that_are_read_while_it_trains_are_not_set_again() -> None:
     pytest.importorskip("sklearn")
     x, y = data()
-    estimator = dnn.MLPRegressor(
-        hidden_layer_sizes=(40,), max_iter=1_000_000, n_iter_no_change=1_000_000, tol=0.0, random_state=1
-    )
+    estimator = dnn.MLPRegressor(hidden_layer_sizes=(40,), random_state=1)
     estimator.partial_fit(x, y.ravel())
     network = estimator._model._network
     thread = threading.Thread(target=lambda: [estimator.partial_fit(x, y.ravel()) for _ in range(30)])
@@ -265,9 +291,7 @@ def test_weights_of_an_estimator_that_are_read_while_it_trains_are_not_set_again
         assert np.isfinite(first).all()
         assert np.isfinite(estimator.predict(x[:3])).all()
     thread.join()
-    again = dnn.MLPRegressor(
-        hidden_layer_sizes=(40,), max_iter=1_000_000, n_iter_no_change=1_000_000, tol=0.0, random_state=1
-    )
+    again = dnn.MLPRegressor(hidden_layer_sizes=(40,), random_state=1)
     for _ in range(31):
         again.partial_fit(x, y.ravel())
     assert network.trainings == again._model._network.trainings

@@ -442,6 +442,7 @@ layers = [dnn.Input(64), dnn.Dense(128, "relu"), dnn.Dense(10, "softmax")]
 model, other = dnn.Sequential(layers, seed=1), dnn.Sequential(layers, seed=2)
 for each in (model, other):
     each.compile("sgd", "cross_entropy")
+weights = model.get_weights()
 thread = threading.Thread(target=lambda: [model.CALL for _ in range(3)])
 thread.start()
 time.sleep(0.1)
@@ -450,7 +451,7 @@ if child == 0:
     told = []
     for each in (model, other):
         try:
-            each.set_weights(each.get_weights())
+            each.set_weights(weights)
             told.append("done")
         except RuntimeError as error:
             told.append("forked" if "this one was forked from" in str(error) else str(error))

@@ -28,7 +28,7 @@ from dnn._core import Network, Scalings
 from dnn._layers import Dense
 from dnn._schedule import Schedule
 from dnn._summary import Summary
-from dnn._turns import Turns, refused
+from dnn._turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -179,8 +179,6 @@ class Model:
             name = type(self._optimizer).__name__
             raise ValueError(f"{name} finds its step by itself and has no learning rate to set")
         with self._turns.changing("learning_rate", self._network):
-            if self._network is not None and self._network.is_training:
-                raise RuntimeError(refused("learning_rate"))
             self._optimizer = replace(self._optimizer, learning_rate=rate)
 
     def _state_of_rate(self) -> State:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from dnn import _data, _losses, _optimizers, _spec, _training
 from dnn._base import Model
-from dnn._turns import refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,7 +82,7 @@ class Compilable(Model):
         resolved = (task.loss, _optimizers.resolve(optimizer), _training.metrics(metrics, task))
         with self._turns.changing("compile", self._network):
             if self._turns.is_training:
-                raise RuntimeError(refused("compile", in_callbacks=False))
+                raise RuntimeError("compile: the model is training")
             if self._network is not None:
                 # The same choice again still starts momentum anew; one that is refused changes nothing.
                 compiled, self._compiled = self._compiled, None
@@ -127,8 +126,6 @@ class Compilable(Model):
         Where the extension refuses what is asked of it in the `with`, all is put back as it was; not where
         it has done it, and Ctrl-C came then.
         """
-        if network.is_training:
-            raise RuntimeError(refused("train_on_batch"))
         trainings = network.trainings
         before = {name: getattr(self, name) for name in _CHANGED}
         replaced, weights = None, None
@@ -165,5 +162,8 @@ class Compilable(Model):
         network, loss = self._built(), loss or self.loss
         source = _data.source(x, y, sample_weight, n_inputs=network.n_inputs, task=self._task(loss))
         data = self._preparation.named(x).of(source).ready(self._dtype)
-        self._compile_network(network, loss, optimizer or self._optimizer)
+        with self._turns.compiling():
+            # What a `fit` of another thread has compiled is what it trains with.
+            if not (self._turns.is_training and self._compiled is not None):
+                self._compile_network(network, loss, optimizer or self._optimizer)
         return network, data

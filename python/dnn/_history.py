@@ -73,12 +73,13 @@ class History:
 
     @functools.cached_property
     def history(self) -> dict[str, list[float]]:
-        # Made when somebody looks: numbers of Python take 20 times as long to make as to measure.
+        # Made when somebody looks: of the shortest epochs it is an eighth of the time.
         return {name: np.asarray(values, np.float64).tolist() for name, values in self._columns.items()}
 
     @functools.cached_property
     def epochs(self) -> list[int]:
-        return np.asarray(self._numbers, np.int64).tolist()  # type: ignore[no-any-return]
+        epochs: list[int] = np.asarray(self._numbers, np.int64).tolist()
+        return epochs
 
     def __repr__(self) -> str:
         n = len(self.epochs)

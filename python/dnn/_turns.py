@@ -7,6 +7,7 @@ Reading has none: the extension sees to that.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -15,19 +16,21 @@ if TYPE_CHECKING:
 
     from dnn._core import Network
 
-
-def refused(what: str, *, in_callbacks: bool = True) -> str:
-    """Why a call is refused that would change a model that trains."""
-    return f"{what}: the model is training" + ("; do it in a callback" if in_callbacks else "")
+# Seconds between two looks whether who has a turn was left behind.
+_PAUSE = 1.0
+_LEFT_BEHIND = (
+    "{}: the model is in use by a thread of the process that this one was forked from; fork while it is not "
+    "in use, or load it here"
+)
 
 
 class Turns:
     """The turns of one model."""
 
     def __init__(self) -> None:
-        self._trainer: int | None = None  # the thread of the `fit` that has begun
-        self._changes = threading.RLock()
-        self._compiles = threading.RLock()
+        # Process and thread of the `fit` that has begun.
+        self._trainer: tuple[int, int] | None = None
+        self._changes, self._compiles = _Turn(), _Turn()
 
     @property
     def is_training(self) -> bool:
@@ -37,10 +40,11 @@ class Turns:
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
         """That of a `fit`: before it touches anything of the model."""
-        with _taken(self._changes, "fit"):
+        with self._changes.taken("fit"):
             if self._trainer is not None:
+                self._refuse_left_behind("fit")
                 raise RuntimeError("fit: the model is already training")
-            self._trainer = threading.get_ident()
+            self._trainer = os.getpid(), threading.get_ident()
         try:
             yield
         finally:
@@ -48,29 +52,44 @@ class Turns:
 
     @contextlib.contextmanager
     def changing(self, what: str, network: Network | None) -> Iterator[None]:
-        """That of a call that changes the model: not while it trains, unless a callback runs.
-
-        What the thread of the `fit` asks for outside of callbacks, the extension refuses.
-        """
-        with _taken(self._changes, what):
-            in_callback = network is not None and network.in_callback
-            if self._trainer not in (None, threading.get_ident()) and not in_callback:
-                raise RuntimeError(refused(what))
+        """That of a call that changes the model: not while it trains, unless a callback runs."""
+        with self._changes.taken(what):
+            if self._trainer is None or self._trainer[1] == threading.get_ident():
+                # The thread of a `fit` may also before it begins to train.
+                is_refused = network is not None and network.is_training
+            else:
+                self._refuse_left_behind(what)
+                is_refused = network is None or not network.in_callback
+            if is_refused:
+                raise RuntimeError(f"{what}: the model is training; do it in a callback")
             yield
 
     @contextlib.contextmanager
     def compiling(self) -> Iterator[None]:
         """That of who compiles: what a network was compiled with, and what is noted of it, are one."""
-        with _taken(self._compiles, "compile"):
+        with self._compiles.taken("compile"):
             yield
 
+    def _refuse_left_behind(self, what: str) -> None:
+        """RuntimeError in a process that was forked while another thread trained: that never ends here."""
+        if self._trainer is not None and self._trainer[0] != os.getpid():
+            raise RuntimeError(_LEFT_BEHIND.format(what))
 
-@contextlib.contextmanager
-def _taken(lock: threading.RLock, what: str) -> Iterator[None]:
-    # The thread that had it may be gone after a fork.
-    if not lock.acquire(timeout=60.0):
-        raise RuntimeError(f"{what}: another thread is changing the model, or was when this process forked")
-    try:
-        yield
-    finally:
-        lock.release()
+
+class _Turn:
+    """A lock that a thread may have had that a fork has left behind."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._process = os.getpid()
+
+    @contextlib.contextmanager
+    def taken(self, what: str) -> Iterator[None]:
+        while not self._lock.acquire(timeout=_PAUSE):
+            if self._process != os.getpid():
+                raise RuntimeError(_LEFT_BEHIND.format(what))
+        self._process = os.getpid()
+        try:
+            yield
+        finally:
+            self._lock.release()

@@ -86,6 +86,8 @@ impl<T: Typed> Shared<T> {
             if model.has_weights() {
                 return model;
             }
+            // With the lock in hand: who has taken them gives them back before it is cleared.
+            assert!(self.training.load(Ordering::SeqCst), "the weights of a model that nobody trains are gone");
             drop(model);
             if signals::in_handler() || self.taken_after.load(Ordering::Relaxed) != signals::forks() {
                 give_up_late(since, signals::holder());
@@ -115,14 +117,14 @@ impl<T: Typed> Shared<T> {
         if !self.asked.load(Ordering::Relaxed) {
             return false;
         }
-        let Ok(mut model) = self.model.try_write() else { return false };
+        let Some(mut model) = self.try_write() else { return false };
         self.asked.store(false, Ordering::SeqCst);
         !model.has_weights() && model.show(params, running).is_ok()
     }
 
     /// Takes away what was shown, unless somebody is reading it; returns whether it did.
     pub fn hide(&self) -> bool {
-        self.model.try_write().is_ok_and(|mut model| {
+        self.try_write().is_some_and(|mut model| {
             model.hide();
             true
         })
@@ -153,15 +155,19 @@ impl<T: Typed> Shared<T> {
 
     pub fn write(&self) -> RwLockWriteGuard<'_, Model<T>> {
         if self.may_wait_for_ever() {
-            let model = soon(|| match self.model.try_write() {
-                Ok(model) => Some(model),
-                Err(TryLockError::Poisoned(broken)) => Some(broken.into_inner()),
-                Err(TryLockError::WouldBlock) => None,
-            });
+            let model = soon(|| self.try_write());
             self.forks.store(signals::forks(), Ordering::Relaxed);
             return model;
         }
         self.model.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_write(&self) -> Option<RwLockWriteGuard<'_, Model<T>>> {
+        match self.model.try_write() {
+            Ok(model) => Some(model),
+            Err(TryLockError::Poisoned(broken)) => Some(broken.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// The lock for a `fit` that is under way. It has had the lock once, so nobody whom its thread has interrupted has it.

@@ -333,6 +333,7 @@ impl<T: Real> Narrow<T> {
     ///
     /// # Safety
     /// As for [`Narrow::shared_out`]; the inputs and the output are among its own.
+    // Not inlined, as `store`.
     #[inline(never)]
     unsafe fn before(&self, j: usize, width: usize, o: usize) -> [T; MAX_LANES] {
         let mut before = [T::ZERO; MAX_LANES];
