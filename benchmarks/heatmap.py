@@ -1,6 +1,7 @@
-"""Draws the ratios of a sweep: a table of colours for each depth and number of outputs.
+"""Draws the ratios of a sweep: a table of colours for each depth and number of outputs, or a point each.
 
-In: (depth and outputs, width, batch, ratio and whose) for each cell. Out: a picture. It never measures.
+In: (depth and outputs, width, batch, ratio and whose) for each cell, or (multiply-adds, ratio, whose). Out: a
+picture. It never measures.
 """
 
 from __future__ import annotations
@@ -8,8 +9,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from . import peers
+
 LIGHT, DARK = "#f5f5f5", "#202020"
 SHORT = {"numpy": "N", "torch": "T", "jax": "J", "sklearn": "S", "torch-bf16": "B"}
+TITLE = "Training step of the best peer / of dnn (above 1: dnn is faster)"
+NO_PICTURE = "no picture: matplotlib is not installed"
 WIDEST = 4.0  # from this ratio on, and its inverse, colours do not change
 
 
@@ -22,7 +27,7 @@ def draw(
     try:
         import matplotlib
     except ImportError:
-        return "no picture: matplotlib is not installed"
+        return NO_PICTURE
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -61,11 +66,39 @@ def draw(
         outputs = "output" if table[1] == 1 else "outputs"
         axis.set_title(f"{table[0]} hidden {layers}, {table[1]} {outputs}", fontsize=9)
     letters = "N NumPy, T PyTorch, J JAX,\nS scikit-learn, B PyTorch bf16"
-    figure.suptitle(
-        f"Training step of the best peer / of dnn\n(above 1: dnn is faster). Best peer: {letters}\n"
-        f"{about.get('cpu', '')}, {about.get('cpus of this process', '?')} CPUs",
-        fontsize=9,
-    )
+    figure.suptitle(f"{TITLE}\nBest peer: {letters}\n{machine(about)}", fontsize=9)
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
     return None
+
+
+def scatter(path: str, points: list[tuple[float, float, str]], about: dict[str, Any]) -> str | None:
+    """Write the picture of networks that have no table; return why not, or None."""
+    try:
+        import matplotlib
+    except ImportError:
+        return NO_PICTURE
+    matplotlib.use("Agg")
+    from matplotlib import pyplot, ticker
+
+    figure, axis = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    for name in sorted({point[2] for point in points}):
+        work, ratios = zip(*[point[:2] for point in points if point[2] == name], strict=True)
+        axis.scatter(work, ratios, s=14, label=peers.ENTRIES[name].label)
+    axis.axhline(1.0, color=DARK, linewidth=1)
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(ticker.LogLocator(10, (1, 2, 5)))
+    axis.yaxis.set_major_formatter(ticker.ScalarFormatter())
+    axis.yaxis.set_minor_formatter(ticker.NullFormatter())
+    axis.set_xlabel("multiply-adds of a step", fontsize=8)
+    axis.set_ylabel("best peer / dnn", fontsize=8)
+    axis.legend(title="best peer", fontsize=8, title_fontsize=8)
+    figure.suptitle(f"{TITLE}\n{machine(about)}", fontsize=9)
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
+    return None
+
+
+def machine(about: dict[str, Any]) -> str:
+    return f"{about.get('cpu', '')}, {about.get('cpus of this process', '?')} CPUs"

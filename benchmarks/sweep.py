@@ -3,10 +3,11 @@
 In: a grid, and who takes part. Out: a JSON file with every turn, a picture of the ratios, the cells below 1.
 It looks for the networks where dnn is slow; `python -m benchmarks` tells how fast it is on named ones.
 
-A cell is a network of `depth` hidden layers of `width` on `width` inputs: classes from a softmax with cross
-entropy, or with one output the squared error; relu, Adam, float32. Everyone trains on the same shuffled rows.
-Within a cell turns go round, A B C, A B C. The file is written after each cell: a run that was stopped goes
-on where it was, and a run on a finished file adds turns to the cells that `--below` names.
+A cell of the grid is a network of hidden layers as wide as its inputs: classes from a softmax with cross
+entropy, or with one output the squared error; relu, Adam, float32. `--drawn` leaves all of that to chance.
+Everyone trains on the same shuffled rows. Within a cell turns go round, A B C, A B C. The file is written
+after each cell: a run that was stopped goes on where it was, and a run on a finished file adds turns to the
+cells that `--below` names.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import statistics
 import time
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from . import heatmap, peers, report, runner
 from .workloads import Workload
@@ -31,12 +34,14 @@ QUICK_WIDTHS, QUICK_BATCHES = (3, 64), (1, 32)
 TABLES = ((1, 10), (2, 10), (4, 10), (8, 10), (1, 1), (1, 4096))
 QUICK_TABLES = ((2, 10), (1, 1))
 DEFAULT = ("numpy", "torch", "jax")
+OPTIMIZERS, HIDDEN = ("adam", "sgd"), ("relu", "tanh", "sigmoid")
 
 # Left out: a step of more multiply-adds than this, about half a second on two cores; or more parameters,
 # since each is there four times for each system and number of threads: itself, its gradient, two moments.
 MOST_WORK = 4e10
 MOST_PARAMETERS = 40e6
 MOST_ELEMENTS = 2**23  # of x: 32 MiB
+WIDEST, MOST_DRAWN_WORK = 2000.0, 4e9  # of the networks that are drawn
 # Steps of a fit are chosen so that it takes about so long: what a fit costs beside its steps is small then.
 TURN = 0.05
 # Below so many multiply-adds a step is timed on one thread only: nobody gains from two.
@@ -51,29 +56,23 @@ ALIKE = 0.25  # relative; how far the loss of a first epoch may be off, since ev
 
 @dataclass(frozen=True)
 class Cell:
-    """One network with one size of batch."""
+    """One network, of these widths from the inputs to the outputs, with one size of batch."""
 
-    depth: int
-    outputs: int
-    width: int
+    widths: tuple[int, ...]
     batch: int
     optimizer: str = "adam"
     hidden: str = "relu"
+    loss: str = "cross_entropy"
 
     @property
     def key(self) -> str:
-        return (
-            f"{self.depth} x {self.width} -> {self.outputs}, batch {self.batch}, "
-            f"{self.hidden}, {self.optimizer}"
-        )
+        widths = "-".join(map(str, self.widths))
+        return f"{widths}, batch {self.batch}, {self.hidden}, {self.loss}, {self.optimizer}"
 
     @property
     def table(self) -> tuple[int, int]:
-        return self.depth, self.outputs
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        return (self.width,) * (self.depth + 1) + (self.outputs,)
+        """Hidden layers, and outputs."""
+        return len(self.widths) - 2, self.widths[-1]
 
     @property
     def parameters(self) -> int:
@@ -92,19 +91,18 @@ class Cell:
 
     def workload(self, peer: str) -> Workload:
         """Return it with as many steps as fill a turn of this peer; an epoch has 64 where x stays small."""
-        speed = 50e9 if self.width >= 128 else 10e9  # narrow products are far from the peak
-        guess = (self.depth + 1) * OVERHEAD[peer] * 1e-6 + self.work / speed + self.parameters * 1e-9
+        speed = 50e9 if min(self.widths[:-1]) >= 128 else 10e9  # narrow products are far from the peak
+        guess = (len(self.widths) - 1) * OVERHEAD[peer] * 1e-6 + self.work / speed + self.parameters * 1e-9
         steps = int(min(max(TURN / guess, FEWEST_STEPS), MOST_STEPS))
-        per_epoch = max(2, min(64, MOST_ELEMENTS // (self.batch * max(self.width, self.outputs))))
+        per_epoch = max(2, min(64, MOST_ELEMENTS // (self.batch * max(self.widths[0], self.widths[-1]))))
         per_epoch = min(per_epoch, steps)
-        classes = self.outputs > 1
         return Workload(
             self.key,
             self.widths,
             self.hidden,
-            "cross_entropy" if classes else "mse",
+            self.loss,
             self.optimizer,
-            1e-4 / max(1.0, self.width / 64),  # nothing may run away, however wide or deep
+            1e-4 / max(1.0, max(self.widths[:-1]) / 64),  # nothing may run away, however wide or deep
             self.batch,
             self.batch * per_epoch,
             max(1, steps // per_epoch),
@@ -124,11 +122,36 @@ def grid(asked: argparse.Namespace) -> list[Cell]:
     widths = numbers(asked.widths) or widths
     batches = numbers(asked.batches) or batches
     return [
-        Cell(depth, outputs, width, batch, asked.optimizer, asked.hidden)
+        Cell(
+            (*[width] * (depth + 1), outputs),
+            batch,
+            asked.optimizer,
+            asked.hidden,
+            "cross_entropy" if outputs > 1 else "mse",
+        )
         for depth, outputs in tables
         for width in widths
         for batch in batches
     ]
+
+
+def drawn(asked: argparse.Namespace) -> list[Cell]:
+    """Networks nobody chose: one to six hidden layers, each of a width of its own; the same for a seed."""
+    rng = np.random.default_rng(asked.seed)
+
+    def size(most: float) -> int:
+        """Every order of magnitude is as likely."""
+        return round(most ** rng.random())
+
+    cells: list[Cell] = []
+    while len(cells) < asked.drawn:
+        widths = (*[size(WIDEST) for _ in range(rng.integers(2, 8))], size(1000.0))
+        losses = ("cross_entropy", "mse") if widths[-1] > 1 else ("mse",)
+        choices = (str(rng.choice(names)) for names in (OPTIMIZERS, HIDDEN, losses))
+        cell = Cell(widths, size(1000.0), *choices)
+        if not cell.left_out() and cell.work <= MOST_DRAWN_WORK:
+            cells.append(cell)
+    return cells
 
 
 def numbers(text: str | None) -> tuple[int, ...]:
@@ -206,6 +229,10 @@ def ratio(measured: dict[str, Any]) -> tuple[float, str] | None:
     return best[name][0] / mine[0], name
 
 
+def key_of(measured: dict[str, Any]) -> str:
+    return Cell(**measured["cell"]).key
+
+
 def line(measured: dict[str, Any]) -> str:
     """Tell what a cell came to."""
     each = ", ".join(
@@ -259,13 +286,10 @@ def arguments() -> argparse.Namespace:
     add("--batches", help=f"default {','.join(map(str, COARSE_BATCHES))}")
     add("--tables", help=f"depth x outputs; default {','.join(f'{d}x{o}' for d, o in TABLES)}")
     add("--fine", action="store_true", help="more widths and batches")
-    add("--optimizer", choices=("adam", "sgd"), default="adam", help="adam")
-    add(
-        "--hidden",
-        choices=("relu", "tanh", "sigmoid"),
-        default="relu",
-        help="activation of hidden layers (relu)",
-    )
+    add("--optimizer", choices=OPTIMIZERS, default="adam", help="adam")
+    add("--hidden", choices=HIDDEN, default="relu", help="activation of hidden layers (relu)")
+    add("--drawn", type=int, metavar="N", help="no grid, but N networks that are drawn")
+    add("--seed", type=int, default=0, help="which networks are drawn (0)")
     add("--turns", type=int, default=3, help="timed turns for each cell and run (3)")
     add(
         "--seconds",
@@ -315,7 +339,7 @@ def run(asked: argparse.Namespace, cells: list[Cell], document: dict[str, Any]) 
 
 def main() -> None:
     asked = arguments()
-    cells = grid(asked)
+    cells = drawn(asked) if asked.drawn else grid(asked)
     document: dict[str, Any] = {"cells": {}}
     if os.path.exists(asked.json) and not asked.quick:
         with open(asked.json) as file:
@@ -332,6 +356,8 @@ def main() -> None:
         f"multiply-adds, or more than {MOST_PARAMETERS:.0e} parameters"
     )
     slow = sorted((found[0], key) for key, found in ratios.items() if found[0] < 1)
+    if ratios:
+        print(f"median {statistics.median(found[0] for found in ratios.values()):.2f}")
     print(f"{len(slow)} below 1" + (":" if slow else ""))
     for _, key in slow:
         print(line(done[key]))
@@ -341,14 +367,14 @@ def main() -> None:
         for who, why in measured.get("failed", {}).items():
             print(f"warning: {Cell(**measured['cell']).key}: {who} failed: {why}")
     if asked.plot and ratios:
-        print(
-            heatmap.draw(
-                asked.plot,
-                [(cell.table, cell.width, cell.batch, ratios.get(cell.key)) for cell in cells],
-                document.get("machine", {}),
-            )
-            or f"wrote {asked.plot}"
-        )
+        machine = document.get("machine", {})
+        if asked.drawn:
+            points = [(cell.work, *ratios[cell.key]) for cell in cells if cell.key in ratios]
+            failed = heatmap.scatter(asked.plot, points, machine)
+        else:
+            shown = [(cell.table, cell.widths[0], cell.batch, ratios.get(cell.key)) for cell in cells]
+            failed = heatmap.draw(asked.plot, shown, machine)
+        print(failed or f"wrote {asked.plot}")
 
 
 if __name__ == "__main__":

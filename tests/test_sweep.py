@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -23,7 +24,7 @@ def system(name: str, threads: int, *microseconds: float) -> dict[str, Any]:
     }
 
 
-CELL = sweep.Cell(2, 10, 64, 32)
+CELL = sweep.Cell((64, 64, 64, 10), 32)
 MEASURED = {
     "cell": vars(CELL),
     "systems": [
@@ -52,8 +53,8 @@ def test_turns_of_a_second_run_are_added() -> None:
 
 
 def test_what_is_not_measured_comes_first_then_what_is_below_the_limit() -> None:
-    other = sweep.Cell(2, 10, 64, 1)
-    large = sweep.Cell(8, 10, 4096, 4096)
+    other = sweep.Cell((64, 64, 64, 10), 1)
+    large = sweep.Cell((4096,) * 9 + (10,), 4096)
     cells = [CELL, other, large]
     done = {CELL.key: MEASURED}
     assert sweep.wanted(cells, done, 3.0) == [other]
@@ -63,13 +64,13 @@ def test_what_is_not_measured_comes_first_then_what_is_below_the_limit() -> None
 
 
 def test_a_cell_with_too_much_to_do_says_why_it_is_left_out() -> None:
-    assert sweep.Cell(1, 10, 64, 1).left_out() is None
-    assert sweep.Cell(1, 4096, 4096, 4096).left_out() == "too much work"
-    assert sweep.Cell(8, 10, 4096, 1).left_out() == "too many parameters"
+    assert sweep.Cell((64, 64, 10), 1).left_out() is None
+    assert sweep.Cell((4096, 4096, 4096), 4096).left_out() == "too much work"
+    assert sweep.Cell((4096,) * 9 + (10,), 1).left_out() == "too many parameters"
 
 
 def test_parameters_and_work_are_those_of_the_network() -> None:
-    cell = sweep.Cell(2, 3, 5, 7)
+    cell = sweep.Cell((5, 5, 5, 3), 7)
     assert cell.parameters == 2 * (5 * 5 + 5) + 5 * 3 + 3
     assert cell.work == 3 * 7 * cell.parameters
 
@@ -78,7 +79,7 @@ def test_parameters_and_work_are_those_of_the_network() -> None:
 @pytest.mark.parametrize("width", [1, 64, 4096])
 @pytest.mark.parametrize("batch", [1, 4096])
 def test_a_fit_has_whole_batches_and_some_steps(peer: str, width: int, batch: int) -> None:
-    workload = sweep.Cell(1, 10, width, batch).workload(peer)
+    workload = sweep.Cell((width, width, 10), batch).workload(peer)
     assert workload.rows % batch == 0
     assert 2 <= workload.steps <= sweep.MOST_STEPS
     assert workload.rows * width <= max(sweep.MOST_ELEMENTS, 2 * batch * width)
@@ -90,6 +91,24 @@ def test_the_picture_has_cells_that_were_not_measured_too(tmp_path: Path) -> Non
     path = tmp_path / "sweep.png"
     assert heatmap.draw(str(path), cells, {"cpu": "a machine"}) is None
     assert matplotlib.image.imread(path).shape[2] == 4
+
+
+def test_the_picture_of_drawn_networks_has_a_point_for_each(tmp_path: Path) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    path = tmp_path / "drawn.png"
+    points = [(1e3, 0.9, "jax"), (1e6, 2.0, "numpy"), (1e9, 1.1, "jax")]
+    assert heatmap.scatter(str(path), points, {"cpu": "a machine"}) is None
+    assert matplotlib.image.imread(path).shape[2] == 4
+
+
+def test_networks_are_drawn_by_a_seed_and_none_has_too_much_to_do() -> None:
+    one, again, other = (sweep.drawn(argparse.Namespace(drawn=40, seed=seed)) for seed in (1, 1, 2))
+    assert one == again != other
+    assert len({cell.key for cell in one}) == 40
+    assert all(cell.work <= sweep.MOST_DRAWN_WORK and not cell.left_out() for cell in one)
+    assert {cell.loss for cell in one} == {"cross_entropy", "mse"}
+    assert all(cell.loss == "mse" for cell in one if cell.widths[-1] == 1)
+    assert {cell.hidden for cell in one} == set(sweep.HIDDEN)
 
 
 def test_a_run_writes_what_it_measured_and_a_second_one_has_nothing_to_do(tmp_path: Path) -> None:

@@ -70,8 +70,9 @@ fn custom(text: &'static str) -> Option<Workload> {
     let loss = if widths.last() == Some(&1) { "mse" } else { "cross_entropy" };
     let multiply_adds: usize = widths.windows(2).map(|pair| pair[0] * pair[1]).sum();
     // About a second; the update takes as long as some 16 rows.
-    let steps = (10_000_000_000 / (multiply_adds * (batch + 16))).clamp(10, 10_000);
-    Some((text, widths.leak(), "relu", loss, "adam", batch, batch * steps.min((1 << 23) / batch).max(1), 1))
+    let steps = (10_000_000_000 / (multiply_adds * (batch + 16))).clamp(10, 100_000);
+    let of_an_epoch = steps.min((1 << 23) / (batch * widths[0])).clamp(1, 64);
+    Some((text, widths.leak(), "relu", loss, "adam", batch, batch * of_an_epoch, steps / of_an_epoch))
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -7,7 +7,10 @@ use crate::forward::{Mode, copy, draw};
 use crate::params::Params;
 use crate::plan::{Kind, Layer, Place, Plan};
 use crate::workspace::{Workspace, deltas, input_of, view, view_mut};
-use dnn_kernels::{Activation, Below, Buffer, Isa, Moments, Real, Team, View, ViewMut};
+use dnn_kernels::{
+    Activation, Below, Buffer, Isa, Moments, Real, Team, View, ViewMut, input_gradient, input_gradient_turned,
+    weight_gradient, weight_gradient_turned,
+};
 
 /// Walks the layers from the last to the first; `seen(place, delta)` is shown dL/dz of each layer, and dL/dx where the
 /// workspace has room for it.
@@ -91,8 +94,9 @@ fn parameters<T: Real>(
         Kind::Dense => {
             // dL/dW = x^T delta, dL/db = sum over the rows of delta
             if let Some(products) = products {
-                let dw = ViewMut::new(&mut gradient[layer.weights()], layer.n_in, layer.n_out, layer.stride);
-                finite &= dnn_kernels::weight_gradient(products, team, input, delta, accumulate, dw);
+                let dw = gradient.weights_mut(layer);
+                let product = if layer.is_turned { weight_gradient_turned } else { weight_gradient };
+                finite &= product(products, team, input, delta, accumulate, dw);
             }
             if layer.trainable_bias {
                 finite &= dnn_kernels::column_sums(plan.isa, team, delta, accumulate, &mut gradient[layer.bias()]);
@@ -165,7 +169,8 @@ impl<T: Real> Back<'_, T> {
         let isa = plan.isa;
         match layer.kind {
             Kind::Dense => {
-                dnn_kernels::input_gradient(mode.products(plan), team, delta, params.weights(layer), below, out);
+                let product = if layer.is_turned { input_gradient_turned } else { input_gradient };
+                product(mode.products(plan), team, delta, params.weights(layer), below, out);
                 return below.is_some();
             }
             Kind::Prelu => dnn_kernels::prelu_gradient(isa, team, delta, input, &params[layer.weights()], out),

@@ -7,7 +7,7 @@ use crate::data::{Data, Targets};
 use crate::error::Error;
 use crate::memory::{collected, filled};
 use crate::rng::{Purpose, shuffle, stream};
-use dnn_kernels::{Buffer, Real, Target, View, row_stride};
+use dnn_kernels::{Buffer, Isa, Real, Target, View, row_stride};
 use std::ops::Range;
 
 /// Rows that go through the network together. A larger batch is cut into such blocks, and its gradient is their sum:
@@ -65,18 +65,21 @@ impl<T: Real> Batch<T> {
     }
 
     /// Gathers the rows with these numbers; `total_weight` is that of the whole batch.
-    pub fn gather(&mut self, data: &Data<T>, rows: &[u32], total_weight: f64) {
+    pub fn gather(&mut self, isa: Isa, data: &Data<T>, rows: &[u32], total_weight: f64) {
         self.rows = rows.len();
         self.total_weight = total_weight;
-        for (i, &row) in rows.iter().enumerate() {
-            let row = row as usize;
-            data.x.copy_row(row, &mut self.x[i * self.x_stride..]);
-            match &data.targets {
-                Targets::Dense(y) => y.copy_row(row, &mut self.dense[i * self.n_out..]),
-                Targets::Labels(labels) => self.labels[i] = labels[row],
+        data.x.copy_rows(isa, rows, &mut self.x, self.x_stride);
+        match &data.targets {
+            Targets::Dense(y) => y.copy_rows(isa, rows, &mut self.dense, self.n_out),
+            Targets::Labels(labels) => {
+                for (label, &row) in self.labels.iter_mut().zip(rows) {
+                    *label = labels[row as usize];
+                }
             }
-            if let Some(&weight) = data.weights.get(row) {
-                self.weights[i] = weight;
+        }
+        if !data.weights.is_empty() {
+            for (weight, &row) in self.weights.iter_mut().zip(rows) {
+                *weight = data.weights[row as usize];
             }
         }
     }

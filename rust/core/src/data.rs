@@ -130,6 +130,11 @@ impl<'a, T: Real> Table<'a, T> {
         self.data.copy_to(row * self.columns, &mut to[..self.columns]);
     }
 
+    /// Copies the rows of these numbers to rows `stride` apart.
+    pub fn copy_rows(&self, isa: Isa, rows: &[u32], to: &mut [T], stride: usize) {
+        self.data.copy_rows(isa, (self.rows, self.columns), (rows, self.picked), to, stride);
+    }
+
     /// Values that are NaN or infinite in the whole table, picked or not.
     ///
     /// # Errors

@@ -125,7 +125,8 @@ fn dense<T: Real>(
     if let (Some(packed), None, MIN_PACKED_ROWS..) = (packed, &kept, x.rows) {
         return dnn_kernels::forward_packed(team, x, packed, bias, activation, view_mut(a, x.rows, layer));
     }
-    dnn_kernels::forward(isa, team, x, w, bias, activation, kept, view_mut(a, x.rows, layer));
+    let product = if layer.is_turned { dnn_kernels::forward_turned } else { dnn_kernels::forward };
+    product(isa, team, x, w, bias, activation, kept, view_mut(a, x.rows, layer));
 }
 
 /// `z = x`, kept where it is needed, and `a = f(z)`; `linear`, or a softmax, leaves a = z.

@@ -12,6 +12,7 @@ use dnn_kernels::Real;
 use dnn_spec::Initializer;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+use std::ops::Range;
 
 /// Draws all parameters of a plan.
 ///
@@ -21,17 +22,25 @@ pub fn initialize<T: Real>(plan: &Plan) -> Result<Params<T>, Error> {
     let mut params = Params::zeroed(plan)?;
     for layer in &plan.layers {
         let rng = |purpose| stream(plan.seed, purpose, layer.number);
-        fill(layer.weight_initializer, layer, &mut params[layer.weights()], &mut rng(Purpose::Weights))?;
+        fill(layer.weight_initializer, layer, &layer.weights(), &mut params, &mut rng(Purpose::Weights))?;
         if let Some(variance) = params[layer.running()].chunks_exact_mut(layer.stride).nth(1) {
             variance[..layer.n_out].fill(T::ONE);
         }
-        fill(layer.bias_initializer, layer, &mut params[layer.bias()], &mut rng(Purpose::Biases))?;
+        if layer.use_bias {
+            fill(layer.bias_initializer, layer, &layer.bias(), &mut params, &mut rng(Purpose::Biases))?;
+        }
     }
     Ok(params)
 }
 
-/// Fills rows of `n_out` numbers, the padding left 0.
-fn fill<T: Real>(initializer: Initializer, layer: &Layer, rows: &mut [T], rng: &mut ChaCha8Rng) -> Result<(), Error> {
+/// Fills an array of a layer, the padding left 0.
+fn fill<T: Real>(
+    initializer: Initializer,
+    layer: &Layer,
+    array: &Range<usize>,
+    params: &mut [T],
+    rng: &mut ChaCha8Rng,
+) -> Result<(), Error> {
     let (n_in, n_out) = (layer.n_in as f64, layer.n_out as f64);
     // (low, high) of a uniform distribution or (mean, std) of a normal one.
     let symmetric = |limit: f64| (-limit, limit);
@@ -50,20 +59,18 @@ fn fill<T: Real>(initializer: Initializer, layer: &Layer, rows: &mut [T], rng: &
         Initializer::LecunNormal => normal(0.0, (1.0 / n_in).sqrt(), rng),
         Initializer::Normal { mean, std } => normal(mean, std, rng),
         Initializer::TruncatedNormal { mean, std } => truncated_normal(mean, std, rng),
-        Initializer::Orthogonal { gain } => return orthogonal(gain, layer, rows, rng),
+        Initializer::Orthogonal { gain } => return orthogonal(gain, layer, params, rng),
         // What it starts from; the rest needs data (`lsuv.rs`).
-        Initializer::Lsuv => return orthogonal(1.0, layer, rows, rng),
+        Initializer::Lsuv => return orthogonal(1.0, layer, params, rng),
         Initializer::Identity => {
-            for (i, row) in rows.chunks_exact_mut(layer.stride).enumerate().take(layer.n_out) {
-                row[i] = T::ONE;
+            for at in layer.places(array).step_by(layer.n_out + 1).take(layer.n_out) {
+                params[at] = T::ONE;
             }
             return Ok(());
         }
     };
-    for row in rows.chunks_exact_mut(layer.stride) {
-        for x in &mut row[..layer.n_out] {
-            *x = T::from_f64(draw());
-        }
+    for at in layer.places(array) {
+        params[at] = T::from_f64(draw());
     }
     Ok(())
 }
@@ -93,7 +100,7 @@ fn truncated_normal(mean: f64, std: f64, rng: &mut ChaCha8Rng) -> Box<dyn FnMut(
 
 /// `gain` times a matrix whose columns (or, where it has fewer rows, whose rows) have length 1 and stand on each other
 /// (Saxe, McClelland and Ganguli 2014): normal numbers, made so one vector after the other by Gram and Schmidt.
-fn orthogonal<T: Real>(gain: f64, layer: &Layer, rows: &mut [T], rng: &mut ChaCha8Rng) -> Result<(), Error> {
+fn orthogonal<T: Real>(gain: f64, layer: &Layer, params: &mut [T], rng: &mut ChaCha8Rng) -> Result<(), Error> {
     let (count, len) = (layer.weight_rows.min(layer.n_out), layer.weight_rows.max(layer.n_out));
     let what = format!("the orthogonal weights of layer {}", layer.name);
     let size = count.checked_mul(len).ok_or_else(|| Error::memory(&what, None, size_of::<f64>()))?;
@@ -119,11 +126,10 @@ fn orthogonal<T: Real>(gain: f64, layer: &Layer, rows: &mut [T], rng: &mut ChaCh
         }
         vectors.extend(vector.iter().map(|x| x / length));
     }
-    for (i, row) in rows.chunks_exact_mut(layer.stride).enumerate() {
-        for (j, x) in row[..layer.n_out].iter_mut().enumerate() {
-            let at = if layer.n_out < layer.weight_rows { j * len + i } else { i * len + j };
-            *x = T::from_f64(gain * vectors[at]);
-        }
+    for (index, to) in layer.places(&layer.weights()).enumerate() {
+        let (i, j) = (index / layer.n_out, index % layer.n_out);
+        let at = if layer.n_out < layer.weight_rows { j * len + i } else { i * len + j };
+        params[to] = T::from_f64(gain * vectors[at]);
     }
     Ok(())
 }
@@ -154,8 +160,8 @@ mod tests {
         let spec: Spec = serde_json::from_str(&text).expect("a spec");
         let plan = Plan::new::<f64>(&spec, n_in).expect("a plan");
         let params = initialize::<f64>(&plan).expect("memory");
-        let rows = params[plan.layers[0].weights()].chunks_exact(plan.layers[0].stride);
-        rows.map(|row| row[..units].to_vec()).collect()
+        let numbers: Vec<f64> = plan.layers[0].places(&plan.layers[0].weights()).map(|at| params[at]).collect();
+        numbers.chunks_exact(units).map(<[f64]>::to_vec).collect()
     }
 
     #[test]

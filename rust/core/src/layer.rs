@@ -103,8 +103,12 @@ pub struct Layer {
     pub use_bias: bool,
     /// Where the block starts in the buffer.
     pub start: usize,
-    /// From one row of the block, or of the outputs, to the next.
+    /// From one row of the outputs to the next; the length of the bias.
     pub stride: usize,
+    /// Whether the weights lie turned, (n_out, n_in), as those of few outputs do.
+    pub is_turned: bool,
+    /// From one row of the weights, as they lie, to the next.
+    pub weight_stride: usize,
     /// Whether the weights learn.
     pub trainable_weights: bool,
     /// Whether the bias learns.
@@ -126,13 +130,31 @@ pub struct Layer {
 impl Layer {
     /// The weights in the buffer, padding included.
     pub fn weights(&self) -> Range<usize> {
-        self.start..self.start + self.weight_rows * self.stride
+        let rows = if self.is_turned { self.n_out } else { self.weight_rows };
+        self.start..self.start + rows * self.weight_stride
+    }
+
+    /// Rows and columns of the weights of a dense layer as they lie.
+    pub fn shape_of_weights(&self) -> (usize, usize) {
+        if self.is_turned { (self.n_out, self.n_in) } else { (self.n_in, self.n_out) }
     }
 
     /// The bias in the buffer, padding included: the last row of the block. Empty without a bias.
     pub fn bias(&self) -> Range<usize> {
         let start = self.weights().end;
         start..start + if self.use_bias { self.stride } else { 0 }
+    }
+
+    /// Where the numbers of one of its [arrays](Layer::arrays) lie, row by row as users see them: all but the padding.
+    pub fn places(&self, array: &Range<usize>) -> impl Iterator<Item = usize> + use<> {
+        let is_weights = *array == self.weights();
+        let rows = if is_weights { self.weight_rows } else { 1 };
+        let (down, across) = match (is_weights, self.is_turned) {
+            (true, true) => (1, self.weight_stride),
+            _ => (self.weight_stride, 1),
+        };
+        let (start, n_out) = (array.start, self.n_out);
+        (0..rows).flat_map(move |i| (0..n_out).map(move |j| start + i * down + j * across))
     }
 
     /// Whether its weights add to the loss.
@@ -175,7 +197,7 @@ impl Layer {
 
     /// Whether a product of many rows packs its weights.
     pub fn packs<T: Real>(&self) -> bool {
-        self.is_dense() && PackedWeights::<T>::pays(self.n_in, self.n_out, self.stride)
+        self.is_dense() && PackedWeights::<T>::pays(self.stride)
     }
 
     /// Number of weights and biases.
@@ -202,7 +224,8 @@ impl Layer {
             n_in: self.n_in,
             n_out: self.n_out,
             start: self.start,
-            stride: self.stride,
+            stride: self.weight_stride,
+            is_turned: self.is_turned,
             use_bias: self.use_bias,
             activation: self.activation(),
             learns_weights: self.trainable_weights,

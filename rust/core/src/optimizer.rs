@@ -18,7 +18,7 @@ use crate::pairs::Pairs;
 use crate::params::Params;
 use crate::plan::Plan;
 pub use descent::Blocks;
-use dnn_kernels::{Isa, Operands, Real, Team, ViewMut, limit_column_norms};
+use dnn_kernels::{Isa, Operands, Real, Team, limit_column_norms};
 use dnn_spec::OptimizerSpec;
 use muon::Muon;
 pub use reach::Reach;
@@ -187,8 +187,7 @@ impl<T: Real> Optimizer<T> {
 fn limit_columns<T: Real>(plan: &Plan, params: &mut Params<T>) {
     for layer in plan.layers.iter().filter(|layer| layer.trainable_weights) {
         if let Some(limit) = layer.max_norm {
-            let w = ViewMut::new(&mut params[layer.weights()], layer.weight_rows, layer.n_out, layer.stride);
-            limit_column_norms(plan.isa, limit, w);
+            limit_column_norms(plan.isa, limit, layer.is_turned, params.weights_mut(layer));
         }
     }
 }

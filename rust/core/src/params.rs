@@ -1,13 +1,13 @@
 //! The one parameter store: every weight and bias of a network in one aligned buffer, a block for each layer.
 //!
-//! In and out: tight arrays, `(n_in, n_out)` and `(n_out)`, as users see them. Inside: rows padded with zeros, the bias
-//! as the last row of its block. The same layout serves gradients and the memory of optimizers.
+//! In and out: tight arrays, `(n_in, n_out)` and `(n_out)`, as users see them. Inside: rows padded with zeros, those of few
+//! outputs turned to `(n_out, n_in)`, the bias as the last row of its block. The same layout serves gradients and the memory of optimizers.
 
 use crate::error::{Error, counted};
 use crate::layer::RUNNING_VARIANCE;
 use crate::memory::collected;
 use crate::plan::{Layer, Plan};
-use dnn_kernels::{Buffer, PackedWeights, Real, Team, View};
+use dnn_kernels::{Buffer, PackedWeights, Real, Team, View, ViewMut};
 use ndarray::{ArrayD, ArrayViewD};
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -97,9 +97,16 @@ impl<T: Real> Params<T> {
         packed.clone()
     }
 
-    /// The weights of a layer as the kernels take them.
+    /// The weights of a dense layer as the kernels take them: (n_in, n_out), or (n_out, n_in) where they are turned.
     pub fn weights(&self, layer: &Layer) -> View<'_, T> {
-        View::new(&self.numbers[layer.weights()], layer.n_in, layer.n_out, layer.stride)
+        let (rows, columns) = layer.shape_of_weights();
+        View::new(&self.numbers[layer.weights()], rows, columns, layer.weight_stride)
+    }
+
+    /// The same, to write.
+    pub fn weights_mut(&mut self, layer: &Layer) -> ViewMut<'_, T> {
+        let (rows, columns) = layer.shape_of_weights();
+        ViewMut::new(&mut self[layer.weights()], rows, columns, layer.weight_stride)
     }
 
     /// The bias of a layer with its padding.
@@ -114,8 +121,8 @@ impl<T: Real> Params<T> {
     pub fn to_arrays(&self, plan: &Plan) -> Result<Vec<ArrayD<T>>, Error> {
         let mut arrays = Vec::new();
         for (layer, name, range) in all_arrays(plan) {
-            let (rows, shape) = (&self.numbers[range.clone()], shape_of(layer, &range));
-            let numbers = rows.chunks_exact(layer.stride).flat_map(|row| &row[..layer.n_out]).copied();
+            let shape = shape_of(layer, &range);
+            let numbers = layer.places(&range).map(|at| self.numbers[at]);
             let count = shape.iter().product();
             let numbers = collected(numbers, count, format_args!("a copy of the {name} of layer {}", layer.name))?;
             let array = ArrayD::from_shape_vec(shape, numbers);
@@ -159,16 +166,11 @@ impl<T: Real> Params<T> {
             }
         }
         for (array, (layer, name, range)) in arrays.iter().zip(expected) {
-            let rows = array
-                .to_shape((range.len() / layer.stride, layer.n_out))
-                .map_err(|error| Error::invalid(error.to_string()))?;
-            let mut finite = true;
-            for (to, from) in self[range].chunks_exact_mut(layer.stride).zip(rows.rows()) {
-                for (to, &from) in to.iter_mut().zip(from) {
-                    // Once more: another thread may write to the arrays.
-                    finite &= from.is_finite();
-                    *to = if from.is_finite() { from } else { *to };
-                }
+            let (mut finite, numbers) = (true, &mut self[..]);
+            for (at, &from) in layer.places(&range).zip(array) {
+                // Once more: another thread may write to the arrays.
+                finite &= from.is_finite();
+                numbers[at] = if from.is_finite() { from } else { numbers[at] };
             }
             if !finite {
                 let number = &layer.name;

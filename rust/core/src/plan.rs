@@ -7,7 +7,7 @@ use crate::error::{Error, counted};
 pub use crate::layer::{Kind, Layer, Output, Place, Shown};
 use crate::loss::Loss;
 use crate::rng;
-use dnn_kernels::{Activation, Isa, Noise, Real, Stage, TinyLoss, row_stride};
+use dnn_kernels::{Activation, Isa, Noise, Real, Stage, TinyLoss, is_turned, row_stride};
 use dnn_spec::{ActivationSpec, DenseSpec, Initializer, LayerSpec, Precision, Spec};
 use std::ops::Range;
 
@@ -326,6 +326,8 @@ impl List {
             use_bias: false,
             start: self.end,
             stride,
+            is_turned: false,
+            weight_stride: stride,
             trainable_weights: false,
             trainable_bias: false,
             l1: 0.0,
@@ -339,11 +341,12 @@ impl List {
 
     fn dense<T: Real>(&self, dense: &DenseSpec, name: &str) -> Result<Layer, Error> {
         let n_in = self.width;
-        let stride = checked_stride::<T>(dense.units);
-        let rows = n_in.checked_add(usize::from(dense.use_bias));
-        let size = stride.zip(rows).and_then(|(stride, rows)| stride.checked_mul(rows));
+        let is_turned = is_turned(n_in, dense.units);
+        let (rows, columns) = if is_turned { (dense.units, n_in) } else { (n_in, dense.units) };
+        let strides = checked_stride::<T>(dense.units).zip(checked_stride::<T>(columns));
+        let size = strides.and_then(|(stride, weight_stride)| weight_stride.checked_mul(rows)?.checked_add(stride));
         let end = size.and_then(|size| self.end.checked_add(size)).filter(|&end| end <= isize::MAX as usize / 16);
-        let (Some(stride), Some(_)) = (stride, end) else {
+        let (Some((stride, weight_stride)), Some(_)) = (strides, end) else {
             let count = n_in.checked_mul(dense.units);
             return Err(Error::memory(format_args!("layer {name} ({n_in} x {})", dense.units), count, size_of::<T>()));
         };
@@ -359,6 +362,8 @@ impl List {
             use_bias: dense.use_bias,
             start: self.end,
             stride,
+            is_turned,
+            weight_stride,
             trainable_weights: dense.trainable,
             trainable_bias: dense.trainable && dense.trainable_bias && dense.use_bias,
             l1: dense.l1,

@@ -217,7 +217,7 @@ impl<T: Real> Step<T> {
                 return false;
             }
             let mode = Mode::Training { batch: number, first_row: block.start, products: self.products };
-            batch.gather(data, &rows[block], weight);
+            batch.gather(plan.isa, data, &rows[block], weight);
             batch.shares(&mut work.share);
             forward(plan, team, params, mode, batch.x(), Last::AsLossTakesIt, work);
             moved.average(plan, batch, work);
@@ -417,7 +417,7 @@ impl<T: Real> Shard<T> {
     fn forward_and_loss(&mut self, pass: Pass<T>, first_row: usize, rows: &[u32], measured: bool) {
         let Pass { plan, team, params, data, weight, factor, .. } = pass;
         let loss = plan.loss.as_ref().expect("`Data::new` refuses a plan without a loss");
-        self.batch.gather(data, rows, weight);
+        self.batch.gather(plan.isa, data, rows, weight);
         self.batch.set_scale(loss.factor() * factor);
         self.batch.shares(&mut self.work.share);
         let (work, layer, last) = (&mut self.work, plan.last(), plan.layers.len() - 1);

@@ -8,7 +8,7 @@
 
 use crate::amx::{self, Tiled};
 use crate::isa::{Factors, Isa};
-use crate::narrow::{DOTS_INPUTS, NARROW};
+use crate::narrow::{DOTS_INPUTS, is_turned};
 use crate::pack::{Operand, Products};
 use crate::padded;
 use crate::simd::{Bf16, Bf16Kernel, MAX_LANES, Real, run, run_pairs};
@@ -50,8 +50,8 @@ pub fn rounds_factors(isa: Isa, rows: usize, n_in: usize, n_out: usize) -> [bool
     let (of_in, of_out) = (padded::<f32>(n_in), padded::<f32>(n_out));
     let rounds = |m, n, k, turned| worth(isa, m, n, k, turned) != Factors::Exact;
     [
-        // What `forward` does with few outputs has none.
-        rounds(rows, of_out, n_in, false) && !(n_out <= NARROW && n_in >= DOTS_INPUTS),
+        // Dot products have none.
+        rounds(rows, of_out, n_in, false) && !(is_turned(n_in, n_out) && n_in >= DOTS_INPUTS),
         rounds(rows, of_in, n_out, false),
         rounds(n_in, of_out, rows, true),
     ]

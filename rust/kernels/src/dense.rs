@@ -8,7 +8,6 @@ use crate::amx;
 use crate::bf16;
 use crate::few::{Dots, Outer};
 use crate::isa::{Factors, Isa};
-use crate::narrow::{self, DOTS_INPUTS, NARROW, Narrow};
 use crate::pointwise::multiply_slope_rows;
 use crate::pool::Team;
 use crate::tile::{Block, Finish, Layout, Start};
@@ -150,21 +149,21 @@ fn block_size<T: Real>(m: usize, n: usize, k: usize, factors: Factors, threads: 
 }
 
 /// One of the three products, before it is cut into blocks. `n` is padded.
-struct Product<T> {
-    m: usize,
-    n: usize,
-    k: usize,
+pub(crate) struct Product<T> {
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
     /// Whether its factors become bfloat16.
-    factors: Factors,
-    a: *const T,
-    a_strides: (usize, usize),
-    b: *const T,
-    b_stride: usize,
-    b_layout: Layout,
-    c: *mut T,
-    c_stride: usize,
-    start: Start<T>,
-    finish: Finish<T>,
+    pub factors: Factors,
+    pub a: *const T,
+    pub a_strides: (usize, usize),
+    pub b: *const T,
+    pub b_stride: usize,
+    pub b_layout: Layout,
+    pub c: *mut T,
+    pub c_stride: usize,
+    pub start: Start<T>,
+    pub finish: Finish<T>,
 }
 
 // SAFETY: the blocks of a product write disjoint elements of C (and of `finish`), and only read the rest.
@@ -173,7 +172,7 @@ unsafe impl<T> Sync for Product<T> {}
 impl<T: Real> Product<T> {
     /// # Safety
     /// A, B, C and what `start` and `finish` point to reach as far as (m, n, k) and the strides say.
-    unsafe fn run(&self, isa: Isa, team: &Team) -> bool {
+    pub unsafe fn run(&self, isa: Isa, team: &Team) -> bool {
         let (rows, columns) = block_size::<T>(self.m, self.n, self.k, self.factors, team.threads());
         let across = self.n.div_ceil(columns.max(1));
         let blocks = self.m.div_ceil(rows.max(1)) * across;
@@ -259,16 +258,13 @@ pub fn forward<T: Real>(
 ) {
     w.check(padded::<T>(w.columns));
     check_forward(&x, (w.rows, w.columns), bias, &a);
-    if w.columns <= NARROW && x.columns >= DOTS_INPUTS {
-        return narrow::forward(isa, team, x, w, bias, activation, z, a);
-    }
     let layout = Layout::Rows;
     let w = Weights { b: w.data.as_ptr(), stride: w.stride, layout, n_in: w.rows, n_out: w.columns };
     forward_with(isa, team, x, w, bias, activation, z, a);
 }
 
 /// Panics unless the shapes of a forward product with weights of (n_in, n_out) fit each other and their data.
-fn check_forward<T: Real>(x: &View<T>, (n_in, n_out): (usize, usize), bias: Option<&[T]>, a: &ViewMut<T>) {
+pub(crate) fn check_forward<T: Real>(x: &View<T>, (n_in, n_out): (usize, usize), bias: Option<&[T]>, a: &ViewMut<T>) {
     let n = padded::<T>(n_out);
     x.check(x.columns);
     a.check(n);
@@ -365,7 +361,7 @@ pub fn input_gradient<T: Real>(
     w.check(padded::<T>(w.columns));
     out.check(n);
     assert_eq!((delta.columns, delta.rows, w.rows), (w.columns, out.rows, out.columns), "shapes of delta, w and out");
-    if Dots::<T>::suits(delta.rows, delta.columns) {
+    if Dots::<T>::suits(delta.rows, w.rows, delta.columns) {
         let dots = Dots {
             rows: delta.rows,
             n_in: w.rows,
@@ -384,20 +380,6 @@ pub fn input_gradient<T: Real>(
         }
         return;
     }
-    let finish = match below {
-        None => Finish::Keep,
-        Some(Below { activation: Activation::Identity, .. }) => Finish::Keep,
-        Some(Below { activation, a, z }) => {
-            a.check(n);
-            z.check(n);
-            assert_eq!(
-                (a.rows, a.columns, z.rows, z.stride),
-                (out.rows, out.columns, a.rows, a.stride),
-                "shapes below"
-            );
-            Finish::Slope { activation, a: a.data.as_ptr(), z: z.data.as_ptr(), stride: a.stride }
-        }
-    };
     let product = Product {
         m: delta.rows,
         n,
@@ -411,10 +393,31 @@ pub fn input_gradient<T: Real>(
         c: out.data.as_mut_ptr(),
         c_stride: out.stride,
         start: Start::Zero,
-        finish,
+        finish: slope_of(below, &out),
     };
     // SAFETY: shapes and lengths were checked above.
     unsafe { product.run(isa, team) };
+}
+
+/// What is left to do for a delta that lies in `out`: to multiply by the slope of the layer below.
+///
+/// # Panics
+/// When the shapes below do not fit it or their data.
+pub(crate) fn slope_of<T: Real>(below: Option<Below<T>>, out: &ViewMut<T>) -> Finish<T> {
+    match below {
+        None | Some(Below { activation: Activation::Identity, .. }) => Finish::Keep,
+        Some(Below { activation, a, z }) => {
+            let n = padded::<T>(out.columns);
+            a.check(n);
+            z.check(n);
+            assert_eq!(
+                (a.rows, a.columns, z.rows, z.stride),
+                (out.rows, out.columns, a.rows, a.stride),
+                "shapes below"
+            );
+            Finish::Slope { activation, a: a.data.as_ptr(), z: z.data.as_ptr(), stride: a.stride }
+        }
+    }
 }
 
 /// `dw = x^T delta`, or added to what `dw` holds. Returns whether the squares of all elements have a finite sum.
@@ -451,22 +454,6 @@ pub(crate) fn weight_gradient_with<T: Real>(
     delta.check(n);
     dw.check(n);
     assert_eq!((x.columns, x.rows, delta.columns), (dw.rows, delta.rows, dw.columns), "shapes of x, delta and dw");
-    if delta.columns <= NARROW && x.columns >= T::LANES {
-        let narrow = Narrow {
-            rows: x.rows,
-            n_in: x.columns,
-            n_out: delta.columns,
-            x: x.data.as_ptr(),
-            x_stride: x.stride,
-            delta: delta.data.as_ptr(),
-            delta_stride: delta.stride,
-            dw: dw.data.as_mut_ptr(),
-            dw_stride: dw.stride,
-            accumulate,
-        };
-        // SAFETY: shapes and lengths were checked above.
-        return unsafe { narrow.shared_out(isa, team) };
-    }
     if Outer::<T>::suits(x.rows) {
         let outer = Outer {
             rows: x.rows,

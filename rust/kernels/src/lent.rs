@@ -5,8 +5,10 @@
 //! is a number of our types.
 
 use crate::Real;
+use crate::dense::ViewMut;
 use crate::isa::Isa;
 use crate::rows::finite_at;
+use crate::simd::{Kernel, Vector, run};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -62,6 +64,26 @@ impl<T: Real> Lent<'_, T> {
         unsafe { std::ptr::copy_nonoverlapping(self.start.add(start), to.as_mut_ptr(), to.len()) }
     }
 
+    /// Copies rows of a table of (`n_rows`, `columns`), those of these numbers in this order, to rows `stride` apart; where
+    /// some are `picked`, `rows` counts among those.
+    ///
+    /// # Panics
+    /// When there is no such table or row, or `to` has not so many.
+    pub fn copy_rows(
+        &self,
+        isa: Isa,
+        (n_rows, columns): (usize, usize),
+        (rows, picked): (&[u32], Option<&[u32]>),
+        to: &mut [T],
+        stride: usize,
+    ) {
+        ViewMut::new(&mut *to, rows.len(), columns, stride).check(columns);
+        assert!(n_rows.checked_mul(columns).is_some_and(|end| end <= self.len), "{n_rows} rows of {columns}");
+        let copy = CopyRows { from: self.start, n_rows, columns, rows, picked, to: to.as_mut_ptr(), stride };
+        // SAFETY: the rows lie within the slice, whose memory lasts as long as `self`, and fit `to`, which is ours alone.
+        unsafe { if rows.len().saturating_mul(columns) <= FEW { copy.one_by_one() } else { run(isa, copy) } }
+    }
+
     /// Whether none of these is infinite or NaN.
     ///
     /// # Panics
@@ -73,9 +95,129 @@ impl<T: Real> Lent<'_, T> {
     }
 }
 
+/// Rows ahead that are asked for: rows in any order are new to every cache, and the processor looks ahead for three of
+/// 100 numbers by itself.
+const AHEAD: usize = 8;
+/// Bytes of a row that are asked for; the others follow in order.
+const ASKED: usize = 512;
+/// Numbers that are copied sooner than the right set of instructions is found.
+const FEW: usize = 128;
+
+struct CopyRows<'a, T> {
+    from: *const T,
+    n_rows: usize,
+    columns: usize,
+    rows: &'a [u32],
+    picked: Option<&'a [u32]>,
+    to: *mut T,
+    stride: usize,
+}
+
+impl<T: Real> CopyRows<'_, T> {
+    /// Where row number `i` of those that are wanted begins.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[inline(always)]
+    fn row(&self, i: usize) -> *const T {
+        let row = self.rows[i] as usize;
+        let row = self.picked.map_or(row, |picked| picked[row] as usize);
+        assert!(row < self.n_rows, "row {row} of {}", self.n_rows);
+        self.from.wrapping_add(row * self.columns)
+    }
+
+    /// # Safety
+    /// As for `run`.
+    unsafe fn one_by_one(self) {
+        // SAFETY: the caller's word.
+        (0..self.rows.len()).for_each(|i| unsafe { self.copy(i) });
+    }
+
+    /// # Safety
+    /// As for `run`; there is such a row.
+    #[inline(always)]
+    unsafe fn copy(&self, i: usize) {
+        let (from, to) = (self.row(i), self.to.wrapping_add(i * self.stride));
+        // SAFETY: the caller's word.
+        unsafe { if self.columns == 1 { *to = *from } else { std::ptr::copy_nonoverlapping(from, to, self.columns) } }
+    }
+}
+
+impl<T: Real> Kernel<T> for CopyRows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) {
+        let asked = (self.columns * size_of::<T>()).min(ASKED);
+        for i in 0..self.rows.len() {
+            let (from, to) = (self.row(i), self.to.wrapping_add(i * self.stride));
+            if i + AHEAD < self.rows.len() {
+                let ahead = self.row(i + AHEAD).cast::<u8>();
+                (0..asked).step_by(64).for_each(|at| V::prefetch(ahead.wrapping_add(at)));
+            }
+            // SAFETY: the caller's word.
+            unsafe {
+                if self.columns == 1 {
+                    *to = *from;
+                    continue;
+                }
+                if self.columns < T::LANES {
+                    V::load_up_to(from, self.columns).store_up_to(to, self.columns);
+                    continue;
+                }
+                // The last vector ends with the row, over what is there from the one before.
+                let last = self.columns - T::LANES;
+                for k in (0..last).step_by(T::LANES) {
+                    V::load(from.add(k)).store(to.add(k));
+                }
+                V::load(from.add(last)).store(to.add(last));
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_are_copied_in_their_order_and_nothing_beyond_them_is_touched() {
+        let rows: Vec<u32> = (0..23).map(|i| i * 7 % 23).collect();
+        for isa in Isa::available() {
+            for columns in 1..=70 {
+                let numbers: Vec<f32> = (0..23 * columns).map(|i| i as f32 + 0.5).collect();
+                let stride = columns + 3;
+                for picked in [None, Some(&rows[..])] {
+                    let mut to = vec![-1.0; rows.len() * stride];
+                    Lent::from(&numbers[..]).copy_rows(isa, (23, columns), (&rows, picked), &mut to, stride);
+                    for (i, &row) in rows.iter().enumerate() {
+                        let row = picked.map_or(row, |picked| picked[row as usize]) as usize;
+                        assert_eq!(
+                            to[i * stride..][..columns],
+                            numbers[row * columns..][..columns],
+                            "{isa:?} {columns}"
+                        );
+                        assert_eq!(to[i * stride + columns..][..3], [-1.0; 3], "{isa:?} {columns}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_not_there_is_not_read() {
+        let numbers = [1.0f64; 12];
+        let copies = |n_rows: usize, rows: [u32; 2], room: usize| {
+            let copy = || {
+                let mut to = vec![0.0; room];
+                Lent::from(&numbers[..]).copy_rows(Isa::SCALAR, (n_rows, 4), (&rows, None), &mut to, 4);
+            };
+            std::panic::catch_unwind(copy).is_ok()
+        };
+        assert!(copies(3, [0, 2], 8));
+        assert!(!copies(3, [0, 3], 8) && !copies(3, [u32::MAX, 0], 8));
+        assert!(!copies(4, [0, 2], 8) && !copies(usize::MAX, [0, 2], 8) && !copies(3, [0, 2], 7));
+    }
 
     #[test]
     fn what_is_not_there_is_not_read() {

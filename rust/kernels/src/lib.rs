@@ -44,6 +44,7 @@ pub use isa::{Isa, IsaError, cpu_features};
 pub use lent::Lent;
 pub use losses::{ClassLoss, HeadLoss, PointLoss, class_loss, head_loss, point_loss};
 pub use math::{Elementary, evaluate};
+pub use narrow::{forward_turned, input_gradient_turned, is_turned, weight_gradient_turned};
 pub use noise::{Draw, Noise, add_noise, noise_gradient};
 pub use norms::{
     Moments, column_moments, column_norm_gradient, gamma_gradient, inverse_deviation, normalize, row_moments,

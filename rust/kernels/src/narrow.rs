@@ -1,27 +1,33 @@
 //! A layer with few outputs, which would leave most lanes of a vector of outputs empty: vectors run over the inputs.
 //!
-//! In: x, with w or the delta, as for any layer. Out: the outputs, or the gradient of w.
-//! The gradient, `dw^T = delta^T x`, has the bits of the tile: each element is the same chain in the order of the rows, in
-//! pieces of `KC`. The outputs have not: they are dot products along the rows of x, whose sums run in the lanes of a
-//! vector, then over the lanes, piece by piece, the same on every set and for any number of rows.
+//! In: x, with w or the delta. Out: the outputs, or a gradient. w and its gradient are turned: (n_out, n_in), a padded row
+//! for each output, so that 4096 -> 1 has 4096 weights and not 16 times as many, of which 15 are padding.
+//! The gradients have the bits of the tile: each element is the same chain in the order of the rows, in pieces of `KC`, or
+//! of the outputs. The outputs of many inputs have not: they are dot products along the rows of x, whose sums run in the
+//! lanes of a vector, then over the lanes, piece by piece, the same on every set and for any number of rows.
 
 use crate::activation::Activation;
-use crate::dense::{View, ViewMut};
-use crate::isa::Isa;
+use crate::dense::{Below, Product, View, ViewMut, Weights, check_forward, forward_with, slope_of};
+use crate::isa::{Factors, Isa};
 use crate::pointwise::{activate_rows, activate_rows_in_place};
 use crate::pool::Team;
 use crate::simd::{Kernel, MAX_LANES, Vector, run};
-use crate::tile::KC;
+use crate::tile::{KC, Layout, Start};
 use crate::{Real, padded};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Outputs at most. With four, x is read once for all of them, and their sums are twelve registers of AVX2 at most.
 pub(crate) const NARROW: usize = 4;
 
-/// Inputs at least for which [`Dots`] pay, and above the widths of networks that have a kernel of their own.
-pub(crate) const DOTS_INPUTS: usize = 64;
+/// Inputs from which on sums run in lanes. Fewer are added up in their order, as in the kernel of narrow networks.
+pub(crate) const DOTS_INPUTS: usize = 33;
 
-/// z = x w + bias; x is (rows, n_in), w (n_in, n_out), bias (n_out) or null, z (rows, n_out) and padded.
+/// Whether the weights of a layer lie turned.
+pub fn is_turned(n_in: usize, n_out: usize) -> bool {
+    n_out <= NARROW && n_out < n_in
+}
+
+/// z = x w + bias; x is (rows, n_in), w (n_out, n_in) and padded, bias (n_out) or null, z (rows, n_out) and padded.
 #[derive(Clone, Copy)]
 pub(crate) struct Dots<T> {
     pub rows: usize,
@@ -81,53 +87,63 @@ impl<T: Real> Dots<T> {
         let together = SUMS / N;
         for k0 in (0..self.n_in).step_by(KC) {
             let count = KC.min(self.n_in - k0);
-            // Columns of w, with zeros behind.
-            let mut columns = [[T::ZERO; KC]; N];
-            for (o, column) in columns.iter_mut().enumerate().take(self.n_out) {
-                for (k, to) in column.iter_mut().enumerate().take(count) {
-                    // SAFETY: the inputs and outputs exist.
-                    *to = unsafe { *self.w.add((k0 + k) * self.w_stride + o) };
-                }
-            }
             for i in (0..self.rows).step_by(together) {
                 let rows = together.min(self.rows - i);
                 // SAFETY: the rows and inputs exist.
                 unsafe {
-                    let sums = self.sums_of_rows::<V, N>(self.x.add(i * self.x_stride + k0), rows, count, &columns);
+                    let sums = self.sums_of_rows::<V, N>(i, rows, k0, count);
                     self.store::<V, N>(i, rows, &sums, k0 == 0);
                 }
             }
         }
     }
 
-    /// The products of up to `SUMS / N` rows with the columns, the sum of row r and column o at `r * N + o`.
+    /// The products of up to `SUMS / N` rows from i on with those of w, over `count` inputs from k0 on: the sum of row r and
+    /// output o at `r * N + o`.
     ///
     /// # Safety
-    /// There are `count` numbers in each of so many `rows` from x on.
+    /// As for [`Dots::shared_out`]; the rows and inputs are among its own.
     #[inline(always)]
     unsafe fn sums_of_rows<V: Vector<Elem = T>, const N: usize>(
         &self,
-        x: *const T,
+        i: usize,
         rows: usize,
+        k0: usize,
         count: usize,
-        columns: &[[T; KC]; N],
     ) -> [T; SUMS] {
-        // The last row again where there is no other.
-        let row = |r: usize| x.wrapping_add(r.min(rows - 1) * self.x_stride);
+        // The last one again where there is no other.
+        let x = |r: usize| self.x.wrapping_add((i + r.min(rows - 1)) * self.x_stride + k0);
+        let w = |o: usize| self.w.wrapping_add(o.min(self.n_out - 1) * self.w_stride + k0);
         let mut sums = [V::zero(); SUMS];
-        for k in (0..count).step_by(T::LANES) {
-            let width = T::LANES.min(count - k);
-            for o in 0..N {
-                // SAFETY: columns have a whole number of vectors; the caller's word of x.
-                unsafe {
-                    let w = V::load(columns[o].as_ptr().add(k));
-                    for r in 0..SUMS / N {
-                        sums[r * N + o] = V::load_up_to(row(r).wrapping_add(k), width).fma(w, sums[r * N + o]);
-                    }
-                }
+        let whole = count / T::LANES * T::LANES;
+        // SAFETY: the caller's word; rows of w are padded.
+        unsafe {
+            for k in (0..whole).step_by(T::LANES) {
+                self.add_products::<V, N>(&mut sums, |o| V::load(w(o).add(k)), |r| V::load(x(r).add(k)));
+            }
+            if whole < count {
+                let width = count - whole;
+                let load = |r: usize| V::load_up_to(x(r).add(whole), width);
+                self.add_products::<V, N>(&mut sums, |o| V::load(w(o).add(whole)), load);
             }
         }
         V::sum_each(sums)
+    }
+
+    /// Adds the products of a vector of each row with one of each output.
+    #[inline(always)]
+    fn add_products<V: Vector<Elem = T>, const N: usize>(
+        &self,
+        sums: &mut [V; SUMS],
+        w: impl Fn(usize) -> V,
+        x: impl Fn(usize) -> V,
+    ) {
+        for o in 0..N {
+            let w = w(o);
+            for r in 0..SUMS / N {
+                sums[r * N + o] = x(r).fma(w, sums[r * N + o]);
+            }
+        }
     }
 
     /// Writes what came of `rows` rows from i on, on top of the bias, or adds it, and zeros to the padding.
@@ -158,8 +174,15 @@ impl<T: Real> Dots<T> {
     }
 }
 
-/// [`crate::forward`] for few outputs, whose shapes it has checked.
-pub(crate) fn forward<T: Real>(
+/// [`crate::forward`] with weights that are turned.
+///
+/// # Shapes
+/// x is (rows, n_in), w is (n_out, n_in), bias is (n_out), z and a are (rows, n_out).
+/// w, bias, z and a are padded; x is not.
+///
+/// # Panics
+/// When the shapes do not fit each other or their data, or the weights of such a layer are not [turned](is_turned).
+pub fn forward_turned<T: Real>(
     isa: Isa,
     team: &Team,
     x: View<T>,
@@ -169,17 +192,29 @@ pub(crate) fn forward<T: Real>(
     z: Option<ViewMut<T>>,
     a: ViewMut<T>,
 ) {
+    let (n_in, n_out) = check_turned(&w);
+    if n_in < DOTS_INPUTS {
+        let mut table = [T::ZERO; DOTS_INPUTS * MAX_LANES];
+        for (o, row) in w.data.chunks(w.stride).enumerate().take(n_out) {
+            for (to, &w) in table.chunks_exact_mut(T::LANES).zip(&row[..n_in]) {
+                to[o] = w;
+            }
+        }
+        let w = Weights { b: table.as_ptr(), stride: T::LANES, layout: Layout::Rows, n_in, n_out };
+        return forward_with(isa, team, x, w, bias, activation, z, a);
+    }
+    check_forward(&x, (n_in, n_out), bias, &a);
     // In place where z is not kept.
     let (z, a) = match z {
         Some(z) => (z, Some(a)),
         None => (a, None),
     };
-    z.check(padded::<T>(w.columns));
-    assert_eq!((z.rows, z.columns), (x.rows, w.columns), "shapes of z and a");
+    z.check(padded::<T>(n_out));
+    assert_eq!((z.rows, z.columns), (x.rows, n_out), "shapes of z and a");
     let dots = Dots {
         rows: x.rows,
-        n_in: x.columns,
-        n_out: w.columns,
+        n_in,
+        n_out,
         x: x.data.as_ptr(),
         x_stride: x.stride,
         w: w.data.as_ptr(),
@@ -197,7 +232,83 @@ pub(crate) fn forward<T: Real>(
     }
 }
 
-/// The gradient; x is (rows, n_in), delta (rows, n_out), dw (n_in, n_out) and padded.
+/// (n_in, n_out) of turned weights. Panics unless they fit their data, and are of a layer that is turned.
+fn check_turned<T: Real>(w: &View<T>) -> (usize, usize) {
+    let (n_in, n_out) = (w.columns, w.rows);
+    w.check(padded::<T>(n_in));
+    assert!(is_turned(n_in, n_out), "weights of {n_in} inputs and {n_out} outputs are not turned");
+    (n_in, n_out)
+}
+
+/// [`crate::input_gradient`] with weights that are turned: w is (n_out, n_in) and padded.
+///
+/// # Panics
+/// When the shapes do not fit each other or their data, or the weights of such a layer are not [turned](is_turned).
+pub fn input_gradient_turned<T: Real>(
+    isa: Isa,
+    team: &Team,
+    delta: View<T>,
+    w: View<T>,
+    below: Option<Below<T>>,
+    out: ViewMut<T>,
+) {
+    let (n_in, n_out) = check_turned(&w);
+    let n = padded::<T>(n_in);
+    delta.check(n_out);
+    out.check(n);
+    assert_eq!((delta.columns, delta.rows, n_in), (n_out, out.rows, out.columns), "shapes of delta, w and out");
+    let product = Product {
+        m: delta.rows,
+        n,
+        k: n_out,
+        factors: Factors::Exact,
+        a: delta.data.as_ptr(),
+        a_strides: (delta.stride, 1),
+        b: w.data.as_ptr(),
+        b_stride: w.stride,
+        b_layout: Layout::Rows,
+        c: out.data.as_mut_ptr(),
+        c_stride: out.stride,
+        start: Start::Zero,
+        finish: slope_of(below, &out),
+    };
+    // SAFETY: shapes and lengths were checked above.
+    unsafe { product.run(isa, team) };
+}
+
+/// [`crate::weight_gradient`] of weights that are turned: dw is (n_out, n_in) and padded.
+///
+/// # Panics
+/// When the shapes do not fit each other or their data, or the weights of such a layer are not [turned](is_turned).
+pub fn weight_gradient_turned<T: Real>(
+    isa: Isa,
+    team: &Team,
+    x: View<T>,
+    delta: View<T>,
+    accumulate: bool,
+    dw: ViewMut<T>,
+) -> bool {
+    let (n_in, n_out) = check_turned(&dw.as_view());
+    x.check(n_in);
+    delta.check(padded::<T>(n_out));
+    assert_eq!((x.columns, x.rows, delta.columns), (n_in, delta.rows, n_out), "shapes of x, delta and dw");
+    let narrow = Narrow {
+        rows: x.rows,
+        n_in,
+        n_out,
+        x: x.data.as_ptr(),
+        x_stride: x.stride,
+        delta: delta.data.as_ptr(),
+        delta_stride: delta.stride,
+        dw: dw.data.as_mut_ptr(),
+        dw_stride: dw.stride,
+        accumulate,
+    };
+    // SAFETY: shapes and lengths were checked above.
+    unsafe { narrow.shared_out(isa, team) }
+}
+
+/// The gradient of w; x is (rows, n_in), delta (rows, n_out), dw (n_out, n_in), all but x padded.
 #[derive(Clone, Copy)]
 pub(crate) struct Narrow<T> {
     pub rows: usize,
@@ -223,7 +334,7 @@ impl<T: Real> Kernel<T> for Narrow<T> {
     }
 }
 
-// SAFETY: parts of it write rows of dw that are apart from each other, and only read the rest.
+// SAFETY: parts of it write columns of dw that are apart from each other, and only read the rest.
 unsafe impl<T> Sync for Narrow<T> {}
 
 /// Elements of x that are worth handing to another thread: it takes in some ten in a nanosecond.
@@ -244,7 +355,7 @@ impl<T: Real> Narrow<T> {
         let finite = AtomicBool::new(true);
         team.run(self.n_in.div_ceil(width), elements as u64 / 10, |part| {
             let (whole, j) = (&self, part * width);
-            let (x, dw) = (whole.x.wrapping_add(j), whole.dw.wrapping_add(j * whole.dw_stride));
+            let (x, dw) = (whole.x.wrapping_add(j), whole.dw.wrapping_add(j));
             let part = Narrow { n_in: width.min(whole.n_in - j), x, dw, ..*whole };
             // SAFETY: the caller's word; the part lies within the whole.
             if !unsafe { run(isa, part) } {
@@ -309,57 +420,21 @@ impl<T: Real> Narrow<T> {
                     }
                 }
                 for v in 0..NV {
-                    let (j, width) = (j + v * T::LANES, width.min(T::LANES));
-                    let mut columns = [[T::ZERO; MAX_LANES]; N];
                     for o in 0..N.min(self.n_out) {
+                        // What is beyond the inputs is 0, as x there is.
+                        let to = self.dw.add(o * self.dw_stride + j + v * T::LANES);
                         let mut sum = sums[o][v];
                         if k0 > 0 || self.accumulate {
-                            sum = V::load(self.before(j, width, o).as_ptr()).add(sum);
+                            sum = V::load(to).add(sum);
                         }
                         *squares = sum.fma(sum, *squares);
-                        columns[o] = sum.to_lanes();
+                        sum.store(to);
                     }
-                    self.store(j, width, &columns);
                 }
             }
             k0 = end;
             if k0 >= self.rows {
                 return;
-            }
-        }
-    }
-
-    /// What the gradient of output `o` has for inputs `j..j + width` so far.
-    ///
-    /// # Safety
-    /// As for [`Narrow::shared_out`]; the inputs and the output are among its own.
-    // Not inlined, as `store`.
-    #[inline(never)]
-    unsafe fn before(&self, j: usize, width: usize, o: usize) -> [T; MAX_LANES] {
-        let mut before = [T::ZERO; MAX_LANES];
-        for (i, before) in before.iter_mut().enumerate().take(width) {
-            // SAFETY: the caller's word.
-            *before = unsafe { *self.dw.add((j + i) * self.dw_stride + o) };
-        }
-        before
-    }
-
-    /// Writes the gradient of inputs `j..j + width`, a column for each output, and zeros to the padding.
-    ///
-    /// # Safety
-    /// As for [`Narrow::shared_out`]; the inputs are among its own.
-    // Not inlined: it takes no vectors, and would be in the library 24 times.
-    #[inline(never)]
-    #[expect(clippy::needless_range_loop, reason = "i and o are the input and the output, in two tables at once")]
-    unsafe fn store(&self, j: usize, width: usize, columns: &[[T; MAX_LANES]]) {
-        for i in 0..width {
-            // SAFETY: the caller's word; rows of dw are padded.
-            unsafe {
-                let row = self.dw.add((j + i) * self.dw_stride);
-                row.write_bytes(0, T::LANES);
-                for o in 0..self.n_out {
-                    *row.add(o) = columns[o][i];
-                }
             }
         }
     }

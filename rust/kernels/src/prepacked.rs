@@ -6,7 +6,6 @@
 use crate::activation::Activation;
 use crate::dense::{Shared, View, ViewMut, Weights, forward_with};
 use crate::isa::Isa;
-use crate::narrow::{DOTS_INPUTS, NARROW};
 use crate::pack::pack_rows;
 use crate::pool::Team;
 use crate::simd::{Kernel, Vector, run};
@@ -46,8 +45,8 @@ impl<T: Real> Kernel<T> for Pack<T> {
 
 impl<T: Real> PackedWeights<T> {
     /// Whether products of many rows pack weights of this shape, which is what this saves.
-    pub fn pays(n_in: usize, n_out: usize, stride: usize) -> bool {
-        stride >= crate::dense::PACK_COLUMNS && !(n_out <= NARROW && n_in >= DOTS_INPUTS)
+    pub fn pays(stride: usize) -> bool {
+        stride >= crate::dense::PACK_COLUMNS
     }
 
     /// Numbers of a copy of weights of this shape.

@@ -3,7 +3,8 @@
 
 use dnn_kernels::{
     Activation, Below, Isa, PackedWeights, Real, Team, View, ViewMut, column_sums, forward, forward_packed,
-    input_gradient, padded, row_stride, weight_gradient,
+    forward_turned, input_gradient, input_gradient_turned, is_turned, padded, row_stride, weight_gradient,
+    weight_gradient_turned,
 };
 
 /// Terms of a piece of a sum, as in `tile.rs`: another number there is a change of results.
@@ -50,6 +51,15 @@ impl<T: Real> Matrix<T> {
     }
     fn padded(rows: usize, columns: usize, seed: u64) -> Self {
         Self::new(rows, columns, row_stride::<T>(columns), seed)
+    }
+    fn transposed(&self) -> Self {
+        let mut m = Self::padded(self.columns, self.rows, 0);
+        for i in 0..m.rows {
+            for j in 0..m.columns {
+                m.data[i * m.stride + j] = self.at(j, i);
+            }
+        }
+        m
     }
     fn at(&self, i: usize, j: usize) -> T {
         self.data[i * self.stride + j]
@@ -130,7 +140,7 @@ fn dots<T: Real>(terms: impl Iterator<Item = (T, T)>) -> T {
     lanes[0]
 }
 
-/// The input gradient of few rows with some outputs.
+/// The input gradient of few rows, or inputs, with some outputs.
 fn naive_dots<T: Real>(delta: &Matrix<T>, w: &Matrix<T>) -> Matrix<T> {
     let mut out = Matrix::padded(delta.rows, w.rows, 0);
     for i in 0..delta.rows {
@@ -156,6 +166,18 @@ fn naive_narrow<T: Real>(x: &Matrix<T>, w: &Matrix<T>, start: impl Fn(usize) -> 
 }
 
 fn check_shape<T: Real>(rows: usize, n_in: usize, n_out: usize, threads: usize) {
+    check_layout::<T>(rows, n_in, n_out, threads, false);
+    if is_turned(n_in, n_out) {
+        check_layout::<T>(rows, n_in, n_out, threads, true);
+    }
+}
+
+/// With weights of (n_in, n_out), or turned.
+fn check_layout<T: Real>(rows: usize, n_in: usize, n_out: usize, threads: usize, turned: bool) {
+    let forward = if turned { forward_turned } else { forward };
+    let input_gradient = if turned { input_gradient_turned } else { input_gradient };
+    let weight_gradient = if turned { weight_gradient_turned } else { weight_gradient };
+    let lies = |m: Matrix<T>| if turned { m.transposed() } else { m };
     let x = Matrix::<T>::new(rows, n_in, n_in + 3, 1);
     let w = Matrix::<T>::padded(n_in, n_out, 2);
     let bias = Matrix::<T>::padded(1, n_out, 3);
@@ -166,7 +188,7 @@ fn check_shape<T: Real>(rows: usize, n_in: usize, n_out: usize, threads: usize) 
     let old = Matrix::<T>::padded(n_in, n_out, 6);
 
     let product = |start: &dyn Fn(usize) -> T| {
-        if n_out <= 4 && n_in >= 64 {
+        if turned && n_in > 32 {
             naive_narrow(&x, &w, start)
         } else {
             naive(rows, n_out, n_in, |i, k| x.at(i, k), |k, j| w.at(k, j), start, None)
@@ -176,7 +198,8 @@ fn check_shape<T: Real>(rows: usize, n_in: usize, n_out: usize, threads: usize) 
     let linear = z.clone();
     z.data.iter_mut().take(rows * z.stride).for_each(|x| *x = relu(*x));
     let without_bias = product(&|_| T::ZERO);
-    let mut dx = if rows <= 8 && n_out >= 2.max(rows / 2) * T::LANES {
+    let few_rows = rows <= 8 && n_out >= 2.max(rows / 2) * T::LANES;
+    let mut dx = if few_rows || (2 * n_in <= T::LANES && n_out >= 4 * T::LANES) {
         naive_dots(&delta, &w)
     } else {
         naive(rows, n_in, n_out, |i, k| delta.at(i, k), |k, j| w.at(j, k), |_| T::ZERO, None)
@@ -192,11 +215,13 @@ fn check_shape<T: Real>(rows: usize, n_in: usize, n_out: usize, threads: usize) 
     }
     let dw = naive(n_in, n_out, rows, |i, k| x.at(k, i), |k, j| delta.at(k, j), |_| T::ZERO, None);
     let dw_more = naive(n_in, n_out, rows, |i, k| x.at(k, i), |k, j| delta.at(k, j), |_| T::ZERO, Some(&old));
+    let (w, old, dw, dw_more) = (lies(w), lies(old), lies(dw), lies(dw_more));
 
     for isa in Isa::available() {
         let team = Team::exactly(threads);
-        let what =
-            |name: &str| format!("{name} {} {isa:?} rows {rows} in {n_in} out {n_out} threads {threads}", T::NAME);
+        let what = |name: &str| {
+            format!("{name} {} {isa:?} {rows} x {n_in} -> {n_out} turned {turned} threads {threads}", T::NAME)
+        };
         let mut a = Matrix::padded(rows, n_out, 7);
         let row = &bias.data[..padded::<T>(n_out)];
         forward(isa, &team, x.view(), w.view(), Some(row), Activation::Relu, None, a.view_mut());
@@ -215,7 +240,7 @@ fn check_shape<T: Real>(rows: usize, n_in: usize, n_out: usize, threads: usize) 
         input_gradient(isa, &team, delta.view(), w.view(), Some(into), out.view_mut());
         out.assert_same(&dx, &what("input gradient with derivative"));
 
-        let mut gradient = Matrix::padded(n_in, n_out, 9);
+        let mut gradient = lies(Matrix::padded(n_in, n_out, 9));
         assert!(weight_gradient(isa, &team, x.view(), delta.view(), false, gradient.view_mut()));
         gradient.assert_same(&dw, &what("weight gradient"));
         let mut gradient = old.clone();
@@ -279,13 +304,15 @@ fn weight_gradients_have_the_bits_of_their_twin_at_every_height_of_a_packed_oper
 #[test]
 fn forward_to_few_outputs_has_the_bits_of_its_twin() {
     for n_out in 1..=4 {
-        for n_in in (60..=100).chain([255, 256, 257, 300, 512, 513]) {
+        for n_in in (2..=100).chain([255, 256, 257, 300, 512, 513]) {
             check_shape::<f32>(1 + n_in % 11, n_in, n_out, 1);
             check_shape::<f64>(1 + n_in % 11, n_in, n_out, 1);
         }
         for rows in 1..=20 {
-            check_shape::<f32>(rows, 65, n_out, 1);
-            check_shape::<f64>(rows, 65, n_out, 1);
+            for n_in in [20, 65] {
+                check_shape::<f32>(rows, n_in, n_out, 1);
+                check_shape::<f64>(rows, n_in, n_out, 1);
+            }
         }
         check_shape::<f32>(1030, 530, n_out, 2);
         check_shape::<f64>(1030, 530, n_out, 3);
@@ -306,6 +333,23 @@ fn products_of_few_rows_have_the_bits_of_their_twins() {
             check_shape::<f32>(rows, 517, 520, threads);
             check_shape::<f64>(rows, 1031, 250, threads);
         }
+    }
+}
+
+#[test]
+fn products_of_few_inputs_have_the_bits_of_their_twins() {
+    for n_in in 1..=9 {
+        for rows in [1, 9, 40] {
+            for n_out in [31, 32, 33, 63, 64, 65, 200] {
+                check_shape::<f32>(rows, n_in, n_out, 1);
+                check_shape::<f64>(rows, n_in, n_out, 1);
+            }
+        }
+    }
+    // Shared out between threads, by rows.
+    for threads in 2..=3 {
+        check_shape::<f32>(517, 3, 300, threads);
+        check_shape::<f64>(300, 8, 130, threads);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Small networks in one kernel, against a plain twin in float64 and the products of the other kernels.
 
 use dnn_kernels::{
-    Activation, Asked, Buffer, Isa, Real, Stage, Target, Team, Tiny, TinyLoss, View, ViewMut, forward, padded,
-    row_stride, tiny_backward, tiny_forward,
+    Activation, Asked, Buffer, Isa, Real, Stage, Target, Team, Tiny, TinyLoss, View, ViewMut, forward, forward_turned,
+    is_turned, padded, row_stride, tiny_backward, tiny_forward,
 };
 
 /// Numbers between -1 and 1 that look like noise.
@@ -30,23 +30,41 @@ fn network<T: Real>(
     let (mut stages, mut params) = (Vec::new(), Vec::new());
     for (i, pair) in widths.windows(2).enumerate() {
         let activation = if i + 2 == widths.len() { last } else { hidden };
-        let (n_in, n_out, stride) = (pair[0], pair[1], row_stride::<T>(pair[1]));
+        let (n_in, n_out) = (pair[0], pair[1]);
+        let is_turned = is_turned(n_in, n_out);
+        let (rows, columns) = if is_turned { (n_out, n_in) } else { (n_in, n_out) };
+        let stride = row_stride::<T>(columns);
         stages.push(Stage {
             n_in,
             n_out,
             start: params.len(),
             stride,
+            is_turned,
             use_bias: bias,
             activation,
             learns_weights: true,
             learns_bias: bias,
         });
-        for _ in 0..n_in + usize::from(bias) {
-            let size = 1.0 / (n_in as f64).sqrt();
-            params.extend((0..stride).map(|j| T::from_f64(if j < n_out { size * noise.next() } else { 0.0 })));
+        let size = 1.0 / (n_in as f64).sqrt();
+        let mut row = |columns: usize, stride: usize| {
+            params.extend((0..stride).map(|j| T::from_f64(if j < columns { size * noise.next() } else { 0.0 })));
+        };
+        (0..rows).for_each(|_| row(columns, stride));
+        if bias {
+            row(n_out, padded::<T>(n_out));
         }
     }
     Network { stages, params }
+}
+
+/// Where the weight from input i to output j lies; that of input `n_in` is the bias.
+fn place(s: &Stage, i: usize, j: usize) -> usize {
+    match (i < s.n_in, s.is_turned) {
+        (true, false) => s.start + i * s.stride + j,
+        (true, true) => s.start + j * s.stride + i,
+        (false, false) => s.start + s.n_in * s.stride + j,
+        (false, true) => s.start + s.n_out * s.stride + j,
+    }
 }
 
 /// f and f' as plain formulas of z.
@@ -74,8 +92,8 @@ fn twin<T: Real>(net: &Network<T>, x: &[Vec<f64>], t: &[Vec<f64>], loss: TinyLos
             let below = inputs.last().expect("an input").clone();
             let z: Vec<f64> = (0..s.n_out)
                 .map(|j| {
-                    let bias = if s.use_bias { p(s.start + s.n_in * s.stride + j) } else { 0.0 };
-                    bias + below.iter().enumerate().map(|(i, a)| a * p(s.start + i * s.stride + j)).sum::<f64>()
+                    let bias = if s.use_bias { p(place(s, s.n_in, j)) } else { 0.0 };
+                    bias + below.iter().enumerate().map(|(i, a)| a * p(place(s, i, j))).sum::<f64>()
                 })
                 .collect();
             inputs.push(z.iter().map(|&z| curve(s.activation, z).0).collect());
@@ -98,14 +116,14 @@ fn twin<T: Real>(net: &Network<T>, x: &[Vec<f64>], t: &[Vec<f64>], loss: TinyLos
         for (index, s) in net.stages.iter().enumerate().rev() {
             for j in 0..s.n_out {
                 for i in 0..s.n_in {
-                    gradient[s.start + i * s.stride + j] += inputs[index][i] * delta[j];
+                    gradient[place(s, i, j)] += inputs[index][i] * delta[j];
                 }
                 if s.use_bias {
-                    gradient[s.start + s.n_in * s.stride + j] += delta[j];
+                    gradient[place(s, s.n_in, j)] += delta[j];
                 }
             }
             if index > 0 {
-                let back = |i: usize| (0..s.n_out).map(|j| delta[j] * p(s.start + i * s.stride + j)).sum::<f64>();
+                let back = |i: usize| (0..s.n_out).map(|j| delta[j] * p(place(s, i, j))).sum::<f64>();
                 delta = (0..s.n_in).map(|i| back(i) * slopes[index - 1][i]).collect();
             }
         }
@@ -168,7 +186,7 @@ fn against_the_twin<T: Real>(tolerance: f64) {
                         for (s, name) in net.stages.iter().zip(0..) {
                             for i in 0..s.n_in + usize::from(bias) {
                                 for j in 0..s.n_out {
-                                    let at = s.start + i * s.stride + j;
+                                    let at = place(s, i, j);
                                     let (a, b) = (gradient[at], scalar.gradient[at].to_f64());
                                     assert!(close(a, b, size), "{widths:?} {rows}: stage {name}: {a} {b}");
                                 }
@@ -211,13 +229,19 @@ fn the_output_has_the_bits_of_the_products_one_by_one() {
             let found = ours(isa, &net, &x, Target::Labels(&labels), TinyLoss::SoftmaxCrossEntropy, rows);
             let (mut input, mut stride) = (x.clone(), 5);
             for s in &net.stages {
-                let w = View::new(&net.params[s.start..], s.n_in, s.n_out, s.stride);
-                let bias = &net.params[s.start + s.n_in * s.stride..][..padded::<f32>(s.n_out)];
-                let mut a = vec![0.0; rows * s.stride];
+                let (w, width) = (&net.params[s.start..], padded::<f32>(s.n_out));
+                let bias = &net.params[place(s, s.n_in, 0)..][..width];
+                let mut a = vec![0.0; rows * width];
                 let x = View::new(&input, rows, s.n_in, stride);
-                let to = ViewMut::new(&mut a, rows, s.n_out, s.stride);
-                forward(isa, &Team::solo(), x, w, Some(bias), s.activation, None, to);
-                (input, stride) = (a, s.stride);
+                let to = ViewMut::new(&mut a, rows, s.n_out, width);
+                if s.is_turned {
+                    let w = View::new(w, s.n_out, s.n_in, s.stride);
+                    forward_turned(isa, &Team::solo(), x, w, Some(bias), s.activation, None, to);
+                } else {
+                    let w = View::new(w, s.n_in, s.n_out, s.stride);
+                    forward(isa, &Team::solo(), x, w, Some(bias), s.activation, None, to);
+                }
+                (input, stride) = (a, width);
             }
             for i in 0..rows {
                 assert_eq!(&input[i * stride..][..3], &found.output[3 * i..][..3], "{isa:?}, row {i} of {rows}");
@@ -247,7 +271,7 @@ fn a_gradient_is_added_to_what_is_there_and_frozen_parts_are_left_alone() {
         for i in 0..=s.n_in {
             let learns = if i < s.n_in { s.learns_weights } else { s.learns_bias };
             for j in 0..s.n_out {
-                let at = s.start + i * s.stride + j;
+                let at = place(s, i, j);
                 let (before, after) =
                     if learns { (once[at], 2.0 * once[at]) } else { (net.params[at], net.params[at]) };
                 assert_eq!((once[at], twice[at]), (before, after), "stage {index}, row {i}");

@@ -26,7 +26,7 @@ impl<T: Real> Muon<T> {
     /// [`Error::Memory`].
     pub(super) fn new(plan: &Plan) -> Result<Muon<T>, Error> {
         let learn = || plan.layers.iter().filter(|layer| layer.trainable_weights && layer.is_dense());
-        let matrix = learn().map(|layer| layer.weight_rows * layer.stride).max().unwrap_or(0);
+        let matrix = learn().map(|layer| layer.weights().len()).max().unwrap_or(0);
         let side = |layer: &Layer| layer.n_in.min(layer.n_out);
         let gram = learn().map(|layer| side(layer).saturating_mul(row_stride::<T>(side(layer)))).max().unwrap_or(0);
         let room = |n: usize| Buffer::zeroed(n).ok_or_else(|| Error::memory("room for Muon", Some(n), size_of::<T>()));
@@ -42,7 +42,7 @@ impl<T: Real> Muon<T> {
         Ok(Muon { x: copy(&self.x)?, next: copy(&self.next)?, gram: copy(&self.gram)?, square: copy(&self.square)? })
     }
 
-    /// What is in `x`, (n_in, n_out) rows of the stride of the layer, with its singular values brought near to 1.
+    /// What is in `x`, in the layout of the weights of the layer, with its singular values brought near to 1.
     ///
     /// X <- X / |X|, then as often as asked X <- a X + (b G + c G^2) X with G = X X^T. For a matrix with more rows
     /// than columns the same from the other side, X <- a X + X (b G + c G^2) with G = X^T X, the smaller product.
@@ -55,7 +55,7 @@ impl<T: Real> Muon<T> {
         steps: u32,
         epsilon: f64,
     ) -> &[T] {
-        let (rows, columns, stride) = (layer.weight_rows, layer.n_out, layer.stride);
+        let ((rows, columns), stride) = (layer.shape_of_weights(), layer.weight_stride);
         let (side, length) = (rows.min(columns), rows * stride);
         let gram_stride = row_stride::<T>(side);
         let size = side * gram_stride;

@@ -11,7 +11,7 @@ use crate::optimizer::{Blocks, Optimizer};
 use crate::params::Params;
 use crate::plan::Plan;
 use crate::workspace::{Workspace, input_of, view};
-use dnn_kernels::{Operands, Real, Team, View, ViewMut, sum_of_squares};
+use dnn_kernels::{Operands, Real, Team, View, sum_of_squares};
 use std::sync::Arc;
 
 /// Weights that may wait, and what is found out about their gradient.
@@ -86,7 +86,7 @@ impl<T: Real> Step<T> {
         for &index in &blocks.layers {
             let layer = &plan.layers[index];
             let (x, delta) = operands(plan, batch, work, index);
-            let dw = ViewMut::new(&mut gradient[layer.weights()], layer.n_in, layer.n_out, layer.stride);
+            let dw = gradient.weights_mut(layer);
             finite &= dnn_kernels::weight_gradient(self.products, team, x, delta, false, dw);
         }
         let broken = if finite { None } else { not_finite(plan, gradient) };

@@ -2,6 +2,7 @@
 
 use crate::network::{bits, layer, spec, with};
 use dnn_core::{Model, Real};
+use dnn_kernels::row_stride;
 use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, ShapeBuilder};
 
 /// 3 inputs, a layer of 5 with a bias, one of 17 without, one of 2 with.
@@ -35,19 +36,23 @@ fn round_trip<T: Real>() {
     // Weights and biases where the plan says, zeros in between.
     let mut there = 0;
     for (index, layer) in plan.layers.iter().enumerate() {
-        let rows = params[layer.start..layer.bias().end].chunks_exact(layer.stride);
-        assert_eq!(rows.len(), layer.n_in + usize::from(layer.use_bias));
-        for (i, row) in rows.enumerate() {
-            // Where the weights are among the arrays; the bias follows them.
-            let weights = &arrays[[0, 2, 3][index]];
-            let expected: Vec<T> = if i < layer.n_in {
-                weights.index_axis(Axis(0), i).iter().copied().collect()
-            } else {
-                arrays[[1, 3, 4][index]].iter().copied().collect()
-            };
-            assert_eq!(&row[..layer.n_out], expected, "row {i} of layer {}", index + 1);
-            assert!(row[layer.n_out..].iter().all(|&x| x == T::ZERO), "padding of row {i} of layer {}", index + 1);
-            there += row.len();
+        // Where the weights are among the arrays; the bias follows them.
+        let at = [0, 2, 3][index];
+        let bias = layer.use_bias.then(|| arrays[at + 1].clone().insert_axis(Axis(0)));
+        // Those of few outputs are turned: 17 -> 2 is the only such layer here.
+        let weights = if layer.n_out == 2 { arrays[at].t() } else { arrays[at].view() };
+        for (array, range) in
+            [(weights, layer.weights())].into_iter().chain(bias.iter().map(|b| (b.view(), layer.bias())))
+        {
+            let rows = params[range].chunks_exact(row_stride::<T>(array.shape()[1]));
+            assert_eq!(rows.len(), array.shape()[0], "rows of layer {}", index + 1);
+            for (i, row) in rows.enumerate() {
+                let expected: Vec<T> = array.index_axis(Axis(0), i).iter().copied().collect();
+                assert_eq!(&row[..expected.len()], expected, "row {i} of layer {}", index + 1);
+                let is_zero = row[expected.len()..].iter().all(|&x| x == T::ZERO);
+                assert!(is_zero, "padding of row {i} of layer {}", index + 1);
+                there += row.len();
+            }
         }
     }
     assert_eq!(there, plan.len);

@@ -2,6 +2,7 @@
 
 use crate::network::{layer, loss, spec, with};
 use dnn_core::{Error, Isa, Model, OptimizerSpec, Plan, Real, Spec};
+use dnn_kernels::row_stride;
 use serde_json::{Value, json};
 
 fn plan<T: Real>(n_inputs: usize, layers: Vec<Value>) -> Plan {
@@ -24,7 +25,11 @@ fn blocks_follow_each_other<T: Real>(widths: &[usize]) {
     for (layer, &n_out) in plan.layers.iter().zip(widths) {
         assert_eq!((layer.start, layer.n_in, layer.n_out), (start, n_in, n_out));
         assert!(layer.stride >= n_out && layer.stride.is_multiple_of(T::LANES), "rows are padded to whole vectors");
-        assert_eq!(layer.weights(), start..start + n_in * layer.stride);
+        // A row for each input, or for each of few outputs.
+        let (rows, columns) = if n_out <= 4 && n_out < n_in { (n_out, n_in) } else { (n_in, n_out) };
+        assert_eq!(layer.is_turned, (rows, columns) != (n_in, n_out));
+        assert_eq!(layer.weight_stride, row_stride::<T>(columns));
+        assert_eq!(layer.weights(), start..start + rows * layer.weight_stride);
         let bias = layer.weights().end;
         assert_eq!(layer.bias(), bias..bias + layer.stride, "the bias is the last row of the block");
         (start, n_in) = (layer.bias().end, n_out);
@@ -48,7 +53,7 @@ fn vectors_run_over_the_rows_where_a_batch_fills_them_or_the_network_is_very_sma
 #[test]
 fn the_bias_is_the_last_row_of_its_block_and_blocks_follow_each_other() {
     // 512 float32 are 2 KiB: rows get a vector more, so that they do not lie in each other's way.
-    for widths in [&[1][..], &[16, 16, 1], &[15, 17, 33, 8], &[512, 256, 1024, 2]] {
+    for widths in [&[1][..], &[3, 4], &[16, 16, 1], &[15, 17, 33, 8], &[512, 256, 1024, 2]] {
         blocks_follow_each_other::<f32>(widths);
         blocks_follow_each_other::<f64>(widths);
     }

@@ -2,12 +2,12 @@
 //!
 //! In: the stages of a network and a number of rows. Out: offsets, computed once.
 
-use crate::Real;
 use crate::activation::Activation;
 use crate::buffer::row_stride;
 use crate::dense::{View, ViewMut};
+use crate::{Real, padded};
 
-/// One product of a network with its place in the parameters: `n_in` rows of weights, `stride` apart, then the bias.
+/// One product of a network with its place in the parameters: rows of weights, `stride` apart, then the bias.
 #[derive(Clone, Copy, Debug)]
 pub struct Stage {
     /// Inputs.
@@ -18,6 +18,8 @@ pub struct Stage {
     pub start: usize,
     /// From one row of weights to the next.
     pub stride: usize,
+    /// Whether there is a row of `n_in` weights for each output, and not one of `n_out` for each input.
+    pub is_turned: bool,
     /// Whether there is a bias.
     pub use_bias: bool,
     /// Applied to the product; on the last stage the loss may want it left out.
@@ -26,6 +28,18 @@ pub struct Stage {
     pub learns_weights: bool,
     /// Whether those of the bias are.
     pub learns_bias: bool,
+}
+
+impl Stage {
+    /// From the weights of one input to those of the next, and from one output to the next.
+    pub(super) fn strides(&self) -> (usize, usize) {
+        if self.is_turned { (1, self.stride) } else { (self.stride, 1) }
+    }
+
+    /// The length of the weights in the parameters; the bias lies behind them.
+    pub(super) fn n_weights(&self) -> usize {
+        self.stride * if self.is_turned { self.n_out } else { self.n_in }
+    }
 }
 
 /// Losses that are computed on the spot.
@@ -65,8 +79,10 @@ impl Tiny {
         let last = *stages.last()?;
         assert!(stages.windows(2).all(|pair| pair[0].n_out == pair[1].n_in), "widths of the stages");
         let end_of = |s: &Stage| {
-            assert!(s.n_out <= s.stride && s.stride.is_multiple_of(T::LANES), "rows of weights");
-            (s.n_in + usize::from(s.use_bias)).checked_mul(s.stride)?.checked_add(s.start)
+            let (rows, width) = if s.is_turned { (s.n_out, s.n_in) } else { (s.n_in, s.n_out) };
+            assert!(width <= s.stride && s.stride.is_multiple_of(T::LANES), "rows of weights");
+            let bias = if s.use_bias { padded::<T>(s.n_out) } else { 0 };
+            rows.checked_mul(s.stride)?.checked_add(bias)?.checked_add(s.start)
         };
         let end = stages.iter().map(end_of).try_fold(0, |end, next| next.map(|next| next.max(end)))?;
         let stride = row_stride::<T>(rows);

@@ -167,7 +167,10 @@ pub(super) struct Sums<T> {
     pub width: usize,
     pub accumulate: bool,
     pub dw: *mut T,
-    pub dw_stride: usize,
+    /// From one input to the next, and from one output to the next.
+    pub dw_strides: (usize, usize),
+    /// The gradient of the bias.
+    pub db: *mut T,
 }
 
 impl<T: Real> Sums<T> {
@@ -198,10 +201,71 @@ impl<T: Real> Sums<T> {
         acc
     }
 
+    /// Some inputs by the only output: sums that are still in lanes.
+    ///
+    /// # Safety
+    /// As for `run`; the pointers are to rows of its own.
+    #[inline(always)]
+    unsafe fn lanes_of_one<V: Vector<Elem = T>, const NI: usize>(&self, x: [*const T; NI]) -> [V; NI] {
+        let mut acc = [V::zero(); NI];
+        for r in (0..self.width).step_by(T::LANES) {
+            // SAFETY: the caller vouches for `width` numbers of each.
+            unsafe {
+                let d = V::load(self.delta.add(r));
+                for (acc, x) in acc.iter_mut().zip(x) {
+                    *acc = V::load(x.add(r)).fma(d, *acc);
+                }
+            }
+        }
+        acc
+    }
+
+    /// All inputs, eight at a time, by the only output.
+    ///
+    /// # Safety
+    /// As for `run`.
+    #[inline(always)]
+    unsafe fn of_one<V: Vector<Elem = T>>(&self) {
+        let end = self.inputs.end;
+        for i in self.inputs.clone().step_by(8) {
+            // A missing one is the last one once more.
+            let x = |q: usize| self.input((i + q).min(end - 1));
+            // SAFETY: the caller's word; only outputs are written.
+            unsafe {
+                let sums = V::sum_each(if V::TILE_VECTORS > 1 {
+                    self.lanes_of_one([x(0), x(1), x(2), x(3), x(4), x(5), x(6), x(7)])
+                } else {
+                    let [a, b, c, d] = self.lanes_of_one([x(0), x(1), x(2), x(3)]);
+                    let [e, f, g, h] = self.lanes_of_one([x(4), x(5), x(6), x(7)]);
+                    [a, b, c, d, e, f, g, h]
+                });
+                for (q, &sum) in sums.iter().enumerate().take(end - i) {
+                    let (to, _) = self.place(i + q, 0);
+                    *to = if self.accumulate { (*to).plus(sum) } else { sum };
+                }
+            }
+        }
+    }
+
+    /// Where the sum of an input and an output belongs, and how far the next output is from there.
+    #[inline(always)]
+    fn place(&self, i: usize, j: usize) -> (*mut T, usize) {
+        let (of_input, of_output) = self.dw_strides;
+        if i < self.n_in {
+            (self.dw.wrapping_add(i * of_input + j * of_output), of_output)
+        } else {
+            (self.db.wrapping_add(j), 1)
+        }
+    }
+
     /// # Safety
     /// x, ones, delta and dw reach as far as the sizes and strides say.
     #[inline(always)]
     pub(super) unsafe fn run<V: Vector<Elem = T>>(&self) {
+        if self.n_out == 1 {
+            // SAFETY: the caller's word.
+            return unsafe { self.of_one::<V>() };
+        }
         let (end, stride) = (self.inputs.end, self.stride);
         let mut i = self.inputs.start;
         while i < end {
@@ -224,12 +288,11 @@ impl<T: Real> Sums<T> {
                         V::sum_each([a[0], a[1], c[0], c[1], b[0], b[1], e[0], e[1]])
                     }
                 };
-                let to = self.dw.wrapping_add(i * self.dw_stride + j);
                 // SAFETY: the caller's word; rows of dw are padded, and only outputs are written.
                 unsafe {
-                    self.put(to, sums[..4].try_into().expect("four"), left);
+                    self.put(i, j, sums[..4].try_into().expect("four"), left);
                     if i + 1 < end {
-                        self.put(to.add(self.dw_stride), sums[4..].try_into().expect("four"), left);
+                        self.put(i + 1, j, sums[4..].try_into().expect("four"), left);
                     }
                 }
                 j += 4;
@@ -238,15 +301,16 @@ impl<T: Real> Sums<T> {
         }
     }
 
-    /// Puts four sums beside each other, or the first `left + 1` of them.
+    /// Puts four sums, or the first `left + 1` of them, where input i has outputs j and those behind.
     ///
     /// # Safety
-    /// `to` is valid for writes of `left + 1` elements, or of four.
+    /// As for `run`; they are inputs and outputs of its own.
     #[inline(always)]
-    unsafe fn put(&self, to: *mut T, sums: [T; 4], left: usize) {
+    unsafe fn put(&self, i: usize, j: usize, sums: [T; 4], left: usize) {
+        let (to, step) = self.place(i, j);
         // SAFETY: the caller's word.
         unsafe {
-            if left >= 3 {
+            if left >= 3 && step == 1 {
                 let to = to.cast::<[T; 4]>();
                 let old = if self.accumulate { to.read() } else { [T::ZERO; 4] };
                 to.write([
@@ -258,7 +322,8 @@ impl<T: Real> Sums<T> {
                 return;
             }
             for (q, &sum) in sums.iter().enumerate().take(left + 1) {
-                *to.add(q) = if self.accumulate { (*to.add(q)).plus(sum) } else { sum };
+                let to = to.add(q * step);
+                *to = if self.accumulate { (*to).plus(sum) } else { sum };
             }
         }
     }

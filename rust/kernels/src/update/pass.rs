@@ -7,7 +7,7 @@ use super::rules::{Rule, Step};
 use crate::dense::{Shared, ViewMut};
 use crate::isa::Isa;
 use crate::pool::Team;
-use crate::simd::{Each, Kernel, Vector, all_of, run};
+use crate::simd::{Each, Kernel, MAX_LANES, Vector, all_of, run};
 use crate::{Real, padded};
 
 struct Pass<T, S> {
@@ -181,9 +181,11 @@ pub fn blend<T: Real>(isa: Isa, team: &Team, a: f64, x: &[T], b: f64, y: &mut [T
 
 struct LimitColumns<T> {
     rows: usize,
-    /// Padded.
+    /// Padded, unless they are turned.
     columns: usize,
     stride: usize,
+    /// Whether it is the rows of what lies there that are columns.
+    turned: bool,
     w: *mut T,
     limit: f64,
 }
@@ -197,8 +199,8 @@ impl<T: Real> Kernel<T> for LimitColumns<T> {
             // A column is one lane, added up in the order of the rows.
             let mut squares = V::zero();
             for i in 0..self.rows {
-                // SAFETY: row i is padded, and the caller vouches for the rows.
-                let w = unsafe { V::load(self.w.add(i * self.stride + j)) };
+                // SAFETY: the caller's word.
+                let w = unsafe { self.load::<V>(i, j) };
                 squares = w.fma(w, squares);
             }
             let norm = squares.sqrt();
@@ -210,10 +212,7 @@ impl<T: Real> Kernel<T> for LimitColumns<T> {
             let factor = V::select(V::zero().lt(lost), V::num(1.0), factor);
             for i in 0..self.rows {
                 // SAFETY: as above.
-                unsafe {
-                    let w = self.w.add(i * self.stride + j);
-                    V::load(w).mul(factor).store(w);
-                }
+                unsafe { self.store(i, j, self.load::<V>(i, j).mul(factor)) }
             }
             if lost.max_lane() > T::ZERO {
                 // SAFETY: these are columns of ours.
@@ -229,6 +228,51 @@ fn tiny_norm<T: Real>() -> f64 {
 }
 
 impl<T: Real> LimitColumns<T> {
+    /// The elements of row i in the columns from j on.
+    ///
+    /// # Safety
+    /// As for `run`; row and columns are among its own.
+    #[inline(always)]
+    unsafe fn load<V: Vector<Elem = T>>(&self, i: usize, j: usize) -> V {
+        // SAFETY: the caller's word; rows that are not turned are padded.
+        unsafe {
+            if self.turned { V::load(self.turned(i, j).as_ptr()) } else { V::load(self.w.add(i * self.stride + j)) }
+        }
+    }
+
+    /// # Safety
+    /// As for `load`.
+    #[inline(always)]
+    unsafe fn store<V: Vector<Elem = T>>(&self, i: usize, j: usize, w: V) {
+        // SAFETY: as in `load`.
+        unsafe {
+            if self.turned { self.turn_back(i, j, w.to_lanes()) } else { w.store(self.w.add(i * self.stride + j)) }
+        }
+    }
+
+    /// # Safety
+    /// As for `load`.
+    // Not inlined, as `turn_back`: they take no vectors, and would be in the library once for each set.
+    #[inline(never)]
+    unsafe fn turned(&self, i: usize, j: usize) -> [T; MAX_LANES] {
+        let mut lanes = [T::ZERO; MAX_LANES];
+        for (o, lane) in lanes.iter_mut().enumerate().take(T::LANES.min(self.columns - j)) {
+            // SAFETY: the caller's word.
+            *lane = unsafe { *self.w.add((j + o) * self.stride + i) };
+        }
+        lanes
+    }
+
+    /// # Safety
+    /// As for `load`.
+    #[inline(never)]
+    unsafe fn turn_back(&self, i: usize, j: usize, lanes: [T; MAX_LANES]) {
+        for (o, lane) in lanes.into_iter().enumerate().take(T::LANES.min(self.columns - j)) {
+            // SAFETY: the caller's word.
+            unsafe { *self.w.add((j + o) * self.stride + i) = lane }
+        }
+    }
+
     /// The columns from j on where `lost` is not 0, because their squares overflow or vanish: as multiples of their
     /// largest element, whose squares do neither.
     ///
@@ -236,16 +280,14 @@ impl<T: Real> LimitColumns<T> {
     /// As for `run`; j is one of its columns.
     #[inline(always)]
     unsafe fn by_the_largest<V: Vector<Elem = T>>(&self, j: usize, lost: V) {
-        // SAFETY: row i is padded, and the caller vouches for the rows.
-        let at = |i: usize| unsafe { self.w.add(i * self.stride + j) };
         let (mut largest, mut squares) = (V::zero(), V::zero());
         for i in 0..self.rows {
-            // SAFETY: as above.
-            largest = largest.max(unsafe { V::load(at(i)) }.abs());
+            // SAFETY: the caller's word.
+            largest = largest.max(unsafe { self.load::<V>(i, j) }.abs());
         }
         for i in 0..self.rows {
             // SAFETY: as above.
-            let share = unsafe { V::load(at(i)) }.div(largest);
+            let share = unsafe { self.load::<V>(i, j) }.div(largest);
             squares = share.fma(share, squares);
         }
         // The norm is largest root, a product that may overflow itself.
@@ -254,9 +296,9 @@ impl<T: Real> LimitColumns<T> {
         for i in 0..self.rows {
             // SAFETY: as above.
             unsafe {
-                let w = V::load(at(i));
+                let w = self.load::<V>(i, j);
                 let shorter = w.div(largest).mul(limit.div(root));
-                V::select(V::zero().lt(is_longer), shorter, w).store(at(i));
+                self.store(i, j, V::select(V::zero().lt(is_longer), shorter, w));
             }
         }
     }
@@ -265,14 +307,14 @@ impl<T: Real> LimitColumns<T> {
 /// Shrinks every column of w whose Euclidean norm is above `limit` to that norm; the others keep their bits.
 ///
 /// # Shapes
-/// w is (rows, columns) and padded.
+/// w is (rows, columns) and padded; where it is `turned`, its rows are the columns.
 ///
 /// # Panics
 /// When the shape does not fit the data.
-pub fn limit_column_norms<T: Real>(isa: Isa, limit: f64, w: ViewMut<T>) {
-    let columns = padded::<T>(w.columns);
-    w.check(columns);
-    let (rows, stride, w) = (w.rows, w.stride, w.data.as_mut_ptr());
+pub fn limit_column_norms<T: Real>(isa: Isa, limit: f64, turned: bool, w: ViewMut<T>) {
+    w.check(padded::<T>(w.columns));
+    let (rows, columns) = if turned { (w.columns, w.rows) } else { (w.rows, padded::<T>(w.columns)) };
+    let (stride, w) = (w.stride, w.data.as_mut_ptr());
     // SAFETY: the shape was checked above.
-    unsafe { run(isa, LimitColumns { rows, columns, stride, w, limit }) }
+    unsafe { run(isa, LimitColumns { rows, columns, stride, turned, w, limit }) }
 }

@@ -88,8 +88,24 @@ fn check_columns<T: Real>(isa: Isa, rows: usize, columns: usize) {
             twin[i * stride + j] = mul(twin[i * stride + j], factor);
         }
     }
-    limit_column_norms(isa, limit, ViewMut::new(w.inside_mut(), rows, columns, stride));
+    let mut turned = transposed(w.inside(), (rows, columns), stride);
+    limit_column_norms(isa, limit, false, ViewMut::new(w.inside_mut(), rows, columns, stride));
     w.assert_is(&twin, &format!("{} {isa:?} {rows} x {columns}", T::NAME));
+    let turned_stride = padded::<T>(rows);
+    limit_column_norms(isa, limit, true, ViewMut::new(&mut turned, columns, rows, turned_stride));
+    assert!(turned == transposed(&twin, (rows, columns), stride), "{} {isa:?} {rows} x {columns} turned", T::NAME);
+}
+
+/// The same numbers as padded rows of columns.
+fn transposed<T: Real>(w: &[T], (rows, columns): (usize, usize), stride: usize) -> Vec<T> {
+    let turned_stride = padded::<T>(rows);
+    let mut turned = vec![T::ZERO; columns * turned_stride];
+    for i in 0..rows {
+        for j in 0..columns {
+            turned[j * turned_stride + i] = w[i * stride + j];
+        }
+    }
+    turned
 }
 
 #[test]
@@ -104,7 +120,7 @@ fn columns_longer_than_the_limit_get_its_length_and_the_others_keep_their_bits()
         // 3 and 4 make 5, which is above 2.5 and becomes it; 0.3 and 0.4 stay.
         let mut w = [0.0f64; 16];
         (w[0], w[8], w[1], w[9]) = (3.0, -4.0, 0.3, 0.4);
-        limit_column_norms(isa, 2.5, ViewMut::new(&mut w, 2, 2, 8));
+        limit_column_norms(isa, 2.5, false, ViewMut::new(&mut w, 2, 2, 8));
         assert_eq!([w[0], w[8], w[1], w[9]], [1.5, -2.0, 0.3, 0.4], "{isa:?}");
     }
 }
@@ -121,8 +137,11 @@ fn check_size<T: Real>(isa: Isa, power: i32, rows: usize) {
     }
     let mut scaled: Vec<T> = ordinary.iter().map(|x| T::from_f64(x.to_f64() * size)).collect();
     let before = scaled.clone();
-    limit_column_norms(isa, limit, ViewMut::new(&mut ordinary, rows, 2, stride));
-    limit_column_norms(isa, limit * size, ViewMut::new(&mut scaled, rows, 2, stride));
+    limit_column_norms(isa, limit, false, ViewMut::new(&mut ordinary, rows, 2, stride));
+    let mut turned = transposed(&scaled, (rows, 2), stride);
+    limit_column_norms(isa, limit * size, false, ViewMut::new(&mut scaled, rows, 2, stride));
+    limit_column_norms(isa, limit * size, true, ViewMut::new(&mut turned, 2, rows, padded::<T>(rows)));
+    assert!(turned == transposed(&scaled, (rows, 2), stride), "{} 2^{power} {isa:?} turned", T::NAME);
     for i in 0..rows {
         let (got, want) = (scaled[i * stride].to_f64() / size, ordinary[i * stride].to_f64());
         // Three roundings and the sum of the squares, in another order of operations.
@@ -150,7 +169,7 @@ fn columns_are_shortened_whatever_size_their_weights_have() {
         // Zeros stay zeros below any limit.
         let mut w = [0.0f32; 32];
         w[0] = 1e-30;
-        limit_column_norms(isa, 1e-20, ViewMut::new(&mut w, 2, 2, 16));
+        limit_column_norms(isa, 1e-20, false, ViewMut::new(&mut w, 2, 2, 16));
         assert!(w[0] == 1e-30 && w[1..].iter().all(|&x| x == 0.0), "{w:?} {isa:?}");
     }
 }
@@ -159,7 +178,7 @@ fn columns_are_shortened_whatever_size_their_weights_have() {
 fn a_column_whose_squares_overflow_has_the_same_bits_on_every_instruction_set() {
     let limited = |isa| {
         let mut w: Vec<f32> = (0..160).map(|i| ((i * 37 % 101) as f32 - 50.0) * 3e18).collect();
-        limit_column_norms(isa, 3.0, ViewMut::new(&mut w, 10, 16, 16));
+        limit_column_norms(isa, 3.0, false, ViewMut::new(&mut w, 10, 16, 16));
         w.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
     };
     for isa in Isa::available() {
@@ -173,7 +192,7 @@ fn lengths_that_differ_panic() {
     for wrong in [
         &mut (|| move_towards(isa, &team, 0.1, &[0.0f32; 3], &mut [0.0; 4])) as &mut dyn FnMut(),
         &mut || blend(isa, &team, 1.0, &[0.0f32; 5], 1.0, &mut [0.0; 4]),
-        &mut || limit_column_norms(isa, 1.0, ViewMut::new(&mut [0.0f32; 31], 2, 3, 16)),
+        &mut || limit_column_norms(isa, 1.0, false, ViewMut::new(&mut [0.0f32; 31], 2, 3, 16)),
     ] {
         assert!(catch_unwind(AssertUnwindSafe(wrong)).is_err());
     }
