@@ -1,8 +1,9 @@
-//! Microseconds of a training step, without Python: `cargo run --release --example steps -p dnn-core -- NAME [THREADS]`.
+//! Microseconds of a training step, without Python:
+//! `cargo run --release --example steps -p dnn-core -- NAME [THREADS] [sgd]`.
 //!
 //! The networks of `benchmarks/workloads.py`, on numbers of no meaning, or any other: `steps 256-256-10x512 2` has 256
-//! inputs, a hidden layer, 10 classes and batches of 512. For profilers; to compare with others there is
-//! `python -m benchmarks`.
+//! inputs, a hidden layer, 10 classes, batches of 512, and Adam unless it is told otherwise. For profilers; to compare with
+//! others there is `python -m benchmarks`.
 #![expect(clippy::print_stdout, reason = "it reports")]
 
 use dnn_core::{
@@ -62,8 +63,8 @@ fn noise(rows: usize, columns: usize) -> Array2<f32> {
     })
 }
 
-/// The network that `256-256-10x512` stands for: relu, cross entropy, Adam, as in `benchmarks/sweep.py`.
-fn custom(text: &'static str) -> Option<Workload> {
+/// The network that `256-256-10x512` stands for: relu, cross entropy, as in `benchmarks/sweep.py`.
+fn custom(text: &'static str, optimizer: &'static str) -> Option<Workload> {
     let (widths, batch) = text.split_once('x')?;
     let widths = widths.split('-').map(|n| n.parse().ok()).collect::<Option<Vec<usize>>>()?;
     let batch: usize = batch.parse().ok()?;
@@ -72,14 +73,15 @@ fn custom(text: &'static str) -> Option<Workload> {
     // About a second; the update takes as long as some 16 rows.
     let steps = (10_000_000_000 / (multiply_adds * (batch + 16))).clamp(10, 100_000);
     let of_an_epoch = steps.min((1 << 23) / (batch * widths[0])).clamp(1, 64);
-    Some((text, widths.leak(), "relu", loss, "adam", batch, batch * of_an_epoch, steps / of_an_epoch))
+    Some((text, widths.leak(), "relu", loss, optimizer, batch, batch * of_an_epoch, steps / of_an_epoch))
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let wanted = arguments.next().unwrap_or("all".into());
     let threads: usize = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(1);
-    let given = custom(wanted.clone().leak());
+    let optimizer = if arguments.next().as_deref() == Some("sgd") { "sgd" } else { "adam" };
+    let given = custom(wanted.clone().leak(), optimizer);
     for (name, widths, hidden, loss, optimizer, batch, rows, epochs) in WORKLOADS.into_iter().chain(given) {
         if wanted != name && wanted != "all" {
             continue;

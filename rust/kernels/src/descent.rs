@@ -7,12 +7,15 @@
 
 use crate::bf16;
 use crate::dense::{Shared, View, ViewMut, weight_gradient_with};
+use crate::few::Outer;
 use crate::isa::Isa;
 use crate::narrow::NARROW;
+use crate::outer_step::OuterStep;
 use crate::pack::{Use, room};
 use crate::pool::Team;
 use crate::rows::sum_of_squares;
-use crate::update::{Change, change};
+use crate::simd::run;
+use crate::update::{Change, Sgd, change};
 use crate::{Real, padded};
 use std::marker::PhantomData;
 
@@ -70,6 +73,11 @@ impl<T: Real> Descent<T> {
         n_out > NARROW
     }
 
+    /// Whether plain gradient descent, and that with momentum, step along the gradient of so many rows without writing it.
+    pub fn forms_none(rows: usize) -> bool {
+        OuterStep::<T>::suits(rows)
+    }
+
     /// Blocks of the weights of these layers.
     ///
     /// # Panics
@@ -125,6 +133,19 @@ impl<T: Real> Descent<T> {
         team.run(self.cuts.len(), self.nanoseconds(&operands), |index| {
             let cut = self.cuts[index];
             let layer = self.layers[cut.layer];
+            let first = layer.start + cut.row * layer.stride + cut.column;
+            let of_cut = operands(cut.layer);
+            check(layer, of_cut);
+            if let (Some((momentum, rate)), false) = (plain_of(rule), measured)
+                && OuterStep::<T>::suits(of_cut.0.rows)
+            {
+                assert!(momentum.is_none() || there[0], "parameters and velocity");
+                let (w, velocity) = (params.get().wrapping_add(first), memories[0].get().wrapping_add(first));
+                let outer = outer(layer, cut, of_cut, w);
+                // SAFETY: the numbers of a block are those of no other, and lie within the parameters and the velocity,
+                // which is there with momentum; shapes and lengths were compared.
+                return unsafe { run(isa, OuterStep { momentum, rate, outer, velocity }) };
+            }
             let whole = cut.columns == padded::<T>(layer.n_out);
             // A block of whole rows is one piece of memory, with what lies between its rows.
             let stride = if whole { layer.stride } else { cut.columns };
@@ -135,12 +156,11 @@ impl<T: Real> Descent<T> {
             if stride > cut.columns {
                 gradient.chunks_exact_mut(stride).for_each(|row| row[cut.columns..].fill(T::ZERO));
             }
-            block_of_gradient(products, layer, cut, operands(cut.layer), gradient, stride);
+            block_of_gradient(products, layer, cut, of_cut, gradient, stride);
             if measured {
                 // SAFETY: there is one for each block, and a block is one tile of the job.
                 unsafe { *squares.get().add(index) = sum_of_squares(isa, gradient) };
             }
-            let first = layer.start + cut.row * layer.stride + cut.column;
             let (pieces, length) = if whole { (1, gradient.len()) } else { (cut.rows, cut.columns) };
             for piece in 0..pieces {
                 let at = first + piece * layer.stride;
@@ -180,6 +200,38 @@ fn cut<T: Real>(index: usize, layer: Placed, block: usize) -> Vec<Cut> {
     cuts
 }
 
+/// Momentum and rate of gradient descent, where a gradient of few rows is not written.
+fn plain_of(rule: Change) -> Option<(Option<f64>, f64)> {
+    match rule {
+        Change::Sgd(Sgd::Plain, rate) => Some((None, rate)),
+        Change::Sgd(Sgd::Momentum(momentum), rate) => Some((Some(momentum), rate)),
+        _ => None,
+    }
+}
+
+/// Panics unless what a batch brought to a layer fits it and its data.
+fn check<T: Real>(layer: Placed, (x, delta): Operands<T>) {
+    assert_eq!((x.columns, delta.columns, x.rows), (layer.n_in, layer.n_out, delta.rows), "shapes of x, delta and w");
+    x.check(x.columns);
+    delta.check(padded::<T>(delta.columns));
+}
+
+/// The gradient of a block of few rows, as far as its operands; w is where the block begins.
+fn outer<T: Real>(layer: Placed, cut: Cut, (x, delta): Operands<T>, w: *mut T) -> Outer<T> {
+    Outer {
+        rows: x.rows,
+        n_in: cut.rows,
+        n_out: cut.columns,
+        x: x.data[cut.row..].as_ptr(),
+        x_stride: x.stride,
+        delta: delta.data[cut.column..].as_ptr(),
+        delta_stride: delta.stride,
+        dw: w,
+        dw_stride: layer.stride,
+        accumulate: false,
+    }
+}
+
 /// `gradient = x^T delta` for the rows and columns of a block.
 fn block_of_gradient<T: Real>(
     products: Isa,
@@ -189,7 +241,6 @@ fn block_of_gradient<T: Real>(
     gradient: &mut [T],
     stride: usize,
 ) {
-    assert_eq!((x.columns, delta.columns, x.rows), (layer.n_in, layer.n_out, delta.rows), "shapes of x, delta and w");
     // As for the whole gradient, which has to have the same bits.
     let factors = bf16::factors::<T>(products, layer.n_in, padded::<T>(layer.n_out), x.rows, true);
     let x = View::new(&x.data[cut.row..], x.rows, cut.rows, x.stride);

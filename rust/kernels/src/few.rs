@@ -86,6 +86,11 @@ impl<T: Real> Outer<T> {
         matches!(rows, 1 | 2 | 4)
     }
 
+    /// Columns, padded.
+    pub(crate) fn width(&self) -> usize {
+        padded::<T>(self.n_out)
+    }
+
     /// The whole gradient, rows of dw being shared out. Returns whether the squares of all elements have a finite sum.
     ///
     /// # Safety
@@ -103,7 +108,7 @@ impl<T: Real> Outer<T> {
     #[inline(always)]
     #[expect(clippy::needless_range_loop, reason = "k is the row, of x and of delta")]
     unsafe fn of_rows<V: Vector<Elem = T>, const K: usize>(&self) -> bool {
-        let width = padded::<T>(self.n_out);
+        let width = self.width();
         let mut squares = V::zero();
         for i in 0..self.n_in {
             let mut x = [V::zero(); K];

@@ -19,6 +19,7 @@ mod math;
 mod narrow;
 mod noise;
 mod norms;
+mod outer_step;
 mod pace;
 mod pack;
 mod placement;

@@ -123,29 +123,45 @@ impl<T: Real> Kernel<T> for SgdStep<T> {
 impl<T: Real> Each<T> for SgdStep<T> {
     #[inline(always)]
     unsafe fn each<V: Vector<Elem = T>>(&self, i: usize, n: usize) {
-        let rate = V::num(self.rate);
-        let forgotten = V::num(forgotten::<T>());
         // SAFETY: `i + n` is at most `self.n`, for which the caller vouches; v is there where the rule has momentum.
         unsafe {
-            let (p, g) = (V::load_up_to(self.p.add(i), n), V::load_up_to(self.g.add(i), n));
-            match self.rule {
-                Sgd::Plain => rate.fnma(g, p).store_up_to(self.p.add(i), n),
+            let (g, rate) = (V::load_up_to(self.g.add(i), n), V::num(self.rate));
+            self.rule.step(rate, g, self.p.add(i), self.v.wrapping_add(i), n);
+        }
+    }
+}
+
+impl Sgd {
+    /// The step of `n` parameters along g, a vector of them at most.
+    ///
+    /// # Safety
+    /// There are so many at p, and at v where the rule has a velocity.
+    #[inline(always)]
+    pub(crate) unsafe fn step<V: Vector>(self, rate: V, g: V, at_p: *mut V::Elem, at_v: *mut V::Elem, n: usize) {
+        let forgotten = V::num(forgotten::<V::Elem>());
+        // SAFETY: the caller's word.
+        unsafe {
+            let p = V::load_up_to(at_p, n);
+            let v = if self == Sgd::Plain { V::zero() } else { V::load_up_to(at_v, n) };
+            let (p, v) = match self {
+                Sgd::Plain => (rate.fnma(g, p), v),
                 Sgd::Momentum(m) => {
-                    let v = V::num(m).fma(V::load_up_to(self.v.add(i), n), rate.mul(g).neg()).flushed(forgotten);
-                    v.store_up_to(self.v.add(i), n);
-                    p.add(v).store_up_to(self.p.add(i), n);
+                    let v = V::num(m).fma(v, rate.mul(g).neg()).flushed(forgotten);
+                    (p.add(v), v)
                 }
                 Sgd::Nesterov(m) => {
                     let step = rate.mul(g).neg();
-                    let v = V::num(m).fma(V::load_up_to(self.v.add(i), n), step).flushed(forgotten);
-                    v.store_up_to(self.v.add(i), n);
-                    p.add(V::num(m).fma(v, step)).store_up_to(self.p.add(i), n);
+                    let v = V::num(m).fma(v, step).flushed(forgotten);
+                    (p.add(V::num(m).fma(v, step)), v)
                 }
                 Sgd::Dampened(m) => {
-                    let v = V::num(m).fma(V::load_up_to(self.v.add(i), n), V::num(1.0 - m).mul(g)).flushed(forgotten);
-                    v.store_up_to(self.v.add(i), n);
-                    rate.fnma(v, p).store_up_to(self.p.add(i), n);
+                    let v = V::num(m).fma(v, V::num(1.0 - m).mul(g)).flushed(forgotten);
+                    (rate.fnma(v, p), v)
                 }
+            };
+            p.store_up_to(at_p, n);
+            if self != Sgd::Plain {
+                v.store_up_to(at_v, n);
             }
         }
     }

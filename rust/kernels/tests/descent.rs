@@ -40,11 +40,13 @@ fn placed<T: Real>(shapes: &[(usize, usize)]) -> (Vec<Placed>, usize) {
     (layers, start)
 }
 
-fn rules() -> [(Change, [bool; 3]); 5] {
+fn rules() -> [(Change, [bool; 3]); 7] {
     let adam = Adam { beta_1: 0.9, beta_2: 0.99, size: 0.02, scale: 1.1, epsilon: 1e-8 };
     [
         (Change::Sgd(Sgd::Plain, 0.1), [false; 3]),
+        (Change::Sgd(Sgd::Momentum(0.9), 0.1), [true, false, false]),
         (Change::Sgd(Sgd::Nesterov(0.9), 0.1), [true, false, false]),
+        (Change::Sgd(Sgd::Dampened(0.9), 0.1), [true, false, false]),
         (Change::Adam(adam), [true, true, false]),
         (Change::Adam(adam), [true; 3]),
         (Change::Rule(Rule::Adagrad(Adagrad { rate: 0.1, epsilon: 1e-6 })), [true, false, false]),
@@ -63,13 +65,16 @@ fn agrees<T: Real>((isa, products): (Isa, Isa), team: &Team, shapes: &[(usize, u
         let (n_in, n_out) = shapes[index];
         (view(&x[index], rows, n_in), view(&delta[index], rows, n_out))
     };
-    for (rule, has) in rules() {
-        let what = format!("{rule:?} {has:?} {} {products:?} {shapes:?} rows {rows}", T::NAME);
+    // Gradients of few rows are not written where nobody asks for their length.
+    let measured = |measured: bool| rules().map(|(rule, has)| (rule, has, measured));
+    let unmeasured = measured(false).into_iter().filter(|_| rows <= 4);
+    for (rule, has, measured) in measured(true).into_iter().chain(unmeasured) {
+        let what = format!("{rule:?} {has:?} {} {products:?} {shapes:?} rows {rows} measured {measured}", T::NAME);
         let mut p = vec![T::ZERO; len];
         let mut memories = [0, 1, 2].map(|i: usize| if has[i] { vec![T::ZERO; len] } else { vec![] });
         let (mut p_whole, mut memories_whole) = (p.clone(), memories.clone());
         let descent = Descent::<T>::new(layers.clone());
-        let mut squares = vec![0.0; descent.blocks()];
+        let mut squares = vec![0.0; if measured { descent.blocks() } else { 0 }];
         let mut total = 0.0;
         for _ in 0..2 {
             let [first, second, third] = &mut memories;
@@ -94,7 +99,7 @@ fn agrees<T: Real>((isa, products): (Isa, Isa), team: &Team, shapes: &[(usize, u
             assert_eq!(bits(got), bits(whole), "{what}");
         }
         let sum = squares.iter().sum::<f64>();
-        assert!((sum - total).abs() <= 1e-12 * total, "{what}: {sum} for {total}");
+        assert!(!measured || (sum - total).abs() <= 1e-12 * total, "{what}: {sum} for {total}");
         assert!(p.iter().any(|x| x.to_f64() != 0.0), "{what}: it moves");
     }
 }
@@ -104,7 +109,7 @@ fn a_step_by_blocks_has_the_bits_of_the_whole_gradient_at_every_tail() {
     let team = Team::exactly(3);
     for isa in Isa::available() {
         for n_out in [5, 8, 15, 16, 17, 31, 64, 70] {
-            for (n_in, rows) in [(1, 1), (3, 2), (7, 3), (16, 4), (25, 5), (40, 33)] {
+            for (n_in, rows) in [(1, 1), (3, 2), (7, 3), (16, 4), (25, 1), (25, 5), (40, 33)] {
                 agrees::<f32>((isa, isa), &team, &[(n_in, n_out), (n_in + 2, n_out + 1)], rows);
                 agrees::<f64>((isa, isa), &team, &[(n_in, n_out)], rows);
             }

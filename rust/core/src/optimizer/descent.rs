@@ -4,14 +4,18 @@
 //! Only where nothing asks for the whole gradient: no penalty, no limit of its norm, no optimizer that looks at more than
 //! one element. The numbers are those of the step along the whole gradient, to the last bit.
 
-use super::arrays;
+use super::{Optimizer, arrays};
 use crate::plan::{Layer, Plan};
 use dnn_kernels::{Descent, Placed, Real};
+use dnn_spec::OptimizerSpec;
 use std::ops::Range;
 
 /// Parameters of a network at least. It saves the memory of a gradient: up to a million at a step 1 to 2 % longer, below
 /// this at up to 10 % on two threads (256-512-512-10 at 128 rows), from two million on at a shorter step.
 const MIN_PARAMETERS: usize = 600_000;
+
+/// The same where a gradient of few rows is never written: below, what the step has to be told takes longer.
+const MIN_PARAMETERS_OF_FEW: usize = 4_000;
 
 /// What goes block by block, and the rest.
 #[derive(Debug)]
@@ -26,9 +30,11 @@ pub struct Blocks<T> {
 }
 
 impl<T: Real> Blocks<T> {
-    /// `None` where the whole gradient is needed, or faster.
-    pub fn new(plan: &Plan) -> Option<Blocks<T>> {
-        if plan.len < MIN_PARAMETERS || plan.layers.iter().any(Layer::has_penalty) {
+    /// `None` where the whole gradient of a batch of so many rows is needed, or faster.
+    pub fn new(plan: &Plan, optimizer: &Optimizer<T>, rows: usize) -> Option<Blocks<T>> {
+        let is_plain = matches!(optimizer.spec, OptimizerSpec::Sgd { nesterov: false, dampened: false, .. });
+        let least = if is_plain && Descent::<T>::forms_none(rows) { MIN_PARAMETERS_OF_FEW } else { MIN_PARAMETERS };
+        if plan.len < least || plan.layers.iter().any(Layer::has_penalty) {
             return None;
         }
         let suits = |layer: &Layer| layer.is_dense() && layer.trainable_weights && Descent::<T>::suits(layer.n_out);

@@ -31,9 +31,9 @@ impl<T: Real> Step<T> {
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub fn let_weights_wait(&mut self, plan: &Plan) -> Result<(), Error> {
+    pub fn let_weights_wait(&mut self, plan: &Plan, optimizer: &Optimizer<T>) -> Result<(), Error> {
         let [Shard { tiny: None, work, gradient, .. }] = &mut self.shards[..] else { return Ok(()) };
-        let Some(blocks) = Blocks::new(plan) else { return Ok(()) };
+        let Some(blocks) = Blocks::new(plan, optimizer, self.block_rows) else { return Ok(()) };
         work.keep_deltas(plan)?;
         *gradient = Params::sparse(plan)?;
         let bounds = filled(0.0, blocks.layers.len(), "the squares of gradients")?;

@@ -13,13 +13,18 @@ fn wide() -> Vec<Value> {
 }
 
 fn trained<T: Real>(layers: Vec<Value>, optimizer: OptimizerSpec, whole: bool) -> (Model<T>, Vec<Epoch>) {
-    let mut model = model::<T>(50, layers, "mse", optimizer);
+    let model = model::<T>(50, layers, "mse", optimizer);
     assert!(model.plan.len > 1 << 20, "fewer parameters have a whole gradient");
+    trained_by(model, 8, whole)
+}
+
+/// Trained with batches of so many of 22 rows.
+fn trained_by<T: Real>(mut model: Model<T>, rows: usize, whole: bool) -> (Model<T>, Vec<Epoch>) {
     let task = Task::<T>::regression(22, 50, 3);
     let data = task.data(&model.plan);
     // A limit that nothing comes to needs the whole gradient.
     let clip = Clip { norm: whole.then_some(1e30), value: None };
-    let spec = FitSpec { clip, ..fit_spec(8, 2, 1e-3) };
+    let spec = FitSpec { clip, ..fit_spec(rows, 2, 1e-3) };
     let history = fit(&mut model, &data, None, &spec, &mut Watcher::new()).expect("it trains");
     assert_eq!(history.stopped, Stopped::Epochs, "{}", history.message);
     (model, history.epochs)
@@ -37,6 +42,33 @@ fn every_optimizer_takes_the_same_steps_with_and_without_a_whole_gradient() {
             assert!((got - wanted).abs() <= 1e-12 * wanted && wanted > 0.0, "{optimizer:?}: |g| {got} for {wanted}");
         }
     }
+}
+
+fn few_rows<T: Real>() {
+    let layers = || vec![layer(70, "relu"), with(layer(33, "tanh"), "use_bias", false), layer(3, "identity")];
+    let rules = [(0.0, false, false), (0.9, false, false), (0.9, true, false), (0.9, false, true)];
+    for (momentum, nesterov, dampened) in rules {
+        // The last batch of 3 or 4 rows has 1 or 2.
+        for rows in 1..=4 {
+            let optimizer = OptimizerSpec::Sgd { momentum, nesterov, dampened };
+            let new = || model::<T>(50, layers(), "mse", optimizer);
+            let ((by_blocks, epochs), (whole, whole_epochs)) =
+                (trained_by(new(), rows, false), trained_by(new(), rows, true));
+            assert_eq!(bits(&by_blocks.params), bits(&whole.params), "{optimizer:?}, {rows} rows");
+            assert_ne!(bits(&by_blocks.params), bits(&new().params), "{optimizer:?}, {rows} rows");
+            for (got, wanted) in epochs.iter().zip(&whole_epochs) {
+                assert_eq!(got.loss, wanted.loss, "{optimizer:?}, {rows} rows");
+                let (got, wanted) = (got.grad_norm, wanted.grad_norm);
+                assert!((got - wanted).abs() <= 1e-12 * wanted, "{optimizer:?}, {rows} rows: |g| {got} for {wanted}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gradient_descent_takes_the_same_steps_where_the_gradient_of_few_rows_is_never_written() {
+    few_rows::<f32>();
+    few_rows::<f64>();
 }
 
 #[test]
