@@ -149,7 +149,7 @@ def drawn(asked: argparse.Namespace) -> list[Cell]:
         losses = ("cross_entropy", "mse") if widths[-1] > 1 else ("mse",)
         choices = (str(rng.choice(names)) for names in (OPTIMIZERS, HIDDEN, losses))
         cell = Cell(widths, size(1000.0), *choices)
-        if not cell.left_out() and cell.work <= MOST_DRAWN_WORK:
+        if not cell.left_out() and cell.work <= MOST_DRAWN_WORK and cell not in cells:
             cells.append(cell)
     return cells
 
@@ -240,7 +240,7 @@ def line(measured: dict[str, Any]) -> str:
         for name, (time, threads) in best_times(measured).items()
     )
     found = ratio(measured)
-    return f"{f'{found[0]:5.2f}' if found else '    -'}  {Cell(**measured['cell']).key}: {each}"
+    return f"{f'{found[0]:5.2f}' if found else '    -'}  {key_of(measured)}: {each}"
 
 
 def off(measured: dict[str, Any]) -> list[str]:
@@ -248,7 +248,7 @@ def off(measured: dict[str, Any]) -> list[str]:
     losses = [system["first_loss"] for system in measured["systems"]]
     middle = statistics.median(losses) if losses else 0.0
     return [
-        f"{Cell(**measured['cell']).key}: {peers.ENTRIES[system['system']].label} has loss "
+        f"{key_of(measured)}: {peers.ENTRIES[system['system']].label} has loss "
         f"{system['first_loss']:.4g} in the first epoch, the median is {middle:.4g}"
         for system in measured["systems"]
         if not abs(system["first_loss"] - middle) <= ALIKE * abs(middle) and system["steps"] >= 64
@@ -365,7 +365,7 @@ def main() -> None:
         for text in off(measured):
             print(f"warning: {text}")
         for who, why in measured.get("failed", {}).items():
-            print(f"warning: {Cell(**measured['cell']).key}: {who} failed: {why}")
+            print(f"warning: {key_of(measured)}: {who} failed: {why}")
     if asked.plot and ratios:
         machine = document.get("machine", {})
         if asked.drawn:

@@ -26,9 +26,7 @@ pub fn initialize<T: Real>(plan: &Plan) -> Result<Params<T>, Error> {
         if let Some(variance) = params[layer.running()].chunks_exact_mut(layer.stride).nth(1) {
             variance[..layer.n_out].fill(T::ONE);
         }
-        if layer.use_bias {
-            fill(layer.bias_initializer, layer, &layer.bias(), &mut params, &mut rng(Purpose::Biases))?;
-        }
+        fill(layer.bias_initializer, layer, &layer.bias(), &mut params, &mut rng(Purpose::Biases))?;
     }
     Ok(params)
 }
@@ -59,17 +57,17 @@ fn fill<T: Real>(
         Initializer::LecunNormal => normal(0.0, (1.0 / n_in).sqrt(), rng),
         Initializer::Normal { mean, std } => normal(mean, std, rng),
         Initializer::TruncatedNormal { mean, std } => truncated_normal(mean, std, rng),
-        Initializer::Orthogonal { gain } => return orthogonal(gain, layer, params, rng),
+        Initializer::Orthogonal { gain } => return orthogonal(gain, layer, array, params, rng),
         // What it starts from; the rest needs data (`lsuv.rs`).
-        Initializer::Lsuv => return orthogonal(1.0, layer, params, rng),
+        Initializer::Lsuv => return orthogonal(1.0, layer, array, params, rng),
         Initializer::Identity => {
-            for at in layer.places(array).step_by(layer.n_out + 1).take(layer.n_out) {
+            for at in layer.offsets(array).step_by(layer.n_out + 1).take(layer.n_out) {
                 params[at] = T::ONE;
             }
             return Ok(());
         }
     };
-    for at in layer.places(array) {
+    for at in layer.offsets(array) {
         params[at] = T::from_f64(draw());
     }
     Ok(())
@@ -100,7 +98,13 @@ fn truncated_normal(mean: f64, std: f64, rng: &mut ChaCha8Rng) -> Box<dyn FnMut(
 
 /// `gain` times a matrix whose columns (or, where it has fewer rows, whose rows) have length 1 and stand on each other
 /// (Saxe, McClelland and Ganguli 2014): normal numbers, made so one vector after the other by Gram and Schmidt.
-fn orthogonal<T: Real>(gain: f64, layer: &Layer, params: &mut [T], rng: &mut ChaCha8Rng) -> Result<(), Error> {
+fn orthogonal<T: Real>(
+    gain: f64,
+    layer: &Layer,
+    array: &Range<usize>,
+    params: &mut [T],
+    rng: &mut ChaCha8Rng,
+) -> Result<(), Error> {
     let (count, len) = (layer.weight_rows.min(layer.n_out), layer.weight_rows.max(layer.n_out));
     let what = format!("the orthogonal weights of layer {}", layer.name);
     let size = count.checked_mul(len).ok_or_else(|| Error::memory(&what, None, size_of::<f64>()))?;
@@ -126,7 +130,7 @@ fn orthogonal<T: Real>(gain: f64, layer: &Layer, params: &mut [T], rng: &mut Cha
         }
         vectors.extend(vector.iter().map(|x| x / length));
     }
-    for (index, to) in layer.places(&layer.weights()).enumerate() {
+    for (index, to) in layer.offsets(array).enumerate() {
         let (i, j) = (index / layer.n_out, index % layer.n_out);
         let at = if layer.n_out < layer.weight_rows { j * len + i } else { i * len + j };
         params[to] = T::from_f64(gain * vectors[at]);
@@ -160,7 +164,7 @@ mod tests {
         let spec: Spec = serde_json::from_str(&text).expect("a spec");
         let plan = Plan::new::<f64>(&spec, n_in).expect("a plan");
         let params = initialize::<f64>(&plan).expect("memory");
-        let numbers: Vec<f64> = plan.layers[0].places(&plan.layers[0].weights()).map(|at| params[at]).collect();
+        let numbers: Vec<f64> = plan.layers[0].offsets(&plan.layers[0].weights()).map(|at| params[at]).collect();
         numbers.chunks_exact(units).map(<[f64]>::to_vec).collect()
     }
 

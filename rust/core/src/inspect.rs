@@ -158,8 +158,8 @@ pub fn numeric_gradients<'a, T: Real>(
     let mut gradient = Params::zeroed(plan)?;
     let (team, number) = (Team::solo(), Some(model.running.batches));
     for layer in &plan.layers {
-        for range in [layer.weights(), layer.bias()].into_iter().filter(|range| !range.is_empty()) {
-            for at in layer.places(&range) {
+        for range in [layer.weights(), layer.bias()] {
+            for at in layer.offsets(&range) {
                 let p = params[at];
                 let mut loss_at = |x: T| {
                     params[at] = x;

@@ -105,7 +105,7 @@ pub struct Layer {
     pub start: usize,
     /// From one row of the outputs to the next; the length of the bias.
     pub stride: usize,
-    /// Whether the weights lie turned, (n_out, n_in), as those of few outputs do.
+    /// Whether the weights lie turned, (n_out, n_in): those of few outputs, and of more inputs.
     pub is_turned: bool,
     /// From one row of the weights, as they lie, to the next.
     pub weight_stride: usize,
@@ -145,10 +145,11 @@ impl Layer {
         start..start + if self.use_bias { self.stride } else { 0 }
     }
 
-    /// Where the numbers of one of its [arrays](Layer::arrays) lie, row by row as users see them: all but the padding.
-    pub fn places(&self, array: &Range<usize>) -> impl Iterator<Item = usize> + use<> {
+    /// Where the numbers of one of its [arrays](Layer::arrays) lie, row by row as users see them: all but the padding. None
+    /// of an array that is empty.
+    pub fn offsets(&self, array: &Range<usize>) -> impl Iterator<Item = usize> + use<> {
         let is_weights = *array == self.weights();
-        let rows = if is_weights { self.weight_rows } else { 1 };
+        let rows = if is_weights { self.weight_rows } else { usize::from(!array.is_empty()) };
         let (down, across) = match (is_weights, self.is_turned) {
             (true, true) => (1, self.weight_stride),
             _ => (self.weight_stride, 1),

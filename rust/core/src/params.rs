@@ -1,7 +1,8 @@
 //! The one parameter store: every weight and bias of a network in one aligned buffer, a block for each layer.
 //!
 //! In and out: tight arrays, `(n_in, n_out)` and `(n_out)`, as users see them. Inside: rows padded with zeros, those of few
-//! outputs turned to `(n_out, n_in)`, the bias as the last row of its block. The same layout serves gradients and the memory of optimizers.
+//! outputs turned to `(n_out, n_in)`, the bias as the last row of its block. The same layout serves gradients and the
+//! memory of optimizers.
 
 use crate::error::{Error, counted};
 use crate::layer::RUNNING_VARIANCE;
@@ -122,7 +123,7 @@ impl<T: Real> Params<T> {
         let mut arrays = Vec::new();
         for (layer, name, range) in all_arrays(plan) {
             let shape = shape_of(layer, &range);
-            let numbers = layer.places(&range).map(|at| self.numbers[at]);
+            let numbers = layer.offsets(&range).map(|at| self.numbers[at]);
             let count = shape.iter().product();
             let numbers = collected(numbers, count, format_args!("a copy of the {name} of layer {}", layer.name))?;
             let array = ArrayD::from_shape_vec(shape, numbers);
@@ -167,7 +168,7 @@ impl<T: Real> Params<T> {
         }
         for (array, (layer, name, range)) in arrays.iter().zip(expected) {
             let (mut finite, numbers) = (true, &mut self[..]);
-            for (at, &from) in layer.places(&range).zip(array) {
+            for (at, &from) in layer.offsets(&range).zip(array) {
                 // Once more: another thread may write to the arrays.
                 finite &= from.is_finite();
                 numbers[at] = if from.is_finite() { from } else { numbers[at] };

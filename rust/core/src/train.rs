@@ -67,7 +67,7 @@ pub fn train_on_batch<'a, T: Real>(
     let mut step = Step::new(plan, data, data.rows())?;
     step.products = plan.products;
     if !looks_at_gradients(optimizer, how.clip) && data.rows() <= step.block_rows() {
-        step.let_weights_wait(plan, optimizer)?;
+        step.let_weights_wait(plan, optimizer, false)?;
     }
     let team = Team::of(run.threads());
     let (number, sums) = (running.batches, &mut sums);

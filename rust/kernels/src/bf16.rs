@@ -7,6 +7,7 @@
 //! may ask for more than the rounded number: for the part of it that so many roundings have left.
 
 use crate::amx::{self, Tiled};
+use crate::few::Dots;
 use crate::isa::{Factors, Isa};
 use crate::narrow::{DOTS_INPUTS, is_turned};
 use crate::pack::{Operand, Products};
@@ -52,7 +53,7 @@ pub fn rounds_factors(isa: Isa, rows: usize, n_in: usize, n_out: usize) -> [bool
     [
         // Dot products have none.
         rounds(rows, of_out, n_in, false) && !(is_turned(n_in, n_out) && n_in >= DOTS_INPUTS),
-        rounds(rows, of_in, n_out, false),
+        rounds(rows, of_in, n_out, false) && !Dots::<f32>::suits(rows, n_in, n_out),
         rounds(n_in, of_out, rows, true),
     ]
 }

@@ -105,7 +105,8 @@ impl<T: Real> Descent<T> {
     /// One step of all weights along the gradient of the `operands` of each layer.
     ///
     /// `memories` are those that [`change`] names, as long as the parameters where they are there. `squares` takes the
-    /// sum of the squares of the gradient of each block, if it is as long as there are blocks and not empty.
+    /// sum of the squares of the gradient of each block, if it is as long as there are blocks and not empty; a gradient that
+    /// [need not be formed](Descent::forms_none) is, then.
     ///
     /// # Panics
     /// When shapes and lengths do not fit.

@@ -24,8 +24,12 @@ const WORTH_SHARING: usize = 64 * 1024;
 const TOGETHER: usize = 4;
 /// Inputs whose sums are taken at a time.
 const INPUTS: usize = 2 * TOGETHER;
-/// With inputs for half a vector at most, dot products are the way for any number of rows, from so many vectors of outputs on: 13 rows of 3 -> 1768 in float32 rise from 12 to 59 GF/s, 512 of 8 -> 128 from 56 to 71.
+/// With inputs for half a vector at most, dot products are the way for any number of rows, from so many vectors of outputs
+/// on: 13 rows of 3 -> 1768 in float32 rise from 12 to 59 GF/s, 512 of 8 -> 128 from 56 to 71.
 const DOTS_VECTORS_OF_FEW: usize = 4;
+/// Bytes of w at most, as each row of delta reads all of it: 512 rows of 8 -> 1024 rise from 56 to 66 GF/s and of 3 -> 4096
+/// from 21 to 36, but those of 8 -> 2048 would fall from 56 to 45.
+const MOST_OF_FEW: usize = 48 << 10;
 
 /// Runs `work` on rows `i..i + n` of w, for parts of `rows` rows of `width` numbers that are shared out; returns whether
 /// all did.
@@ -182,7 +186,8 @@ impl<T: Real> Dots<T> {
     /// Whether this is the way for so many rows, inputs and outputs.
     pub(crate) fn suits(rows: usize, n_in: usize, n_out: usize) -> bool {
         let few_rows = rows <= DOTS_ROWS && n_out >= DOTS_VECTORS.max(rows / 2) * T::LANES;
-        few_rows || (2 * n_in <= T::LANES && n_out >= DOTS_VECTORS_OF_FEW * T::LANES)
+        let is_near = n_in.saturating_mul(n_out).saturating_mul(size_of::<T>()) <= MOST_OF_FEW;
+        few_rows || (2 * n_in <= T::LANES && n_out >= DOTS_VECTORS_OF_FEW * T::LANES && is_near)
     }
 
     /// All of out, inputs being shared out, or rows where there are few inputs.

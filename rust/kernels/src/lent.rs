@@ -80,7 +80,8 @@ impl<T: Real> Lent<'_, T> {
         ViewMut::new(&mut *to, rows.len(), columns, stride).check(columns);
         assert!(n_rows.checked_mul(columns).is_some_and(|end| end <= self.len), "{n_rows} rows of {columns}");
         let copy = CopyRows { from: self.start, n_rows, columns, rows, picked, to: to.as_mut_ptr(), stride };
-        // SAFETY: the rows lie within the slice, whose memory lasts as long as `self`, and fit `to`, which is ours alone.
+        // SAFETY: `CopyRows::row` lets no row pass that is not in the table, which lies within the slice, whose memory lasts
+        // as long as `self`; they fit `to`, which is ours alone.
         unsafe { if rows.len().saturating_mul(columns) <= FEW { copy.one_by_one() } else { run(isa, copy) } }
     }
 

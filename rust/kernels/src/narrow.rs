@@ -29,7 +29,7 @@ pub fn is_turned(n_in: usize, n_out: usize) -> bool {
 
 /// z = x w + bias; x is (rows, n_in), w (n_out, n_in) and padded, bias (n_out) or null, z (rows, n_out) and padded.
 #[derive(Clone, Copy)]
-pub(crate) struct Dots<T> {
+struct Dots<T> {
     pub rows: usize,
     pub n_in: usize,
     pub n_out: usize,
@@ -63,7 +63,7 @@ impl<T: Real> Dots<T> {
     ///
     /// # Safety
     /// The pointers reach as far as the shapes and strides say.
-    pub(crate) unsafe fn shared_out(self, isa: Isa, team: &Team) {
+    unsafe fn shared_out(self, isa: Isa, team: &Team) {
         let elements = self.rows.saturating_mul(self.n_in);
         if team.threads() == 1 || elements < 2 * WORTH_SHARING {
             // SAFETY: the caller's word.
@@ -310,7 +310,7 @@ pub fn weight_gradient_turned<T: Real>(
 
 /// The gradient of w; x is (rows, n_in), delta (rows, n_out), dw (n_out, n_in), all but x padded.
 #[derive(Clone, Copy)]
-pub(crate) struct Narrow<T> {
+struct Narrow<T> {
     pub rows: usize,
     pub n_in: usize,
     pub n_out: usize,
@@ -345,7 +345,7 @@ impl<T: Real> Narrow<T> {
     ///
     /// # Safety
     /// The pointers reach as far as the shapes and strides say.
-    pub(crate) unsafe fn shared_out(self, isa: Isa, team: &Team) -> bool {
+    unsafe fn shared_out(self, isa: Isa, team: &Team) -> bool {
         let elements = self.rows.saturating_mul(self.n_in);
         if team.threads() == 1 || elements < 2 * WORTH_SHARING {
             // SAFETY: the caller's word.

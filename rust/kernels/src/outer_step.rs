@@ -15,7 +15,7 @@ pub(crate) struct OuterStep<T> {
     pub rate: f64,
     /// Its gradient is not written: `dw` is that of the weights.
     pub outer: Outer<T>,
-    /// Like the weights, or null without momentum.
+    /// Like the weights; never read without momentum.
     pub velocity: *mut T,
 }
 

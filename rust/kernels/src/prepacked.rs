@@ -44,7 +44,7 @@ impl<T: Real> Kernel<T> for Pack<T> {
 }
 
 impl<T: Real> PackedWeights<T> {
-    /// Whether products of many rows pack weights of this shape, which is what this saves.
+    /// Whether products of many rows pack weights with rows so far apart, which is what this saves.
     pub fn pays(stride: usize) -> bool {
         stride >= crate::dense::PACK_COLUMNS
     }

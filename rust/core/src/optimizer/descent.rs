@@ -30,10 +30,12 @@ pub struct Blocks<T> {
 }
 
 impl<T: Real> Blocks<T> {
-    /// `None` where the whole gradient of a batch of so many rows is needed, or faster.
-    pub fn new(plan: &Plan, optimizer: &Optimizer<T>, rows: usize) -> Option<Blocks<T>> {
+    /// `None` where the whole gradient of a batch of so many rows is needed, or faster; `measured` as in
+    /// `Step::let_weights_wait`.
+    pub fn new(plan: &Plan, optimizer: &Optimizer<T>, rows: usize, measured: bool) -> Option<Blocks<T>> {
         let is_plain = matches!(optimizer.spec, OptimizerSpec::Sgd { nesterov: false, dampened: false, .. });
-        let least = if is_plain && Descent::<T>::forms_none(rows) { MIN_PARAMETERS_OF_FEW } else { MIN_PARAMETERS };
+        let forms_none = is_plain && !measured && Descent::<T>::forms_none(rows);
+        let least = if forms_none { MIN_PARAMETERS_OF_FEW } else { MIN_PARAMETERS };
         if plan.len < least || plan.layers.iter().any(Layer::has_penalty) {
             return None;
         }

@@ -27,13 +27,14 @@ pub(super) struct Waiting<T> {
 }
 
 impl<T: Real> Step<T> {
-    /// From now on nobody looks at a gradient before its step: weights wait for [`Step::take`] where that saves memory.
+    /// From now on nobody looks at a gradient before its step: weights wait for [`Step::take`] where that saves memory, or
+    /// time. `measured` says that the length of each will be asked for.
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub fn let_weights_wait(&mut self, plan: &Plan, optimizer: &Optimizer<T>) -> Result<(), Error> {
+    pub fn let_weights_wait(&mut self, plan: &Plan, optimizer: &Optimizer<T>, measured: bool) -> Result<(), Error> {
         let [Shard { tiny: None, work, gradient, .. }] = &mut self.shards[..] else { return Ok(()) };
-        let Some(blocks) = Blocks::new(plan, optimizer, self.block_rows) else { return Ok(()) };
+        let Some(blocks) = Blocks::new(plan, optimizer, self.block_rows, measured) else { return Ok(()) };
         work.keep_deltas(plan)?;
         *gradient = Params::sparse(plan)?;
         let bounds = filled(0.0, blocks.layers.len(), "the squares of gradients")?;

@@ -118,7 +118,7 @@ impl<'a, T: Real> Training<'a, T> {
         step.products = if lbfgs.is_some() { plan.isa } else { plan.products };
         // A batch in several blocks adds up a whole gradient.
         if !looks_at_gradients(optimizer, spec.clip) && batch_size.min(epoch_rows) <= step.block_rows() {
-            step.let_weights_wait(plan, optimizer)?;
+            step.let_weights_wait(plan, optimizer, batches.count() == 1)?;
         }
         let rates = filled(spec.learning_rate.unwrap_or(0.0), batches.count(), "the rates of an epoch")?;
         let history = History {

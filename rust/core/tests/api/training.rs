@@ -69,7 +69,7 @@ fn padding_stays_zero_through_training() {
         let Model { plan, params, .. } = &mut model;
         for layer in &plan.layers {
             for range in [layer.weights(), layer.bias()] {
-                layer.places(&range).for_each(|at| params[at] = 0.0);
+                layer.offsets(&range).for_each(|at| params[at] = 0.0);
             }
         }
         assert!(params.iter().all(|&x| x == 0.0), "{optimizer:?}");

@@ -50,8 +50,8 @@ struct Forward<'a, T> {
     tiny: &'a Tiny,
     params: *const T,
     x: View<'a, T>,
-    /// Whether x lies turned in the workspace already.
-    is_turned: bool,
+    /// Whether x lies in the workspace already.
+    has_x: bool,
     work: *mut T,
     loss: Option<Wanted<T>>,
 }
@@ -201,7 +201,7 @@ impl<T: Real> Kernel<T> for Forward<'_, T> {
         let (stride, width) = (tiny.stride, padded::<T>(self.x.rows));
         // SAFETY: the entry has checked the parameters and the workspace.
         unsafe {
-            if !self.is_turned {
+            if !self.has_x {
                 self.turn_x(width);
             }
             let mut input = self.work.wrapping_add(tiny.x).cast_const();
@@ -367,13 +367,13 @@ pub fn tiny_forward<T: Real>(isa: Isa, tiny: &Tiny, params: &[T], x: View<T>, lo
         let targets = Targets::new(target, x.rows, tiny.stages[tiny.last()].n_out);
         Wanted { loss, targets, scale: scale.as_ptr(), losses: losses.as_mut_ptr() }
     });
-    let is_turned = TurnX::suits(&x);
-    if is_turned {
+    let has_x = TurnX::suits(&x);
+    if has_x {
         let turn = TurnX { x, to: work[tiny.x..].as_mut_ptr(), stride: tiny.stride };
         // SAFETY: it suits, and the workspace is for as many rows and columns.
         unsafe { run(isa, turn) }
     }
-    let kernel = Forward { tiny, params: params.as_ptr(), x, is_turned, work: work.as_mut_ptr(), loss };
+    let kernel = Forward { tiny, params: params.as_ptr(), x, has_x, work: work.as_mut_ptr(), loss };
     // SAFETY: shapes and lengths were checked above.
     unsafe { run(isa, kernel) }
 }

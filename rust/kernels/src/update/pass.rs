@@ -236,7 +236,7 @@ impl<T: Real> LimitColumns<T> {
     unsafe fn load<V: Vector<Elem = T>>(&self, i: usize, j: usize) -> V {
         // SAFETY: the caller's word; rows that are not turned are padded.
         unsafe {
-            if self.turned { V::load(self.turned(i, j).as_ptr()) } else { V::load(self.w.add(i * self.stride + j)) }
+            if self.turned { V::load(self.collected(i, j).as_ptr()) } else { V::load(self.w.add(i * self.stride + j)) }
         }
     }
 
@@ -245,16 +245,14 @@ impl<T: Real> LimitColumns<T> {
     #[inline(always)]
     unsafe fn store<V: Vector<Elem = T>>(&self, i: usize, j: usize, w: V) {
         // SAFETY: as in `load`.
-        unsafe {
-            if self.turned { self.turn_back(i, j, w.to_lanes()) } else { w.store(self.w.add(i * self.stride + j)) }
-        }
+        unsafe { if self.turned { self.spread(i, j, w.to_lanes()) } else { w.store(self.w.add(i * self.stride + j)) } }
     }
 
     /// # Safety
     /// As for `load`.
-    // Not inlined, as `turn_back`: they take no vectors, and would be in the library once for each set.
+    // Not inlined, as `spread`: they take no vectors, and would be in the library once for each set.
     #[inline(never)]
-    unsafe fn turned(&self, i: usize, j: usize) -> [T; MAX_LANES] {
+    unsafe fn collected(&self, i: usize, j: usize) -> [T; MAX_LANES] {
         let mut lanes = [T::ZERO; MAX_LANES];
         for (o, lane) in lanes.iter_mut().enumerate().take(T::LANES.min(self.columns - j)) {
             // SAFETY: the caller's word.
@@ -266,7 +264,7 @@ impl<T: Real> LimitColumns<T> {
     /// # Safety
     /// As for `load`.
     #[inline(never)]
-    unsafe fn turn_back(&self, i: usize, j: usize, lanes: [T; MAX_LANES]) {
+    unsafe fn spread(&self, i: usize, j: usize, lanes: [T; MAX_LANES]) {
         for (o, lane) in lanes.into_iter().enumerate().take(T::LANES.min(self.columns - j)) {
             // SAFETY: the caller's word.
             unsafe { *self.w.add((j + o) * self.stride + i) = lane }
