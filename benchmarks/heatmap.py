@@ -24,13 +24,8 @@ def draw(
     about: dict[str, Any],
 ) -> str | None:
     """Write the picture; return why not, or None."""
-    try:
-        import matplotlib
-    except ImportError:
+    if (pyplot := plotter()) is None:
         return NO_PICTURE
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     tables = list(dict.fromkeys(table for table, *_ in cells))
     widths, batches = sorted({cell[1] for cell in cells}), sorted({cell[2] for cell in cells})
     across = min(len(tables), 2)
@@ -74,12 +69,9 @@ def draw(
 
 def scatter(path: str, points: list[tuple[float, float, str]], about: dict[str, Any]) -> str | None:
     """Write the picture of networks that have no table; return why not, or None."""
-    try:
-        import matplotlib
-    except ImportError:
+    if (pyplot := plotter()) is None:
         return NO_PICTURE
-    matplotlib.use("Agg")
-    from matplotlib import pyplot, ticker
+    from matplotlib import ticker
 
     figure, axis = pyplot.subplots(figsize=(7, 4), layout="constrained")
     for name in sorted({point[2] for point in points}):
@@ -98,6 +90,18 @@ def scatter(path: str, points: list[tuple[float, float, str]], about: dict[str, 
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
     return None
+
+
+def plotter() -> Any:
+    """Matplotlib's pyplot without a window; None where it is not installed."""
+    try:
+        import matplotlib
+    except ImportError:
+        return None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
 
 
 def machine(about: dict[str, Any]) -> str:

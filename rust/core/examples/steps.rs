@@ -106,7 +106,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         })?;
         let (rate, rule): (f64, OptimizerSpec) = match optimizer {
             "sgd" => (
-                0.05,
+                1e-3,
                 serde_json::from_value(json!({"name": "sgd", "momentum": 0.0, "nesterov": false, "dampened": false}))?,
             ),
             _ => (

@@ -82,7 +82,7 @@ impl<T: Real> Lent<'_, T> {
         let copy = CopyRows { from: self.start, n_rows, columns, rows, picked, to: to.as_mut_ptr(), stride };
         // SAFETY: `CopyRows::row` lets no row pass that is not in the table, which lies within the slice, whose memory lasts
         // as long as `self`; they fit `to`, which is ours alone.
-        unsafe { if rows.len().saturating_mul(columns) <= FEW { copy.one_by_one() } else { run(isa, copy) } }
+        unsafe { run(isa, copy) }
     }
 
     /// Whether none of these is infinite or NaN.
@@ -96,13 +96,10 @@ impl<T: Real> Lent<'_, T> {
     }
 }
 
-/// Rows ahead that are asked for: rows in any order are new to every cache, and the processor looks ahead for three of
-/// 100 numbers by itself.
+/// Rows ahead that are asked for: rows in any order are new to every cache.
 const AHEAD: usize = 8;
 /// Bytes of a row that are asked for; the others follow in order.
 const ASKED: usize = 512;
-/// Numbers that are copied sooner than the right set of instructions is found.
-const FEW: usize = 128;
 
 struct CopyRows<'a, T> {
     from: *const T,
@@ -125,22 +122,6 @@ impl<T: Real> CopyRows<'_, T> {
         let row = self.picked.map_or(row, |picked| picked[row] as usize);
         assert!(row < self.n_rows, "row {row} of {}", self.n_rows);
         self.from.wrapping_add(row * self.columns)
-    }
-
-    /// # Safety
-    /// As for `run`.
-    unsafe fn one_by_one(self) {
-        // SAFETY: the caller's word.
-        (0..self.rows.len()).for_each(|i| unsafe { self.copy(i) });
-    }
-
-    /// # Safety
-    /// As for `run`; there is such a row.
-    #[inline(always)]
-    unsafe fn copy(&self, i: usize) {
-        let (from, to) = (self.row(i), self.to.wrapping_add(i * self.stride));
-        // SAFETY: the caller's word.
-        unsafe { if self.columns == 1 { *to = *from } else { std::ptr::copy_nonoverlapping(from, to, self.columns) } }
     }
 }
 

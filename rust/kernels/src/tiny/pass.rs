@@ -22,7 +22,7 @@ struct TurnX<'a, T> {
 
 impl<T: Real> TurnX<'_, T> {
     /// Whether all of x can be read in whole vectors, and is worth it: of columns below half a vector most of a square is
-    /// empty. 512 rows of 30 in float32 take 4 us instead of 10.
+    /// empty. (A step of 30-1 at 512 rows takes 13 instead of 19 us.)
     fn suits(x: &View<T>) -> bool {
         let columns = x.columns % T::LANES;
         let end = x.rows.saturating_sub(1) * x.stride + padded::<T>(x.columns);
