@@ -1,11 +1,12 @@
-"""`python -m benchmarks.sweep`: a training step beside the best peer, over widths, batches, depths, outputs.
+"""`python -m benchmarks.sweep`: a step, or a prediction, beside the best peer, over widths, batches, depths.
 
 In: a grid, and who takes part. Out: a JSON file with every turn, a picture of the ratios, the cells below 1.
 It looks for the networks where dnn is slow; `python -m benchmarks` tells how fast it is on named ones.
 
 A cell of the grid is a network of hidden layers as wide as its inputs: classes from a softmax with cross
 entropy, or with one output the squared error; relu, Adam, float32. `--drawn` leaves all of that to chance.
-Everyone trains on the same shuffled rows. Within a cell turns go round, A B C, A B C. The file is written
+Everyone trains on the same shuffled rows. With `--predict` it is a call of `predict` with as many rows as a
+batch has. Within a cell turns go round, A B C, A B C. The file is written
 after each cell: a run that was stopped goes on where it was, and a run on a finished file adds turns to the
 cells that `--below` names.
 """
@@ -33,7 +34,7 @@ QUICK_WIDTHS, QUICK_BATCHES = (3, 64), (1, 32)
 # Depth and outputs of each table.
 TABLES = ((1, 10), (2, 10), (4, 10), (8, 10), (1, 1), (1, 4096))
 QUICK_TABLES = ((2, 10), (1, 1))
-DEFAULT = ("numpy", "torch", "jax")
+DEFAULT, DEFAULT_PREDICT = ("numpy", "torch", "jax"), ("numpy", "torch", "jax", "onnx")
 OPTIMIZERS, HIDDEN = ("adam", "sgd"), ("relu", "tanh", "sigmoid")
 
 # Left out: a step of more multiply-adds than this, about half a second on two cores; or more parameters,
@@ -56,17 +57,20 @@ ALIKE = 0.25  # relative; how far the loss of a first epoch may be off, since ev
 
 @dataclass(frozen=True)
 class Cell:
-    """One network, of these widths from the inputs to the outputs, with one size of batch."""
+    """One network, its widths from the inputs to the outputs, and the rows of a batch, or of a prediction."""
 
     widths: tuple[int, ...]
     batch: int
     optimizer: str = "adam"
     hidden: str = "relu"
     loss: str = "cross_entropy"
+    predicts: bool = False
 
     @property
     def key(self) -> str:
         widths = "-".join(map(str, self.widths))
+        if self.predicts:
+            return f"{widths}, {self.batch} rows, {self.hidden}, {self.output}"
         return f"{widths}, batch {self.batch}, {self.hidden}, {self.loss}, {self.optimizer}"
 
     @property
@@ -79,9 +83,13 @@ class Cell:
         return sum((n + 1) * m for n, m in zip(self.widths[:-1], self.widths[1:], strict=True))
 
     @property
+    def output(self) -> str:
+        return "softmax" if self.loss == "cross_entropy" else "identity"
+
+    @property
     def work(self) -> float:
-        """Multiply-adds of a step, roughly: forward, and both gradients."""
-        return 3.0 * self.batch * self.parameters
+        """Multiply-adds, roughly; those of a step are three products, forward and both gradients."""
+        return (1.0 if self.predicts else 3.0) * self.batch * self.parameters
 
     def left_out(self) -> str | None:
         """Why it is not measured, or None."""
@@ -128,6 +136,7 @@ def grid(asked: argparse.Namespace) -> list[Cell]:
             asked.optimizer,
             asked.hidden,
             "cross_entropy" if outputs > 1 else "mse",
+            asked.predict,
         )
         for depth, outputs in tables
         for width in widths
@@ -148,7 +157,7 @@ def drawn(asked: argparse.Namespace) -> list[Cell]:
         widths = (*[size(WIDEST) for _ in range(rng.integers(2, 8))], size(1000.0))
         losses = ("cross_entropy", "mse") if widths[-1] > 1 else ("mse",)
         choices = (str(rng.choice(names)) for names in (OPTIMIZERS, HIDDEN, losses))
-        cell = Cell(widths, size(1000.0), *choices)
+        cell = Cell(widths, size(1000.0), *choices, asked.predict)
         if not cell.left_out() and cell.work <= MOST_DRAWN_WORK and cell not in cells:
             cells.append(cell)
     return cells
@@ -158,31 +167,37 @@ def numbers(text: str | None) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(",")) if text else ()
 
 
+def prepare(cell: Cell, worker: runner.Worker) -> tuple[dict[str, Any], float]:
+    """Make a worker ready: return what there is to tell of it, and the seconds of a first step or call."""
+    workload = cell.workload(worker.name)
+    found = {"system": worker.name, "threads": worker.threads, "steps": workload.steps, "microseconds": []}
+    if cell.predicts:
+        worker.ask("prepare_prediction", workload, cell.batch)
+        return {**found, "steps": 1}, worker.ask("predict")
+    compiled, losses, seconds = worker.ask("prepare_unchecked", workload)
+    told = {"compile_seconds": round(compiled, 3), "first_loss": losses[0]}
+    return {**found, **told}, seconds / workload.steps
+
+
+def turn(cell: Cell, worker: runner.Worker, steps: int) -> float:
+    """Microseconds of a step or call."""
+    seconds = worker.ask("predict") if cell.predicts else worker.ask("fit", TURN)[0]
+    return seconds / steps * 1e6
+
+
 def measure(cell: Cell, workers: list[runner.Worker], turns: int) -> dict[str, Any]:
-    """Time a cell: for each system and number of threads the microseconds of a step in each turn."""
+    """Time a cell: for each system and number of threads the microseconds of a step or call in each turn."""
     systems: dict[int, dict[str, Any]] = {}
-    steps: dict[int, int] = {}
     first: dict[int, float] = {}
     failed = {}
     fewest = min(worker.threads for worker in workers)
     for i, worker in enumerate(workers):
         if cell.work < WORTH_THREADS and worker.threads > fewest:
             continue
-        workload = cell.workload(worker.name)
         try:
-            compiled, losses, seconds = worker.ask("prepare_unchecked", workload)
+            systems[i], first[i] = prepare(cell, worker)
         except runner.WorkerError as error:
             failed[f"{worker.name}/{worker.threads}"] = str(error)
-            continue
-        steps[i], first[i] = workload.steps, seconds / workload.steps
-        systems[i] = {
-            "system": worker.name,
-            "threads": worker.threads,
-            "steps": workload.steps,
-            "compile_seconds": round(compiled, 3),
-            "first_loss": losses[0],
-            "microseconds": [],
-        }
     best = min((first[i] for i in systems if workers[i].name != report.SUBJECT), default=0.0)
     for _ in range(turns):
         for i, system in systems.items():
@@ -190,8 +205,7 @@ def measure(cell: Cell, workers: list[runner.Worker], turns: int) -> dict[str, A
                 continue
             time.sleep(runner.PAUSE / 2)
             try:
-                seconds, _ = workers[i].ask("fit", TURN)
-                system["microseconds"].append(seconds / steps[i] * 1e6)
+                system["microseconds"].append(turn(cell, workers[i], system["steps"]))
             except runner.WorkerError as error:
                 failed[f"{workers[i].name}/{workers[i].threads}"] = str(error)
     for worker in workers:
@@ -245,13 +259,13 @@ def line(measured: dict[str, Any]) -> str:
 
 def off(measured: dict[str, Any]) -> list[str]:
     """Who has another loss in the first epoch than the others."""
-    losses = [system["first_loss"] for system in measured["systems"]]
+    losses = [system["first_loss"] for system in measured["systems"] if "first_loss" in system]
     middle = statistics.median(losses) if losses else 0.0
     return [
         f"{key_of(measured)}: {peers.ENTRIES[system['system']].label} has loss "
         f"{system['first_loss']:.4g} in the first epoch, the median is {middle:.4g}"
         for system in measured["systems"]
-        if not abs(system["first_loss"] - middle) <= ALIKE * abs(middle) and system["steps"] >= 64
+        if losses and not abs(system["first_loss"] - middle) <= ALIKE * abs(middle) and system["steps"] >= 64
     ]
 
 
@@ -280,7 +294,7 @@ def arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--peers", help=f"comma between; default {','.join(DEFAULT)}; dnn is always there")
+    add("--peers", help=f"comma between; default {','.join(DEFAULT)}, and onnx; dnn is always there")
     add("--threads", default="1,2", help="numbers of threads to try; the better one counts (1,2)")
     add("--widths", help=f"default {','.join(map(str, COARSE_WIDTHS))}")
     add("--batches", help=f"default {','.join(map(str, COARSE_BATCHES))}")
@@ -288,6 +302,7 @@ def arguments() -> argparse.Namespace:
     add("--fine", action="store_true", help="more widths and batches")
     add("--optimizer", choices=OPTIMIZERS, default="adam", help="adam")
     add("--hidden", choices=HIDDEN, default="relu", help="activation of hidden layers (relu)")
+    add("--predict", action="store_true", help="time calls of predict instead of steps")
     add("--drawn", type=int, metavar="N", help="no grid, but N networks that are drawn")
     add("--seed", type=int, default=0, help="which networks are drawn (0)")
     add("--turns", type=int, default=3, help="timed turns for each cell and run (3)")
@@ -318,10 +333,11 @@ def run(asked: argparse.Namespace, cells: list[Cell], document: dict[str, Any]) 
     begin = time.monotonic()
     from .__main__ import chosen_peers
 
-    names = chosen_peers(asked.peers or ",".join(DEFAULT))
+    names = chosen_peers(asked.peers or ",".join(DEFAULT_PREDICT if asked.predict else DEFAULT))
     limit = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = sorted({min(max(t, 1), limit) for t in numbers(asked.threads)})
-    workers = runner.start_workers([name for name in names if peers.ENTRIES[name].trains], threads, print)
+    names = [name for name in names if asked.predict or peers.ENTRIES[name].trains]
+    workers = runner.start_workers(names, threads, print)
     try:
         document["machine"] = report.machine()
         document["versions"] = {name: version for w in workers for name, version in w.versions.items()}

@@ -102,13 +102,21 @@ def test_the_picture_of_drawn_networks_has_a_point_for_each(tmp_path: Path) -> N
 
 
 def test_networks_are_drawn_by_a_seed_and_none_has_too_much_to_do() -> None:
-    one, again, other = (sweep.drawn(argparse.Namespace(drawn=40, seed=seed)) for seed in (1, 1, 2))
+    one, again, other = (
+        sweep.drawn(argparse.Namespace(drawn=40, seed=seed, predict=False)) for seed in (1, 1, 2)
+    )
     assert one == again != other
     assert len({cell.key for cell in one}) == 40
     assert all(cell.work <= sweep.MOST_DRAWN_WORK and not cell.left_out() for cell in one)
     assert {cell.loss for cell in one} == {"cross_entropy", "mse"}
     assert all(cell.loss == "mse" for cell in one if cell.widths[-1] == 1)
     assert {cell.hidden for cell in one} == set(sweep.HIDDEN)
+
+
+def test_predictions_are_cells_of_their_own() -> None:
+    step, call = sweep.Cell((5, 5, 3), 7), sweep.Cell((5, 5, 3), 7, predicts=True)
+    assert step.key != call.key == "5-5-3, 7 rows, relu, softmax"
+    assert step.work == 3 * call.work
 
 
 def test_a_run_writes_what_it_measured_and_a_second_one_has_nothing_to_do(tmp_path: Path) -> None:
@@ -126,3 +134,10 @@ def test_a_run_writes_what_it_measured_and_a_second_one_has_nothing_to_do(tmp_pa
     third = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
     assert json.loads(path.read_text())["cells"] == after
     assert "warning" not in third.stdout
+    predict = [*command, "--predict", "--drawn", "1", "--tables", "1x3"]
+    assert (
+        "warning" not in subprocess.run(predict, capture_output=True, text=True, check=True, cwd=root).stdout
+    )
+    calls = list(json.loads(path.read_text())["cells"].values())[len(after) :]
+    assert len(calls) == 1
+    assert all(system["microseconds"][0] > 0 for system in calls[0]["systems"])

@@ -179,17 +179,15 @@ impl<T: Typed> Observer<T> for Watch<'_, T> {
         self.call(state, true, |hook| hook.call_method1("epoch_end", (epoch.epoch, logs(hook.py(), epoch, &metrics)?)))
     }
 
+    fn watches_steps(&self) -> bool {
+        self.wanted.batch
+    }
+
     fn batch_begin(&mut self, batch: usize, state: State<'_, T>) -> Flow {
-        if !self.wanted.batch {
-            return Flow::Go;
-        }
         self.call(state, true, |hook| hook.call_method1("batch_begin", (batch,)))
     }
 
     fn batch_end(&mut self, batch: usize, loss: f64, state: State<'_, T>) -> Flow {
-        if !self.wanted.batch {
-            return Flow::Go;
-        }
         self.call(state, true, |hook| {
             let logs = PyDict::new(hook.py());
             logs.set_item("loss", loss)?;

@@ -46,6 +46,9 @@ impl Observer<f32> for Blind {
     fn epoch_end(&mut self, _: &Epoch, _: bool, _: State<f32>) -> Flow {
         Flow::Go
     }
+    fn watches_steps(&self) -> bool {
+        false
+    }
     fn batch_begin(&mut self, _: usize, _: State<f32>) -> Flow {
         Flow::Go
     }

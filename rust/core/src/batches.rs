@@ -176,6 +176,7 @@ impl Batches {
     }
 
     /// The row numbers of batch `i`.
+    #[inline]
     pub fn rows(&self, i: usize) -> &[u32] {
         let start = i * self.batch_size;
         &self.order[start..self.order.len().min(start + self.batch_size)]

@@ -132,7 +132,10 @@ impl<'a, T: Real> Table<'a, T> {
 
     /// Copies the rows of these numbers to rows `stride` apart.
     pub fn copy_rows(&self, isa: Isa, rows: &[u32], to: &mut [T], stride: usize) {
-        self.data.copy_rows(isa, (self.rows, self.columns), (rows, self.picked), to, stride);
+        match rows {
+            &[row] => self.copy_row(row as usize, to),
+            _ => self.data.copy_rows(isa, (self.rows, self.columns), (rows, self.picked), to, stride),
+        }
     }
 
     /// Values that are NaN or infinite in the whole table, picked or not.

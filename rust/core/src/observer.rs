@@ -53,6 +53,10 @@ pub trait Observer<T: Real> {
     fn epoch_begin(&mut self, epoch: usize, state: State<T>) -> Flow;
     /// After an epoch; `last` when training ends with it.
     fn epoch_end(&mut self, epoch: &Epoch, last: bool, state: State<T>) -> Flow;
+    /// Whether it is told of the steps of an epoch; asked at its beginning.
+    fn watches_steps(&self) -> bool {
+        true
+    }
     /// Before a step.
     fn batch_begin(&mut self, batch: usize, state: State<T>) -> Flow;
     /// After a step.
@@ -60,7 +64,7 @@ pub trait Observer<T: Real> {
 }
 
 /// Multiply-adds between two questions to [`Observer::interrupted`]: below a millisecond on the sets with vectors.
-const WORK_PER_QUESTION: usize = 8 << 20;
+pub const WORK_PER_QUESTION: usize = 8 << 20;
 
 /// Counts the work between two questions to [`Observer::interrupted`].
 #[derive(Debug, Default)]
@@ -77,7 +81,17 @@ impl Questions {
         learnt: Option<(&Params<T>, &Running)>,
         observer: &mut dyn Observer<T>,
     ) -> bool {
-        self.work = self.work.saturating_add(plan.work(rows));
+        self.go_on_after(plan.work(rows), learnt, observer)
+    }
+
+    /// The same with so many multiply-adds.
+    pub fn go_on_after<T: Real>(
+        &mut self,
+        work: usize,
+        learnt: Option<(&Params<T>, &Running)>,
+        observer: &mut dyn Observer<T>,
+    ) -> bool {
+        self.work = self.work.saturating_add(work);
         self.work < WORK_PER_QUESTION || {
             self.work = 0;
             if let Some((params, running)) = learnt {

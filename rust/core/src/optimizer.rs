@@ -158,7 +158,7 @@ impl<T: Real> Optimizer<T> {
         let memories = self.memories(changes.weights, &(0..plan.len));
         blocks.descent.step((plan.isa, products), team, changes.weights, operands, params, memories, squares);
         for (range, is_weights) in blocks.rest.iter().zip(&blocks.is_weights) {
-            let change = if *is_weights { changes.weights } else { changes.others };
+            let change = changes.others.filter(|_| !is_weights).unwrap_or(changes.weights);
             self.step_range(plan, team, change, range, params, gradient_of_rest);
         }
         limit_columns(plan, params);

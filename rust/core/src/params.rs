@@ -200,6 +200,7 @@ impl<T: Real> Deref for Params<T> {
 }
 
 impl<T: Real> DerefMut for Params<T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
         *self.packed.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
         &mut self.numbers

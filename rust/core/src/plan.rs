@@ -14,6 +14,9 @@ use std::ops::Range;
 /// Widths up to which a network is computed by a single kernel whose vectors run over the rows.
 const TINY_WIDTH: usize = 32;
 
+/// The same where a batch is a single row, and vectors run over the units.
+const ROW_WIDTH: usize = 128;
+
 /// A network that was checked.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -95,13 +98,14 @@ impl Plan {
     /// The network as a single kernel takes it, where it is small enough for that and batches of `rows` rows, `lanes` of
     /// them a vector, are worth it.
     ///
-    /// A vector of rows costs the same however few of them are real: one row through 32-32-32-10 took 6.8 us this way and
-    /// 3.6 layer by layer, 32 rows 11.4 and 12.0; one row through 8-8-8-3 1.2 and 1.9.
+    /// A vector of rows costs the same however few of them are real: one row through 32-32-32-10 took 6.8 us so and 3.6 layer
+    /// by layer, 32 rows 11.4 and 12.0. One row alone goes through in vectors of units, which takes 1.0 us a step of 64-64-10
+    /// with plain gradient descent, layer by layer 2.3; of 128-128-10 3.3 and 3.3, of 256-256-10 15.2 and 8.7.
     pub fn stages(&self, rows: usize, lanes: usize) -> Option<Vec<Stage>> {
         let loss = self.loss.as_ref()?;
         let of_a_layer = self.n_parameters() / self.layers.len().max(1);
-        let small = self.is_narrow()
-            && of_a_layer <= (TINY_PER_VECTOR * rows / lanes).saturating_add(TINY_LAYER)
+        let of_rows = of_a_layer <= (TINY_PER_VECTOR * rows / lanes).saturating_add(TINY_LAYER);
+        let small = (rows == 1 && self.is_at_most(ROW_WIDTH) || self.is_at_most(TINY_WIDTH) && of_rows)
             && (self.last().output == Output::Softmax) == (loss.tiny() == Some(TinyLoss::SoftmaxCrossEntropy))
             && (loss.tiny().is_some() || !self.last().keeps_z());
         let mut stages: Vec<Stage> = self.layers.iter().map(Layer::stage).collect();
@@ -119,13 +123,14 @@ impl Plan {
     pub fn forward_stages(&self) -> Option<Vec<Stage>> {
         let lanes: usize = self.layers.iter().map(|layer| layer.stride).sum();
         let used: usize = self.layers.iter().map(|layer| layer.n_out).sum();
-        let pays = self.is_narrow() && 4 * lanes > 5 * used;
+        let pays = self.is_at_most(TINY_WIDTH) && 4 * lanes > 5 * used;
         pays.then(|| self.layers.iter().map(Layer::stage).collect())
     }
 
-    fn is_narrow(&self) -> bool {
-        self.n_inputs <= TINY_WIDTH
-            && self.layers.iter().all(|layer| matches!(layer.kind, Kind::Dense) && layer.n_out <= TINY_WIDTH)
+    /// Whether it is dense layers of this width at most, and nothing else.
+    fn is_at_most(&self, width: usize) -> bool {
+        let fits = |layer: &Layer| matches!(layer.kind, Kind::Dense) && layer.n_out <= width;
+        self.n_inputs <= width && self.layers.iter().all(fits)
     }
 
     /// Whether a batch has to go through in one piece, because layers go by its mean and variance.

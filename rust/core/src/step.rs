@@ -5,6 +5,7 @@
 
 mod later;
 mod shares;
+mod small;
 
 use crate::backward::backward;
 use crate::batches::{BLOCK_ROWS, Batch, blocks};

@@ -75,6 +75,7 @@ impl<'a, T: Real> ViewMut<'a, T> {
     }
 }
 
+#[inline]
 fn check(len: usize, rows: usize, width: usize, stride: usize) {
     assert!(width <= stride || rows <= 1, "rows of {width} do not fit a stride of {stride}");
     let end = rows.checked_sub(1).map_or(Some(0), |r| r.checked_mul(stride)?.checked_add(width));

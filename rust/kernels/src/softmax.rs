@@ -260,6 +260,7 @@ pub(crate) struct Targets<T> {
 impl<T: Real> Targets<T> {
     /// # Panics
     /// Unless there is a target for every output, labels being below `n`.
+    #[inline]
     pub fn new(target: Target<T>, rows: usize, n: usize) -> Targets<T> {
         match target {
             Target::Dense(t) => {

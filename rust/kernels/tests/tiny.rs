@@ -2,7 +2,7 @@
 
 use dnn_kernels::{
     Activation, Asked, Buffer, Isa, Real, Stage, Target, Team, Tiny, TinyLoss, View, ViewMut, forward, forward_turned,
-    is_turned, padded, row_stride, tiny_backward, tiny_forward,
+    is_turned, padded, row_stride, tiny_backward, tiny_forward, tiny_gradient,
 };
 
 /// Numbers between -1 and 1 that look like noise.
@@ -151,16 +151,31 @@ fn ours<T: Real>(isa: Isa, net: &Network<T>, x: &[T], target: Target<T>, loss: T
     let mut output = vec![T::ZERO; rows * last.n_out];
     tiny.output(&work, ViewMut::new(&mut output, rows, last.n_out, last.n_out));
     let broken = tiny_backward(isa, &tiny, &net.params, rows, &mut work, false, &mut gradient);
+    let again = (losses.clone(), gradient.clone());
+    let asked = Asked { loss, target, scale: &scale, losses: &mut losses };
+    let at_once = tiny_gradient(isa, &tiny, &net.params, view, asked, &mut work, &mut gradient);
+    let bits = |losses: &[f64], gradient: &[T]| {
+        let numbers = gradient.iter().map(|x| x.to_f64()).chain(losses.iter().copied());
+        numbers.map(f64::to_bits).collect::<Vec<_>>()
+    };
+    assert_eq!((bits(&losses, &gradient), at_once), (bits(&again.0, &again.1), broken), "both ways at once");
     // The padding is not of the gradient, and stays as it was: 0.
     Found { losses, gradient, output, broken }
 }
 
 fn against_the_twin<T: Real>(tolerance: f64) {
     let mut noise = Noise(1);
-    for widths in [&[2, 4, 1][..], &[4, 16, 16, 3], &[1, 1], &[3, 7, 5], &[17, 9, 31, 2, 8], &[6, 32, 13]] {
+    let narrow = [&[2, 4, 1][..], &[4, 16, 16, 3], &[1, 1], &[3, 7, 5], &[17, 9, 31, 2, 8], &[6, 32, 13]];
+    // One row alone goes through wider networks as well, and all widths of a vector.
+    let wide = [&[40, 33, 5][..], &[100, 2, 64, 1], &[70, 3], &[128, 127, 17], &[33, 49, 4], &[5, 81, 97, 2]];
+    let tails: Vec<[usize; 4]> = (1..=34).map(|n| [n, 35 - n, n, 2 * n]).collect();
+    for widths in narrow.into_iter().chain(wide).chain(tails.iter().map(|widths| &widths[..])) {
+        let is_narrow = narrow.contains(&widths);
         for hidden in [Activation::Tanh, Activation::Relu, Activation::Silu] {
             for bias in [true, false] {
-                for rows in (1..=34).chain([63, 64, 65, 200, 512]) {
+                for rows in
+                    (1..=if is_narrow { 34 } else { 1 }).chain([63, 64, 65, 200, 512].into_iter().filter(|_| is_narrow))
+                {
                     let net = network::<T>(widths, hidden, Activation::Identity, bias, &mut noise);
                     let (n_in, n_out) = (widths[0], widths[widths.len() - 1]);
                     let x: Vec<T> = (0..rows * n_in).map(|_| T::from_f64(noise.next())).collect();
@@ -221,13 +236,15 @@ fn losses_and_gradients_are_those_of_the_twin_in_float64() {
 #[test]
 fn the_output_has_the_bits_of_the_products_one_by_one() {
     let mut noise = Noise(5);
-    for rows in [1, 7, 16, 50] {
-        let net = network::<f32>(&[5, 12, 3], Activation::Tanh, Activation::Identity, true, &mut noise);
-        let x: Vec<f32> = (0..rows * 5).map(|_| noise.next() as f32).collect();
+    let wide = [&[40, 35, 2][..], &[128, 70, 4], &[33, 17, 1], &[34, 100, 3]].map(|widths| (widths, 1));
+    for (widths, rows) in [1, 7, 16, 50].map(|rows| (&[5, 12, 3][..], rows)).into_iter().chain(wide) {
+        let (n_in, n_out) = (widths[0], widths[2]);
+        let net = network::<f32>(widths, Activation::Tanh, Activation::Identity, true, &mut noise);
+        let x: Vec<f32> = (0..rows * n_in).map(|_| noise.next() as f32).collect();
         let labels = vec![0; rows];
         for isa in Isa::available() {
             let found = ours(isa, &net, &x, Target::Labels(&labels), TinyLoss::SoftmaxCrossEntropy, rows);
-            let (mut input, mut stride) = (x.clone(), 5);
+            let (mut input, mut stride) = (x.clone(), n_in);
             for s in &net.stages {
                 let (w, width) = (&net.params[s.start..], padded::<f32>(s.n_out));
                 let bias = &net.params[place(s, s.n_in, 0)..][..width];
@@ -244,7 +261,8 @@ fn the_output_has_the_bits_of_the_products_one_by_one() {
                 (input, stride) = (a, width);
             }
             for i in 0..rows {
-                assert_eq!(&input[i * stride..][..3], &found.output[3 * i..][..3], "{isa:?}, row {i} of {rows}");
+                let (one_by_one, at_once) = (&input[i * stride..][..n_out], &found.output[n_out * i..][..n_out]);
+                assert_eq!(one_by_one, at_once, "{isa:?} {widths:?}, row {i} of {rows}");
             }
         }
     }
@@ -252,10 +270,13 @@ fn the_output_has_the_bits_of_the_products_one_by_one() {
 
 #[test]
 fn a_gradient_is_added_to_what_is_there_and_frozen_parts_are_left_alone() {
+    [20, 1].into_iter().for_each(added_and_frozen);
+}
+
+fn added_and_frozen(rows: usize) {
     let mut noise = Noise(9);
     let mut net = network::<f64>(&[3, 6, 2], Activation::Tanh, Activation::Identity, true, &mut noise);
     (net.stages[0].learns_weights, net.stages[1].learns_bias) = (false, false);
-    let rows = 20;
     let x: Vec<f64> = (0..rows * 3).map(|_| noise.next()).collect();
     let t: Vec<f64> = (0..rows * 2).map(|_| noise.next()).collect();
     let target = Target::Dense(View::new(&t, rows, 2, 2));
@@ -289,9 +310,11 @@ fn a_gradient_that_is_not_finite_names_its_stage() {
     }
     let x = [30.0, 1.0, 20.0, 1.0];
     for isa in Isa::available() {
-        let target = Target::Labels(&[0, 1]);
-        let found = ours(isa, &net, &x, target, TinyLoss::SoftmaxCrossEntropy, 2);
-        let finite = found.losses.iter().all(|loss| loss.is_finite());
-        assert!(!finite || found.broken.is_some(), "{isa:?}: {:?}", found.losses);
+        for rows in [1, 2] {
+            let target = Target::Labels(&[0, 1][..rows]);
+            let found = ours(isa, &net, &x[..2 * rows], target, TinyLoss::SoftmaxCrossEntropy, rows);
+            let finite = found.losses.iter().all(|loss| loss.is_finite());
+            assert!(!finite || found.broken.is_some(), "{isa:?}: {:?}", found.losses);
+        }
     }
 }

@@ -13,8 +13,8 @@ use std::ops::Range;
 pub struct Changes {
     /// Of the weights.
     pub weights: Change,
-    /// Of biases, gamma, beta and slopes: decay leaves them alone, unless it is asked not to.
-    pub others: Change,
+    /// Of biases, gamma, beta and slopes, where decay leaves them alone; else they change as the weights do.
+    pub others: Option<Change>,
 }
 
 impl<T: Real> Optimizer<T> {
@@ -77,8 +77,11 @@ impl<T: Real> Optimizer<T> {
             }
             OptimizerSpec::Lbfgs { .. } | OptimizerSpec::Lamb { .. } | OptimizerSpec::Muon { .. } => return None,
         };
+        if decay == 0.0 {
+            return Some(Changes { weights: change, others: None });
+        }
         let weights = with_decay(change, rate * decay);
-        Some(Changes { weights, others: if decay_bias { weights } else { change } })
+        Some(Changes { weights, others: (!decay_bias).then_some(change) })
     }
 
     /// The memories in the order in which this change has them; empty where there is none.
@@ -104,12 +107,12 @@ impl<T: Real> Optimizer<T> {
         params: &mut Params<T>,
         gradient: &Params<T>,
     ) {
-        if weights == others {
+        let Some(others) = others else {
             for range in &plan.trainable {
                 self.step_range(plan, team, weights, range, params, gradient);
             }
             return;
-        }
+        };
         for (range, is_weights) in arrays(plan) {
             let change = if is_weights { weights } else { others };
             self.step_range(plan, team, change, &range, params, gradient);

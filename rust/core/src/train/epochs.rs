@@ -25,36 +25,36 @@ use crate::running::Running;
 use crate::step::{Outcome, Step};
 use crate::stopping::watched;
 use dnn_kernels::{Pace, Real, Team};
-use dnn_spec::{FitSpec, OptimizerSpec};
+use dnn_spec::{FitSpec, Objective, OptimizerSpec};
 
 /// Epochs that a history has room for from the start: a day of them at a second each, and no more memory than it is worth.
 const EPOCHS_WITH_ROOM: usize = 1 << 16;
 
 /// A model that learns, and all that it takes.
 pub struct Training<'a, T: Real> {
-    plan: &'a Plan,
-    params: &'a mut Params<T>,
-    optimizer: &'a mut Optimizer<T>,
-    running: &'a mut Running,
-    progress: &'a mut Progress<T>,
+    pub(super) plan: &'a Plan,
+    pub(super) params: &'a mut Params<T>,
+    pub(super) optimizer: &'a mut Optimizer<T>,
+    pub(super) running: &'a mut Running,
+    pub(super) progress: &'a mut Progress<T>,
     /// Epochs begun in the life of the model.
     epochs_begun: &'a mut u64,
-    data: &'a Data<'a, T>,
+    pub(super) data: &'a Data<'a, T>,
     validation: Option<Validation<'a, T>>,
-    spec: &'a FitSpec,
-    team: Team,
-    step: Step<T>,
-    lbfgs: Option<Lbfgs<T>>,
-    batches: Batches,
+    pub(super) spec: &'a FitSpec,
+    pub(super) team: Team,
+    pub(super) step: Step<T>,
+    pub(super) lbfgs: Option<Lbfgs<T>>,
+    pub(super) batches: Batches,
     /// One for each batch of the epoch.
-    rates: Vec<f64>,
+    pub(super) rates: Vec<f64>,
     /// The metrics of the epoch.
-    sums: Sums<T>,
+    pub(super) sums: Sums<T>,
     /// The numbers of all rows, where a mean of weights has to find means and variances of its own.
     all_rows: Option<Vec<u32>>,
     pace: Pace,
-    questions: Questions,
-    history: History,
+    pub(super) questions: Questions,
+    pub(super) history: History,
 }
 
 /// Data that the model is measured on after every epoch, and the room for that.
@@ -66,14 +66,30 @@ struct Validation<'a, T: Real> {
 
 /// What the steps of an epoch add up to.
 #[derive(Default)]
-struct Totals {
+pub(super) struct Totals {
     /// The loss of the epoch is `loss / share`.
     loss: f64,
     share: f64,
     /// Of the rows: the metrics go by it.
     weight: f64,
     /// The norm of the last gradient, where it was clipped afterwards.
-    before_clip: Option<f64>,
+    pub(super) before_clip: Option<f64>,
+}
+
+impl Totals {
+    /// Adds a batch: the loss of its rows, and what it is of the loss of the epoch.
+    pub(super) fn add(&mut self, objective: &Objective, loss: f64, penalty: f64, weight: f64, rows: usize) -> f64 {
+        let mean = if weight > 0.0 { loss / weight + penalty } else { 0.0 };
+        if objective.mean_by_rows {
+            self.loss += mean * rows as f64;
+            self.share += rows as f64;
+        } else {
+            self.loss += loss + penalty * weight;
+            self.share += weight;
+        }
+        self.weight += weight;
+        mean
+    }
 }
 
 impl<'a, T: Real> Training<'a, T> {
@@ -186,14 +202,21 @@ impl<'a, T: Real> Training<'a, T> {
     fn epoch(&mut self, number: usize, observer: &mut dyn Observer<T>) -> Result<(), Ended> {
         self.begin_epoch(number, observer)?;
         let mut totals = Totals::default();
-        for batch in 0..self.batches.count() {
-            if observer.batch_begin(batch, self.state()) == Flow::Stop {
+        let (mut batch, watches) = (0, observer.watches_steps());
+        while batch < self.batches.count() {
+            let done = if watches { 0 } else { self.ahead(number, batch, &mut totals, observer)? };
+            if done > 0 {
+                batch += done;
+                continue;
+            }
+            if watches && observer.batch_begin(batch, self.state()) == Flow::Stop {
                 return Err(by_callback(number));
             }
             let mean = self.learn(number, batch, &mut totals, observer)?;
-            if observer.batch_end(batch, mean, self.state()) == Flow::Stop {
+            if watches && observer.batch_end(batch, mean, self.state()) == Flow::Stop {
                 return Err(by_callback(number));
             }
+            batch += 1;
         }
         let epoch = self.measure(number, &totals, observer)?;
         if let Some(value) = watched(self.spec, &epoch) {
@@ -311,16 +334,7 @@ impl<'a, T: Real> Training<'a, T> {
         pace.end(team);
         running.count();
         history.steps += 1;
-        let mean = if weight > 0.0 { loss / weight + penalty } else { 0.0 };
-        if spec.objective.mean_by_rows {
-            totals.loss += mean * rows.len() as f64;
-            totals.share += rows.len() as f64;
-        } else {
-            totals.loss += loss + penalty * weight;
-            totals.share += weight;
-        }
-        totals.weight += weight;
-        Ok(mean)
+        Ok(totals.add(&spec.objective, loss, penalty, weight, rows.len()))
     }
 
     /// What an epoch came to, whose steps are done. Where there is a mean of the weights, it stands in their place

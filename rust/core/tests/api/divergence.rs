@@ -156,10 +156,16 @@ fn weights_stay_finite<T: Real>(largest_input: f64) {
         let rate = 10f64.powf(15.0 * random.unit());
         let mut watcher = Watcher::new();
         let data = task.data(&model.plan);
-        let history = fit(&mut model, &data, None, &fit_spec(8, 30, rate), &mut watcher).expect("no error");
+        let spec = fit_spec(random.pick(&[1, 3, 8, 24]), 30, rate);
+        let mut unseen = model.duplicate().expect("memory");
+        let mut looks_away = Watcher { looks_away: true, ..Watcher::new() };
+        let unwatched = fit(&mut unseen, &data, None, &spec, &mut looks_away).expect("no error");
+        let history = fit(&mut model, &data, None, &spec, &mut watcher).expect("no error");
         let what =
             format!("{loss} {output} {hidden} {optimizer:?} rate {rate:e} inputs {scale:e}: {}", history.message);
         assert!(model.params.iter().all(|x| x.is_finite()), "{what}");
+        assert_eq!((&unwatched.message, unwatched.steps), (&history.message, history.steps), "{what}");
+        assert_eq!(bits(&unseen.params), bits(&model.params), "{what}");
         if history.stopped == Stopped::Diverged {
             assert_eq!(bits(&model.params), bits(&watcher.before), "{what}");
         }

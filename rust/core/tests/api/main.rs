@@ -1,5 +1,6 @@
 //! The core through its public API, as the binding uses it: what must hold for users, room by room.
 
+mod ahead;
 mod averaging;
 mod descent;
 mod divergence;

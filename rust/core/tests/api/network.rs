@@ -231,6 +231,8 @@ pub struct Watcher<T> {
     pub stop_at: &'static str,
     /// The question, counted from 1, to answer with an interruption; 0 for none.
     pub interrupt_at: usize,
+    /// Whether it wants to know nothing of steps.
+    pub looks_away: bool,
     /// The rate of every step, where it is asked for.
     pub rate: f64,
     pub questions: usize,
@@ -273,7 +275,11 @@ impl<T: Real> Observer<T> for Watcher<T> {
         self.last.push(last);
         self.called(format!("epoch_end {}", epoch.epoch))
     }
+    fn watches_steps(&self) -> bool {
+        !self.looks_away
+    }
     fn batch_begin(&mut self, batch: usize, state: State<T>) -> Flow {
+        assert!(!self.looks_away, "it is not told of steps");
         self.before = state.params.to_vec();
         self.called(format!("batch_begin {batch}"))
     }

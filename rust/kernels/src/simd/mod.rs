@@ -13,12 +13,14 @@ mod avx2;
 mod avx512;
 mod pairs;
 mod scalar;
+mod starts;
 
 use crate::bf16;
 use crate::isa::{Isa, Name};
 use crate::tile::Block;
 pub(crate) use pairs::{Bf16, Bf16Kernel, run_pairs};
 pub(crate) use scalar::flushed;
+pub(crate) use starts::{Starts, starts};
 
 /// `f32` or `f64`: the type of every number of a network.
 pub trait Real:
@@ -470,7 +472,7 @@ pub(crate) unsafe fn all_of<V: Vector, K: Each<V::Elem>>(kernel: &K, len: usize)
     let whole = len / lanes * lanes;
     // SAFETY: the caller's word; vectors lie within `len`.
     unsafe {
-        for i in (0..whole).step_by(lanes) {
+        for i in starts::<V::Elem>(whole) {
             kernel.each::<V>(i, lanes);
         }
         if whole < len {

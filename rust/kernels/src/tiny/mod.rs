@@ -7,10 +7,13 @@
 //! Inside, a table is (units, rows): the rows of the batch lie side by side, padded with rows that weigh nothing. Forward and
 //! input gradient are the chains of `tile.rs`, with the same bits. A weight gradient is a sum over rows: here each lane sums
 //! its rows, and then the lanes are added in halves, the same on every instruction set.
+//!
+//! Of a batch of one row a vector has no lanes but one to fill so: there a table is a vector of units (`row.rs`).
 
 mod network;
 mod pass;
 mod product;
+mod row;
 
 pub use network::{Stage, Tiny, TinyLoss};
-pub use pass::{Asked, tiny_backward, tiny_forward};
+pub use pass::{Asked, tiny_backward, tiny_forward, tiny_gradient};

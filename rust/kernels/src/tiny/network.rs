@@ -55,7 +55,7 @@ pub enum TinyLoss {
 #[derive(Clone, Debug)]
 pub struct Tiny {
     pub(super) stages: Vec<Stage>,
-    /// From one unit to the next: rows, padded.
+    /// From one unit to the next: rows, padded; of a single row 1.
     pub(super) stride: usize,
     pub(super) x: usize,
     pub(super) a: Vec<usize>,
@@ -64,6 +64,8 @@ pub struct Tiny {
     pub(super) ones: usize,
     pub(super) t: usize,
     pub(super) len: usize,
+    /// The lowest stage that learns: nobody below it needs a delta.
+    pub(super) lowest: usize,
     /// Of a vector of the type that it was made for.
     lanes: usize,
     /// Up to where the parameters of the stages reach.
@@ -85,11 +87,12 @@ impl Tiny {
             rows.checked_mul(s.stride)?.checked_add(bias)?.checked_add(s.start)
         };
         let end = stages.iter().map(end_of).try_fold(0, |end, next| next.map(|next| next.max(end)))?;
-        let stride = row_stride::<T>(rows);
+        let stride = if rows == 1 { 1 } else { row_stride::<T>(rows) };
         let mut len = 0usize;
         let mut room = |units: usize| {
             let start = len;
-            len = len.checked_add(units.checked_mul(stride)?)?;
+            let size = if stride == 1 { padded::<T>(units) } else { units.checked_mul(stride)? };
+            len = len.checked_add(size)?;
             Some(start)
         };
         let x = room(stages[0].n_in)?;
@@ -99,7 +102,8 @@ impl Tiny {
         let widest = stages.iter().map(|s| s.n_out).max()?;
         let delta = [room(widest)?, room(widest)?];
         let (ones, t) = (room(1)?, room(last.n_out)?);
-        Some(Tiny { stages, stride, x, a, z, delta, ones, t, len, lanes: T::LANES, end })
+        let lowest = stages.iter().position(|s| s.learns_weights || s.learns_bias).unwrap_or(stages.len());
+        Some(Tiny { stages, stride, lowest, x, a, z, delta, ones, t, len, lanes: T::LANES, end })
     }
 
     /// Numbers in the workspace.
@@ -112,11 +116,27 @@ impl Tiny {
         self.stages.is_empty()
     }
 
+    /// Whether it is for a single row.
+    pub(super) fn is_row(&self) -> bool {
+        self.stride == 1
+    }
+
+    /// Numbers of a table of so many units, padding included.
+    pub(super) fn size<T: Real>(&self, units: usize) -> usize {
+        if self.is_row() { padded::<T>(units) } else { units * self.stride }
+    }
+
+    /// What a loop over the numbers of so many units goes through: so many numbers, so many times a stride apart.
+    pub(super) fn tables<T: Real>(&self, units: usize, width: usize) -> (usize, usize) {
+        if self.is_row() || self.stride == width { (self.size::<T>(units), 1) } else { (width, units) }
+    }
+
     pub(super) fn last(&self) -> usize {
         self.stages.len() - 1
     }
 
     /// Panics unless all that the kernels will touch is there.
+    #[inline]
     pub(super) fn check<T: Real>(&self, params: &[T], rows: usize, work: &[T]) {
         // Kernels go over whole vectors, of rows and of columns; what else they go by was looked at in `new`.
         let for_rows = self.lanes == T::LANES && rows <= self.stride;
@@ -146,7 +166,7 @@ impl Tiny {
         let n_out = self.stages[self.last()].n_out;
         assert!(delta.columns == n_out && delta.rows <= self.stride, "shape of delta");
         let start = self.delta[self.last() % 2];
-        work[start..start + n_out * self.stride].fill(T::ZERO);
+        work[start..start + self.size::<T>(n_out)].fill(T::ZERO);
         for i in 0..delta.rows {
             for (j, &d) in delta.row(i).iter().enumerate() {
                 work[start + j * self.stride + i] = d;

@@ -4,11 +4,12 @@
 
 use super::network::{Tiny, TinyLoss};
 use super::product::{EachSlope, EachUnit, Product, Sums};
+use super::row::{Row, finish_row};
 use crate::activation::Activation;
 use crate::dense::View;
 use crate::isa::Isa;
 use crate::math;
-use crate::simd::{Kernel, Vector, run};
+use crate::simd::{Kernel, Starts, Vector, run, starts};
 use crate::softmax::{Target, Targets};
 use crate::{Real, padded};
 
@@ -35,8 +36,8 @@ impl<T: Real> Kernel<T> for TurnX<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(self) {
         let TurnX { x, to, stride } = self;
-        for i in (0..x.rows).step_by(T::LANES) {
-            for j in (0..x.columns).step_by(T::LANES) {
+        for i in starts::<T>(x.rows) {
+            for j in starts::<T>(x.columns) {
                 let (rows, columns) = (T::LANES.min(x.rows - i), T::LANES.min(x.columns - j));
                 let from = x.data.as_ptr().wrapping_add(i * x.stride + j);
                 // SAFETY: the caller's word.
@@ -57,11 +58,11 @@ struct Forward<'a, T> {
 }
 
 /// [`Asked`] as the kernel reads it.
-struct Wanted<T> {
-    loss: TinyLoss,
-    targets: Targets<T>,
-    scale: *const T,
-    losses: *mut f64,
+pub(super) struct Wanted<T> {
+    pub loss: TinyLoss,
+    pub targets: Targets<T>,
+    pub scale: *const T,
+    pub losses: *mut f64,
 }
 
 impl<T: Real> Forward<'_, T> {
@@ -84,6 +85,19 @@ impl<T: Real> Forward<'_, T> {
                     *to.add(i) = T::ZERO;
                 }
             }
+        }
+    }
+
+    /// Puts x of a single row where it is padded.
+    ///
+    /// # Safety
+    /// As for `run`.
+    #[inline(always)]
+    unsafe fn pad_x<V: Vector<Elem = T>>(&self) {
+        let to = self.work.wrapping_add(self.tiny.x);
+        for k in starts::<T>(self.x.columns) {
+            // SAFETY: the entry has checked x, and the workspace has room for it, padded.
+            unsafe { V::load_up_to(self.x.data.as_ptr().add(k), T::LANES.min(self.x.columns - k)).store(to.add(k)) }
         }
     }
 
@@ -115,22 +129,23 @@ impl<T: Real> Forward<'_, T> {
         }
     }
 
-    /// The loss of every row and dL/dz of the last stage, a vector of rows at a time.
+    /// The loss of every row and dL/da of the last stage, or dL/dz where the loss is that of a softmax, a vector of rows at a
+    /// time.
     ///
     /// # Safety
     /// As for `run`; `width` is the number of rows, padded.
     #[inline(always)]
-    unsafe fn finish<V: Vector<Elem = T>>(&self, wanted: &Wanted<T>, width: usize) {
+    unsafe fn finish_rows<V: Vector<Elem = T>>(&self, wanted: &Wanted<T>, width: usize) {
         let &Wanted { loss, ref targets, scale, losses } = wanted;
         let tiny = self.tiny;
         let (last, stride, rows) = (tiny.last(), tiny.stride, self.x.rows);
-        let (n_out, activation) = (tiny.stages[last].n_out, tiny.stages[last].activation);
+        let n_out = tiny.stages[last].n_out;
         let at = |start: usize| self.work.wrapping_add(start);
         let (y, t, delta) = (at(tiny.a[last]), at(tiny.t), at(tiny.delta[last % 2]));
         // SAFETY: all of these have `n_out` units of `width` numbers in the workspace.
         unsafe {
             self.turn_targets(targets, n_out, width);
-            for r in (0..width).step_by(T::LANES) {
+            for r in starts::<T>(width) {
                 let n = T::LANES.min(rows - r);
                 let scale = V::load_up_to(scale.add(r), n);
                 // Rows that are padding weigh nothing, whatever has come out of them.
@@ -182,26 +197,48 @@ impl<T: Real> Forward<'_, T> {
                     *losses.add(r + i) = value.to_f64();
                 }
             }
-            if loss == TinyLoss::Squared && activation != Activation::Identity {
+        }
+    }
+
+    /// The loss of every row and dL/dz of the last stage.
+    ///
+    /// # Safety
+    /// As for `run`; `width` is the number of rows, padded.
+    #[inline(always)]
+    unsafe fn finish<V: Vector<Elem = T>>(&self, wanted: &Wanted<T>, width: usize) {
+        let tiny = self.tiny;
+        let (last, stride) = (tiny.last(), tiny.stride);
+        let (n_out, activation) = (tiny.stages[last].n_out, tiny.stages[last].activation);
+        let at = |start: usize| self.work.wrapping_add(start);
+        let (y, delta) = (at(tiny.a[last]), at(tiny.delta[last % 2]));
+        // SAFETY: all of these have `n_out` units of `width` numbers in the workspace.
+        unsafe {
+            if tiny.is_row() {
+                finish_row::<V>(wanted, n_out, y, delta);
+            } else {
+                self.finish_rows::<V>(wanted, width);
+            }
+            if wanted.loss == TinyLoss::Squared && activation != Activation::Identity {
                 let (a, z) = (y.cast_const(), at(tiny.z[last]).cast_const());
-                for j in 0..n_out {
-                    let i = j * stride;
-                    activation.with(EachSlope::<V> { n: width, a: a.add(i), z: z.add(i), delta: delta.add(i) });
+                let (n, tables) = tiny.tables::<T>(n_out, width);
+                for i in (0..tables).map(|j| j * stride) {
+                    activation.with(EachSlope::<V> { n, a: a.add(i), z: z.add(i), delta: delta.add(i) });
                 }
             }
         }
     }
-}
 
-impl<T: Real> Kernel<T> for Forward<'_, T> {
-    type Output = ();
+    /// # Safety
+    /// The entry has checked the parameters and the workspace.
     #[inline(always)]
-    unsafe fn run<V: Vector<Elem = T>>(self) {
+    unsafe fn run<V: Vector<Elem = T>>(&self) {
         let tiny = self.tiny;
         let (stride, width) = (tiny.stride, padded::<T>(self.x.rows));
         // SAFETY: the entry has checked the parameters and the workspace.
         unsafe {
-            if !self.has_x {
+            if tiny.is_row() {
+                self.pad_x::<V>();
+            } else if !self.has_x {
                 self.turn_x(width);
             }
             let mut input = self.work.wrapping_add(tiny.x).cast_const();
@@ -209,32 +246,32 @@ impl<T: Real> Kernel<T> for Forward<'_, T> {
                 let (a, z) = (self.work.wrapping_add(tiny.a[index]), self.work.wrapping_add(tiny.z[index]));
                 let w = self.params.wrapping_add(stage.start);
                 let ((of_input, of_output), bias) = (stage.strides(), w.wrapping_add(stage.n_weights()));
-                Product {
-                    m: stage.n_out,
-                    k: stage.n_in,
-                    a: w,
-                    a_strides: (of_output, of_input),
-                    start: if stage.use_bias { bias } else { std::ptr::null() },
-                    b: input,
-                    c: z,
-                    stride,
-                    width,
+                if tiny.is_row() {
+                    Row { stage, w }.forward::<V>(input, z);
+                } else {
+                    Product {
+                        m: stage.n_out,
+                        k: stage.n_in,
+                        a: w,
+                        a_strides: (of_output, of_input),
+                        start: if stage.use_bias { bias } else { std::ptr::null() },
+                        b: input,
+                        c: z,
+                        stride,
+                        width,
+                    }
+                    .run::<V>();
                 }
-                .run::<V>();
                 let fused = index == tiny.last()
                     && matches!(self.loss, Some(Wanted { loss: TinyLoss::SoftmaxCrossEntropy, .. }));
                 if stage.activation != Activation::Identity && !fused {
-                    if stride == width {
-                        let n = stage.n_out * stride;
+                    let (n, tables) = tiny.tables::<T>(stage.n_out, width);
+                    for i in (0..tables).map(|j| j * stride) {
+                        let (z, a) = (z.add(i).cast_const(), a.add(i));
                         stage.activation.with(EachUnit::<V> { n, z, a });
-                    } else {
-                        for j in 0..stage.n_out {
-                            let (z, a) = (z.add(j * stride).cast_const(), a.add(j * stride));
-                            stage.activation.with(EachUnit::<V> { n: width, z, a });
-                        }
                     }
                 } else if z != a {
-                    std::ptr::copy_nonoverlapping(z.cast_const(), a, stage.n_out * stride);
+                    std::ptr::copy_nonoverlapping(z.cast_const(), a, tiny.size::<T>(stage.n_out));
                 }
                 input = a;
             }
@@ -254,18 +291,20 @@ struct Backward<'a, T> {
     gradient: *mut T,
 }
 
-impl<T: Real> Kernel<T> for Backward<'_, T> {
+impl<T: Real> Backward<'_, T> {
     /// The first stage met whose gradient has a square that is not finite.
-    type Output = Option<usize>;
+    ///
+    /// # Safety
+    /// The entry has checked the parameters, the gradient and the workspace.
     #[inline(always)]
-    unsafe fn run<V: Vector<Elem = T>>(self) -> Option<usize> {
+    unsafe fn run<V: Vector<Elem = T>>(&self) -> Option<usize> {
         let tiny = self.tiny;
         let (stride, width) = (tiny.stride, padded::<T>(self.rows));
         let at = |start: usize| self.work.wrapping_add(start);
         let mut broken = None;
         // SAFETY: the entry has checked the parameters, the gradient and the workspace.
         unsafe {
-            for r in (0..width).step_by(T::LANES) {
+            for r in starts::<T>(if tiny.is_row() { 0 } else { width }) {
                 V::num(1.0).store(at(tiny.ones).add(r));
             }
             for (index, stage) in tiny.stages.iter().enumerate().rev() {
@@ -274,7 +313,12 @@ impl<T: Real> Kernel<T> for Backward<'_, T> {
                 let first = if stage.learns_weights { 0 } else { stage.n_in };
                 let end = stage.n_in + usize::from(stage.learns_bias && stage.use_bias);
                 let (dw, n_weights) = (self.gradient.wrapping_add(stage.start), stage.n_weights());
-                if first < end {
+                if tiny.is_row() && first < end {
+                    let row = Row { stage, w: self.params.wrapping_add(stage.start) };
+                    if !row.gradient::<V>(input, delta, self.accumulate, dw) && broken.is_none() {
+                        broken = Some(index);
+                    }
+                } else if first < end {
                     Sums {
                         x: input,
                         ones: at(tiny.ones),
@@ -293,7 +337,7 @@ impl<T: Real> Kernel<T> for Backward<'_, T> {
                     let mut squares = V::zero();
                     let start = if stage.learns_weights { 0 } else { n_weights };
                     let bias = if end > stage.n_in { padded::<T>(stage.n_out) } else { 0 };
-                    for i in (start..n_weights + bias).step_by(T::LANES) {
+                    for i in (Starts { next: start, ..starts::<T>(n_weights + bias) }) {
                         let g = V::load(dw.add(i));
                         squares = g.fma(g, squares);
                     }
@@ -301,40 +345,62 @@ impl<T: Real> Kernel<T> for Backward<'_, T> {
                         broken = Some(index);
                     }
                 }
-                // Below the lowest stage that learns, nobody needs a delta.
-                if !tiny.stages[..index].iter().any(|s| s.learns_weights || s.learns_bias) {
+                if index <= tiny.lowest {
                     break;
                 }
                 let below = &tiny.stages[index - 1];
-                let next = at(tiny.delta[(index - 1) % 2]);
-                Product {
-                    m: stage.n_in,
-                    k: stage.n_out,
-                    a: self.params.wrapping_add(stage.start),
-                    a_strides: stage.strides(),
-                    start: std::ptr::null(),
-                    b: delta,
-                    c: next,
-                    stride,
-                    width,
+                let (next, w) = (at(tiny.delta[(index - 1) % 2]), self.params.wrapping_add(stage.start));
+                if tiny.is_row() {
+                    Row { stage, w }.input_gradient::<V>(delta, next);
+                } else {
+                    Product {
+                        m: stage.n_in,
+                        k: stage.n_out,
+                        a: w,
+                        a_strides: stage.strides(),
+                        start: std::ptr::null(),
+                        b: delta,
+                        c: next,
+                        stride,
+                        width,
+                    }
+                    .run::<V>();
                 }
-                .run::<V>();
                 if below.activation != Activation::Identity {
                     let (a, z) = (at(tiny.a[index - 1]).cast_const(), at(tiny.z[index - 1]).cast_const());
-                    if stride == width {
-                        let n = below.n_out * stride;
-                        below.activation.with(EachSlope::<V> { n, a, z, delta: next });
-                    } else {
-                        for j in 0..below.n_out {
-                            let i = j * stride;
-                            let (a, z, delta) = (a.add(i), z.add(i), next.add(i));
-                            below.activation.with(EachSlope::<V> { n: width, a, z, delta });
-                        }
+                    let (n, tables) = tiny.tables::<T>(below.n_out, width);
+                    for i in (0..tables).map(|j| j * stride) {
+                        let (a, z, delta) = (a.add(i), z.add(i), next.add(i));
+                        below.activation.with(EachSlope::<V> { n, a, z, delta });
                     }
                 }
             }
         }
         broken
+    }
+}
+
+/// Both ways, or one of them. Together they are one call of a kernel, which a step of a few weights can tell.
+struct Pass<'a, T: Real> {
+    forward: Option<Forward<'a, T>>,
+    backward: Option<Backward<'a, T>>,
+}
+
+impl<T: Real> Kernel<T> for Pass<'_, T> {
+    type Output = Option<usize>;
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) -> Option<usize> {
+        // SAFETY: the caller's word.
+        unsafe {
+            if let Some(forward) = &self.forward {
+                forward.run::<V>();
+            }
+            // No closure: it would be a function of its own, without the instructions of the set.
+            match &self.backward {
+                Some(backward) => backward.run::<V>(),
+                None => None,
+            }
+        }
     }
 }
 
@@ -359,27 +425,13 @@ pub struct Asked<'a, T> {
 /// # Panics
 /// When the shapes do not fit each other, the parameters or the workspace, or a label is not below n_out.
 pub fn tiny_forward<T: Real>(isa: Isa, tiny: &Tiny, params: &[T], x: View<T>, loss: Option<Asked<T>>, work: &mut [T]) {
-    tiny.check(params, x.rows, work);
-    x.check(x.columns);
-    assert_eq!(x.columns, tiny.stages[0].n_in, "columns of x");
-    let loss = loss.map(|Asked { loss, target, scale, losses }| {
-        assert!(scale.len() == x.rows && losses.len() == x.rows, "a scale and a loss for each row");
-        let targets = Targets::new(target, x.rows, tiny.stages[tiny.last()].n_out);
-        Wanted { loss, targets, scale: scale.as_ptr(), losses: losses.as_mut_ptr() }
-    });
-    let has_x = TurnX::suits(&x);
-    if has_x {
-        let turn = TurnX { x, to: work[tiny.x..].as_mut_ptr(), stride: tiny.stride };
-        // SAFETY: it suits, and the workspace is for as many rows and columns.
-        unsafe { run(isa, turn) }
-    }
-    let kernel = Forward { tiny, params: params.as_ptr(), x, has_x, work: work.as_mut_ptr(), loss };
-    // SAFETY: shapes and lengths were checked above.
-    unsafe { run(isa, kernel) }
+    let forward = Some(forward(isa, tiny, params, x, loss, work));
+    // SAFETY: shapes and lengths were checked.
+    unsafe { run(isa, Pass { forward, backward: None }) };
 }
 
 /// From dL/dz of the last stage, which is in the workspace, to the gradient of everything that learns, or added to it.
-/// Returns the first stage met whose gradient has a square that is not finite.
+/// Returns the first stage met whose gradient has a square that is not finite, or may have one.
 ///
 /// # Panics
 /// When the parameters, the gradient or the workspace are too short.
@@ -395,6 +447,57 @@ pub fn tiny_backward<T: Real>(
     tiny.check(params, rows, work);
     tiny.check(gradient, rows, work);
     let (params, work, gradient) = (params.as_ptr(), work.as_mut_ptr(), gradient.as_mut_ptr());
+    let backward = Some(Backward { tiny, params, rows, work, accumulate, gradient });
     // SAFETY: lengths were checked above.
-    unsafe { run(isa, Backward { tiny, params, rows, work, accumulate, gradient }) }
+    unsafe { run(isa, Pass { forward: None, backward }) }
+}
+
+/// [`tiny_forward`] and [`tiny_backward`], which go through whatever the loss is: it may not be finite.
+///
+/// # Panics
+/// As those two.
+#[inline]
+pub fn tiny_gradient<T: Real>(
+    isa: Isa,
+    tiny: &Tiny,
+    params: &[T],
+    x: View<T>,
+    loss: Asked<T>,
+    work: &mut [T],
+    gradient: &mut [T],
+) -> Option<usize> {
+    let rows = x.rows;
+    let forward = Some(forward(isa, tiny, params, x, Some(loss), work));
+    tiny.check(gradient, rows, work);
+    let (params, work, gradient) = (params.as_ptr(), work.as_mut_ptr(), gradient.as_mut_ptr());
+    let backward = Some(Backward { tiny, params, rows, work, accumulate: false, gradient });
+    // SAFETY: shapes and lengths were checked.
+    unsafe { run(isa, Pass { forward, backward }) }
+}
+
+/// Checks what goes forward; where x is turned as a whole, that is done already.
+#[inline]
+fn forward<'a, T: Real>(
+    isa: Isa,
+    tiny: &'a Tiny,
+    params: &[T],
+    x: View<'a, T>,
+    loss: Option<Asked<T>>,
+    work: &mut [T],
+) -> Forward<'a, T> {
+    tiny.check(params, x.rows, work);
+    x.check(x.columns);
+    assert_eq!(x.columns, tiny.stages[0].n_in, "columns of x");
+    let loss = loss.map(|Asked { loss, target, scale, losses }| {
+        assert!(scale.len() == x.rows && losses.len() == x.rows, "a scale and a loss for each row");
+        let targets = Targets::new(target, x.rows, tiny.stages[tiny.last()].n_out);
+        Wanted { loss, targets, scale: scale.as_ptr(), losses: losses.as_mut_ptr() }
+    });
+    let has_x = !tiny.is_row() && TurnX::suits(&x);
+    if has_x {
+        let turn = TurnX { x, to: work[tiny.x..].as_mut_ptr(), stride: tiny.stride };
+        // SAFETY: it suits, and the workspace is for as many rows and columns.
+        unsafe { run(isa, turn) }
+    }
+    Forward { tiny, params: params.as_ptr(), x, has_x, work: work.as_mut_ptr(), loss }
 }

@@ -4,7 +4,7 @@
 
 use crate::Real;
 use crate::activation::{Curve, Visit};
-use crate::simd::Vector;
+use crate::simd::{Starts, Vector, starts};
 use std::ops::Range;
 
 /// `f` over the units of a table.
@@ -18,7 +18,7 @@ impl<V: Vector> Visit for EachUnit<V> {
     type Output = ();
     #[inline(always)]
     fn visit<C: Curve>(self, curve: C) {
-        for i in (0..self.n).step_by(V::Elem::LANES) {
+        for i in starts::<V::Elem>(self.n) {
             // SAFETY: the maker vouches for n numbers, whole vectors of them.
             unsafe { curve.value(V::load(self.z.add(i))).store(self.a.add(i)) }
         }
@@ -37,7 +37,7 @@ impl<V: Vector> Visit for EachSlope<V> {
     type Output = ();
     #[inline(always)]
     fn visit<C: Curve>(self, curve: C) {
-        for i in (0..self.n).step_by(V::Elem::LANES) {
+        for i in starts::<V::Elem>(self.n) {
             // SAFETY: the maker vouches for n numbers, whole vectors of them.
             unsafe {
                 let slope = curve.slope(V::load(self.a.add(i)), V::load(self.z.add(i)));
@@ -208,7 +208,7 @@ impl<T: Real> Sums<T> {
     #[inline(always)]
     unsafe fn lanes_of_one<V: Vector<Elem = T>, const NI: usize>(&self, x: [*const T; NI]) -> [V; NI] {
         let mut acc = [V::zero(); NI];
-        for r in (0..self.width).step_by(T::LANES) {
+        for r in starts::<T>(self.width) {
             // SAFETY: the caller vouches for `width` numbers of each.
             unsafe {
                 let d = V::load(self.delta.add(r));
@@ -227,7 +227,7 @@ impl<T: Real> Sums<T> {
     #[inline(always)]
     unsafe fn of_one<V: Vector<Elem = T>>(&self) {
         let end = self.inputs.end;
-        for i in self.inputs.clone().step_by(8) {
+        for i in (Starts { next: self.inputs.start, end, by: 8 }) {
             // A missing one is the last one once more.
             let x = |q: usize| self.input((i + q).min(end - 1));
             // SAFETY: the caller's word; only outputs are written.

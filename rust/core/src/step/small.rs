@@ -1,0 +1,95 @@
+//! The gradient of a small network where nothing is asked for but that: what is the same for every batch is found once.
+//!
+//! In: rows of data that all weigh 1. Out: their loss and its gradient, with the bits of `Step::loss_and_gradient`. It tells
+//! of nothing that goes wrong, only that something did.
+
+use super::Step;
+use crate::batches::Batch;
+use crate::data::Data;
+use crate::loss::Loss;
+use crate::metrics::Sums;
+use crate::params::Params;
+use crate::plan::{Layer, Plan};
+use crate::workspace::{view, view_mut};
+use dnn_kernels::{Asked, Buffer, Real, Tiny, TinyLoss, tiny_gradient};
+
+/// A network that one kernel computes, with its room.
+pub struct Small<'a, T: Real> {
+    /// Of the last batch.
+    pub gradient: &'a mut Params<T>,
+    /// Rows of a batch at most.
+    pub most_rows: usize,
+    batch: &'a mut Batch<T>,
+    tiny: &'a Tiny,
+    room: &'a mut Buffer<T>,
+    losses: &'a mut [f64],
+    output: &'a mut Buffer<T>,
+    loss: &'a Loss,
+    kind: TinyLoss,
+    loss_factor: f64,
+    gradient_factor: f64,
+    /// How many rows the scales in the batch are for.
+    scaled: usize,
+}
+
+impl<T: Real> Step<T> {
+    /// What learns from this data; `None` where a network is not one kernel, or a step is more than a batch of equal rows
+    /// that goes through at once.
+    pub fn small<'a>(&'a mut self, plan: &'a Plan, data: &Data<T>) -> Option<Small<'a, T>> {
+        let (loss, most_rows) = (plan.loss.as_ref()?, self.block_rows);
+        let (loss_factor, gradient_factor) = (self.objective.loss_factor, self.objective.gradient_factor);
+        let [shard] = &mut self.shards[..] else { return None };
+        let (tiny, room) = shard.tiny.as_mut()?;
+        if !data.weights.is_empty() || plan.layers.iter().any(Layer::has_penalty) {
+            return None;
+        }
+        Some(Small {
+            gradient: &mut shard.gradient,
+            most_rows,
+            batch: &mut shard.batch,
+            tiny,
+            room,
+            losses: &mut shard.work.losses,
+            output: shard.work.a.last_mut()?,
+            loss,
+            kind: loss.tiny()?,
+            loss_factor,
+            gradient_factor,
+            scaled: 0,
+        })
+    }
+}
+
+impl<T: Real> Small<'_, T> {
+    /// The sum of the losses of these rows, whose gradient is in `gradient` then, and their metrics in `sums`; `None` where
+    /// something is not finite, or may not be.
+    #[inline]
+    pub fn learn(
+        &mut self,
+        plan: &Plan,
+        params: &Params<T>,
+        data: &Data<T>,
+        rows: &[u32],
+        sums: &mut Sums<T>,
+    ) -> Option<f64> {
+        let (isa, n) = (plan.isa, rows.len());
+        self.batch.gather(isa, data, rows, n as f64);
+        if self.scaled != n {
+            self.batch.set_scale(self.loss.factor() * self.gradient_factor);
+            self.scaled = n;
+        }
+        let (x, losses) = (self.batch.x(), &mut self.losses[..n]);
+        let (target, scale) = (self.batch.target(), self.batch.scale());
+        let asked = Asked { loss: self.kind, target, scale, losses: &mut *losses };
+        let broken = tiny_gradient(isa, self.tiny, params, x, asked, self.room, self.gradient);
+        let loss = self.loss.sum(self.batch, losses);
+        if broken.is_some() || !loss.is_finite() {
+            return None;
+        }
+        if !sums.is_empty() {
+            self.tiny.output(self.room, view_mut(self.output, n, plan.last()));
+            sums.add(plan, self.batch, view(self.output, n, plan.last()));
+        }
+        Some(loss * self.loss_factor)
+    }
+}

@@ -1,0 +1,50 @@
+//! Steps of a small network that nobody looks at, one after the other.
+//!
+//! In: the batches of an epoch that are left. Out: the model after as many of them as were ordinary, and what their losses
+//! add up to. With ten weights a step is a tenth of a microsecond of arithmetic, and what [`Training::learn`] decides for
+//! each took twice as long: here it is decided once. Both have the same bits. What is out of the ordinary, and has to be
+//! told of, is left to `learn`.
+
+use super::ended::{Ended, interrupted};
+use super::epochs::{Totals, Training};
+use crate::clip;
+use crate::observer::{Observer, WORK_PER_QUESTION};
+use dnn_kernels::Real;
+
+impl<T: Real> Training<'_, T> {
+    /// Learns from batches, this one and those behind it, where nobody watches the steps; tells from how many.
+    pub(super) fn ahead(
+        &mut self,
+        number: usize,
+        first: usize,
+        totals: &mut Totals,
+        observer: &mut dyn Observer<T>,
+    ) -> Result<usize, Ended> {
+        let Training { plan, params, optimizer, running, progress, data, spec, team, step, lbfgs, .. } = self;
+        let Training { batches, rates, sums, history, questions, .. } = self;
+        let rows = batches.rows(first).len();
+        if lbfgs.is_some() {
+            return Ok(0);
+        }
+        let Some(mut small) = step.small(plan, data).filter(|small| rows <= small.most_rows) else { return Ok(0) };
+        let work = plan.work(rows);
+        let most = (WORK_PER_QUESTION / work.max(1)).clamp(1, batches.count() - first);
+        if !questions.go_on_after(work * most, Some((&**params, &**running)), observer) {
+            return Err(interrupted(number, &format!("before step {}", first + 1)));
+        }
+        for (batch, &rate) in rates.iter().enumerate().skip(first).take(most) {
+            let rows = batches.rows(batch);
+            let Some(loss) = small.learn(plan, params, data, rows, sums) else { return Ok(batch - first) };
+            totals.before_clip = clip::clip(plan, team, spec.clip, small.gradient);
+            if !progress.reach.allows(plan, optimizer, rate, params, Some(small.gradient)) {
+                return Ok(batch - first);
+            }
+            optimizer.step(plan, team, rate, params, small.gradient);
+            progress.after_step(plan, team, params);
+            running.count();
+            history.steps += 1;
+            totals.add(&spec.objective, loss, 0.0, rows.len() as f64, rows.len());
+        }
+        Ok(most)
+    }
+}

@@ -1,0 +1,92 @@
+//! Steps of small networks that nobody watches: the numbers are those of steps that are looked at one by one.
+
+use crate::network::{Task, Watcher, bits, fit_spec, layer, model, optimizers, with};
+use dnn_core::{Averaging, Clip, Epoch, FitSpec, Measure, Metric, Model, Objective, OptimizerSpec, Real, Stopped, fit};
+use serde_json::Value;
+
+/// What a training came to: everything that is left of it.
+#[derive(Debug, PartialEq)]
+struct Came {
+    params: Vec<u64>,
+    memories: [Vec<u64>; 3],
+    steps: u64,
+    epochs: Vec<Epoch>,
+    stopped: Stopped,
+    message: String,
+}
+
+fn came<T: Real>(mut model: Model<T>, task: &Task<T>, spec: &FitSpec, looks_away: bool) -> Came {
+    let data = task.data(&model.plan);
+    let mut watcher = Watcher { looks_away, ..Watcher::new() };
+    let history = fit(&mut model, &data, None, spec, &mut watcher).expect("it trains");
+    let optimizer = model.optimizer.as_ref().expect("it is compiled");
+    let memory = |memory: &Option<dnn_core::Params<T>>| memory.as_ref().map_or(vec![], |numbers| bits(numbers));
+    Came {
+        params: bits(&model.params),
+        memories: [memory(&optimizer.first), memory(&optimizer.second), memory(&optimizer.largest)],
+        steps: optimizer.steps,
+        epochs: history.epochs,
+        stopped: history.stopped,
+        message: history.message,
+    }
+}
+
+fn same<T: Real>(layers: &[Value], loss: &str, optimizer: OptimizerSpec, task: &Task<T>, spec: &FitSpec) {
+    let new = || model::<T>(5, layers.to_vec(), loss, optimizer);
+    let [seen, unseen] = [false, true].map(|looks_away| came(new(), task, spec, looks_away));
+    assert_eq!(seen, unseen, "{optimizer:?} {spec:?}");
+    assert_ne!(seen.params, bits(&new().params), "it learns");
+}
+
+fn whatever_is_asked_for<T: Real>() {
+    let regression = vec![layer(7, "tanh"), with(layer(20, "silu"), "use_bias", false), layer(2, "sigmoid")];
+    let classes = vec![with(layer(9, "relu"), "trainable", false), layer(3, "softmax")];
+    let (numbers, labels) = (Task::<T>::for_loss("mse", 23, 5, 2), Task::<T>::for_loss("cross_entropy", 23, 5, 3));
+    for optimizer in optimizers() {
+        // 23 rows in batches of these: the last one has fewer.
+        for rows in [1, 3, 16, 23] {
+            let spec = fit_spec(rows, 3, 0.01);
+            same(&regression, "mse", optimizer, &numbers, &spec);
+            same(&classes, "cross_entropy", optimizer, &labels, &spec);
+        }
+    }
+    let clip = Clip { norm: Some(0.01), value: Some(0.005) };
+    let metrics =
+        [("mae", Measure::Mae), ("r2", Measure::R2)].map(|(key, measure)| Metric { key: key.to_owned(), measure });
+    let metrics = metrics.to_vec();
+    let objective = Objective { mean_by_rows: true, ..Objective::default() };
+    for rows in [1, 10] {
+        let spec = fit_spec(rows, 4, 0.05);
+        for spec in [
+            FitSpec { clip, ..spec.clone() },
+            FitSpec { objective, ..spec.clone() },
+            FitSpec { metrics: metrics.clone(), ..spec.clone() },
+            FitSpec { averaging: Some(Averaging::Ema { decay: 0.9 }), ..spec.clone() },
+            FitSpec { tol: Some(0.0), n_iter_no_change: 1, ..spec.clone() },
+            FitSpec { shuffle: false, learning_rate: None, ..spec.clone() },
+        ] {
+            same(&regression, "mse", optimizers()[2], &numbers, &spec);
+        }
+    }
+}
+
+#[test]
+fn steps_that_nobody_watches_have_the_bits_of_those_that_are_watched() {
+    whatever_is_asked_for::<f32>();
+    whatever_is_asked_for::<f64>();
+}
+
+#[test]
+fn an_interruption_comes_between_steps_and_in_time() {
+    let mut model = model::<f32>(5, vec![layer(8, "tanh"), layer(2, "identity")], "mse", optimizers()[0]);
+    let task = Task::<f32>::regression(60_000, 5, 2);
+    let data = task.data(&model.plan);
+    let mut watcher = Watcher { looks_away: true, interrupt_at: 2, ..Watcher::new() };
+    let history = fit(&mut model, &data, None, &fit_spec(1, 1, 0.01), &mut watcher).expect("it trains");
+    assert_eq!((history.stopped, watcher.questions), (Stopped::Interrupted, 2));
+    // Two questions are some 8 million multiply-adds each.
+    let work = model.plan.work(1) * history.steps;
+    assert!((8 << 20..3 * (8 << 20)).contains(&work), "{work} multiply-adds before the second question");
+    assert_eq!(history.message, format!("interrupted in epoch 1 before step {}", history.steps + 1));
+    assert_eq!(model.optimizer.map(|optimizer| optimizer.steps), Some(history.steps as u64));
+}
