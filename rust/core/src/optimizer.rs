@@ -18,7 +18,7 @@ use crate::pairs::Pairs;
 use crate::params::Params;
 use crate::plan::Plan;
 pub use descent::Blocks;
-use dnn_kernels::{Isa, Operands, Real, Team, limit_column_norms};
+use dnn_kernels::{Isa, Operands, Real, Sgd, Team, limit_column_norms};
 use dnn_spec::OptimizerSpec;
 use muon::Muon;
 pub use reach::Reach;
@@ -136,6 +136,18 @@ impl<T: Real> Optimizer<T> {
             // The step of L-BFGS is found by evaluating the loss (`lbfgs.rs`), not by a rule.
             _ => {}
         }
+        limit_columns(plan, params);
+    }
+
+    /// The rule of gradient descent, where it is that, and the velocity, if there is one.
+    pub fn descent(&mut self) -> Option<(Sgd, &mut [T])> {
+        let rule = rules::descent_of(&self.spec)?;
+        Some((rule, self.first.as_mut().map_or(&mut [], |velocity| &mut velocity[..])))
+    }
+
+    /// Parameters and velocity have taken such a step.
+    pub fn descended(&mut self, plan: &Plan, params: &mut Params<T>) {
+        self.steps = self.steps.saturating_add(1);
         limit_columns(plan, params);
     }
 

@@ -1,8 +1,8 @@
 //! Small networks in one kernel, against a plain twin in float64 and the products of the other kernels.
 
 use dnn_kernels::{
-    Activation, Asked, Buffer, Isa, Real, Stage, Target, Team, Tiny, TinyLoss, View, ViewMut, forward, forward_turned,
-    is_turned, padded, row_stride, tiny_backward, tiny_forward, tiny_gradient,
+    Activation, Asked, Buffer, Isa, Real, Sgd, Stage, Target, Team, Tiny, TinyLoss, View, ViewMut, forward,
+    forward_turned, is_turned, padded, row_stride, sgd, tiny_backward, tiny_descent, tiny_forward, tiny_gradient,
 };
 
 /// Numbers between -1 and 1 that look like noise.
@@ -159,6 +159,24 @@ fn ours<T: Real>(isa: Isa, net: &Network<T>, x: &[T], target: Target<T>, loss: T
         numbers.map(f64::to_bits).collect::<Vec<_>>()
     };
     assert_eq!((bits(&losses, &gradient), at_once), (bits(&again.0, &again.1), broken), "both ways at once");
+    if rows == 1 {
+        // What does not learn has no gradient.
+        let mut of_all = vec![T::ZERO; gradient.len()];
+        let _same = tiny_backward(isa, &tiny, &net.params, rows, &mut work, false, &mut of_all);
+        for rule in [Sgd::Plain, Sgd::Momentum(0.9), Sgd::Nesterov(0.9), Sgd::Dampened(0.9)] {
+            let velocity = if rule == Sgd::Plain { vec![] } else { of_all.clone() };
+            let [mut stepped, mut descended] = [(); 2].map(|()| (net.params.clone(), velocity.clone()));
+            if broken.is_none() && losses[0].is_finite() {
+                sgd(isa, &Team::solo(), rule, 0.3, &mut stepped.0, &of_all, &mut stepped.1);
+            }
+            let asked = Asked { loss, target, scale: &scale, losses: &mut losses };
+            let at = (&mut descended.0[..], &mut descended.1[..]);
+            let found = tiny_descent(isa, &tiny, at, view, asked, &mut work, (rule, 0.3));
+            assert!(found.is_some() || (broken.is_none() && losses[0].is_finite()));
+            assert_eq!(bits(&losses, &descended.0), bits(&again.0, &stepped.0), "{rule:?}: a step along the gradient");
+            assert_eq!(bits(&losses, &descended.1), bits(&again.0, &stepped.1), "{rule:?}: the velocity after it");
+        }
+    }
     // The padding is not of the gradient, and stays as it was: 0.
     Found { losses, gradient, output, broken }
 }

@@ -22,15 +22,7 @@ impl<T: Real> Optimizer<T> {
     pub(super) fn changes(&mut self, rate: f64) -> Option<Changes> {
         let t = self.steps as f64;
         let (change, decay, decay_bias) = match self.spec {
-            OptimizerSpec::Sgd { momentum, nesterov, dampened } => {
-                let rule = match (nesterov, dampened) {
-                    _ if momentum == 0.0 => Sgd::Plain,
-                    (true, _) => Sgd::Nesterov(momentum),
-                    (_, true) => Sgd::Dampened(momentum),
-                    _ => Sgd::Momentum(momentum),
-                };
-                (Change::Sgd(rule, rate), 0.0, false)
-            }
+            OptimizerSpec::Sgd { .. } => (Change::Sgd(descent_of(&self.spec)?, rate), 0.0, false),
             OptimizerSpec::Adam { beta_1, beta_2, epsilon, epsilon_hat, .. } => {
                 (Change::Adam(adam_at(t, beta_1, beta_2, epsilon, rate, epsilon_hat)), 0.0, false)
             }
@@ -131,6 +123,17 @@ impl<T: Real> Optimizer<T> {
         let memories = self.memories(how, range);
         change(plan.isa, team, how, &mut params[range.clone()], &gradient[range.clone()], memories);
     }
+}
+
+/// The rule of gradient descent, where that is the optimizer.
+pub(super) fn descent_of(spec: &OptimizerSpec) -> Option<Sgd> {
+    let &OptimizerSpec::Sgd { momentum, nesterov, dampened } = spec else { return None };
+    Some(match (nesterov, dampened) {
+        _ if momentum == 0.0 => Sgd::Plain,
+        (true, _) => Sgd::Nesterov(momentum),
+        (_, true) => Sgd::Dampened(momentum),
+        _ => Sgd::Momentum(momentum),
+    })
 }
 
 /// The arrays that learn, and whether each is a matrix of weights: a bias is none, nor are gamma, beta and slopes.

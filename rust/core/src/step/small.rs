@@ -11,7 +11,7 @@ use crate::metrics::Sums;
 use crate::params::Params;
 use crate::plan::{Layer, Plan};
 use crate::workspace::{view, view_mut};
-use dnn_kernels::{Asked, Buffer, Real, Tiny, TinyLoss, tiny_gradient};
+use dnn_kernels::{Asked, Buffer, Real, Sgd, Tiny, TinyLoss, tiny_descent, tiny_gradient};
 
 /// A network that one kernel computes, with its room.
 pub struct Small<'a, T: Real> {
@@ -61,16 +61,23 @@ impl<T: Real> Step<T> {
 }
 
 impl<T: Real> Small<'_, T> {
-    /// The sum of the losses of these rows, whose gradient is in `gradient` then, and their metrics in `sums`; `None` where
-    /// something is not finite, or may not be.
+    /// Whether [`Small::learn`] can take a step of gradient descent.
+    pub fn descends(&self) -> bool {
+        self.tiny.is_row()
+    }
+
+    /// The sum of the losses of these rows, with their metrics in `sums`; `None` where something is not finite, or may not
+    /// be. Their gradient is in `gradient` then, unless it is to take a `descent` along it, which writes none.
     #[inline]
     pub fn learn(
         &mut self,
         plan: &Plan,
-        params: &Params<T>,
+        params: &mut Params<T>,
         data: &Data<T>,
         rows: &[u32],
         sums: &mut Sums<T>,
+        descent: Option<(Sgd, &mut [T])>,
+        rate: f64,
     ) -> Option<f64> {
         let (isa, n) = (plan.isa, rows.len());
         self.batch.gather(isa, data, rows, n as f64);
@@ -81,7 +88,12 @@ impl<T: Real> Small<'_, T> {
         let (x, losses) = (self.batch.x(), &mut self.losses[..n]);
         let (target, scale) = (self.batch.target(), self.batch.scale());
         let asked = Asked { loss: self.kind, target, scale, losses: &mut *losses };
-        let broken = tiny_gradient(isa, self.tiny, params, x, asked, self.room, self.gradient);
+        let broken = match descent {
+            Some((rule, velocity)) => {
+                tiny_descent(isa, self.tiny, (params, velocity), x, asked, self.room, (rule, rate))
+            }
+            None => tiny_gradient(isa, self.tiny, params, x, asked, self.room, self.gradient),
+        };
         let loss = self.loss.sum(self.batch, losses);
         if broken.is_some() || !loss.is_finite() {
             return None;

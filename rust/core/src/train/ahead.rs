@@ -10,6 +10,7 @@ use super::epochs::{Totals, Training};
 use crate::clip;
 use crate::observer::{Observer, WORK_PER_QUESTION};
 use dnn_kernels::Real;
+use dnn_spec::Clip;
 
 impl<T: Real> Training<'_, T> {
     /// Learns from batches, this one and those behind it, where nobody watches the steps; tells from how many.
@@ -21,12 +22,13 @@ impl<T: Real> Training<'_, T> {
         observer: &mut dyn Observer<T>,
     ) -> Result<usize, Ended> {
         let Training { plan, params, optimizer, running, progress, data, spec, team, step, lbfgs, .. } = self;
-        let Training { batches, rates, sums, history, questions, .. } = self;
+        let Training { batches, rates, sums, history, questions, pace, .. } = self;
         let rows = batches.rows(first).len();
         if lbfgs.is_some() {
             return Ok(0);
         }
         let Some(mut small) = step.small(plan, data).filter(|small| rows <= small.most_rows) else { return Ok(0) };
+        let descends = small.descends() && optimizer.descent().is_some() && spec.clip == Clip::default();
         let work = plan.work(rows);
         let most = (WORK_PER_QUESTION / work.max(1)).clamp(1, batches.count() - first);
         if !questions.go_on_after(work * most, Some((&**params, &**running)), observer) {
@@ -34,13 +36,24 @@ impl<T: Real> Training<'_, T> {
         }
         for (batch, &rate) in rates.iter().enumerate().skip(first).take(most) {
             let rows = batches.rows(batch);
-            let Some(loss) = small.learn(plan, params, data, rows, sums) else { return Ok(batch - first) };
-            totals.before_clip = clip::clip(plan, team, spec.clip, small.gradient);
-            if !progress.reach.allows(plan, optimizer, rate, params, Some(small.gradient)) {
-                return Ok(batch - first);
+            pace.begin(team);
+            // The norm of the last gradient is measured.
+            let descends = descends && batch + 1 < batches.count();
+            let descends = descends && progress.reach.allows(plan, optimizer, rate, params, None);
+            let descent = if descends { optimizer.descent() } else { None };
+            let loss = small.learn(plan, params, data, rows, sums, descent, rate);
+            let Some(loss) = loss else { return Ok(batch - first) };
+            if descends {
+                optimizer.descended(plan, params);
+            } else {
+                totals.before_clip = clip::clip(plan, team, spec.clip, small.gradient);
+                if !progress.reach.allows(plan, optimizer, rate, params, Some(small.gradient)) {
+                    return Ok(batch - first);
+                }
+                optimizer.step(plan, team, rate, params, small.gradient);
             }
-            optimizer.step(plan, team, rate, params, small.gradient);
             progress.after_step(plan, team, params);
+            pace.end(team);
             running.count();
             history.steps += 1;
             totals.add(&spec.objective, loss, 0.0, rows.len() as f64, rows.len());

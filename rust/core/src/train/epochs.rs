@@ -52,7 +52,7 @@ pub struct Training<'a, T: Real> {
     pub(super) sums: Sums<T>,
     /// The numbers of all rows, where a mean of weights has to find means and variances of its own.
     all_rows: Option<Vec<u32>>,
-    pace: Pace,
+    pub(super) pace: Pace,
     pub(super) questions: Questions,
     pub(super) history: History,
 }

@@ -50,6 +50,19 @@ fn whatever_is_asked_for<T: Real>() {
             same(&classes, "cross_entropy", optimizer, &labels, &spec);
         }
     }
+    // The gradient of a single row is never written where that descends; the norm of the last one is measured all the same.
+    let wide = vec![
+        with(layer(150, "relu"), "max_norm", 0.7),
+        layer(40, "tanh"),
+        with(layer(4, "identity"), "trainable", false),
+    ];
+    let wide = [wide, vec![layer(1, "identity")]].concat();
+    for (momentum, nesterov, dampened) in
+        [(0.0, false, false), (0.9, false, false), (0.9, true, false), (0.9, false, true)]
+    {
+        let optimizer = OptimizerSpec::Sgd { momentum, nesterov, dampened };
+        same(&wide, "mse", optimizer, &Task::<T>::regression(23, 5, 1), &fit_spec(1, 3, 0.01));
+    }
     let clip = Clip { norm: Some(0.01), value: Some(0.005) };
     let metrics =
         [("mae", Measure::Mae), ("r2", Measure::R2)].map(|(key, measure)| Metric { key: key.to_owned(), measure });

@@ -46,7 +46,7 @@ fn every_optimizer_takes_the_same_steps_with_and_without_a_whole_gradient() {
 
 fn few_rows<T: Real>() {
     // Wider than what a single row goes through in one kernel.
-    let layers = || vec![layer(140, "relu"), with(layer(33, "tanh"), "use_bias", false), layer(3, "identity")];
+    let layers = || vec![layer(260, "relu"), with(layer(33, "tanh"), "use_bias", false), layer(3, "identity")];
     let rules = [(0.0, false, false), (0.9, false, false), (0.9, true, false), (0.9, false, true)];
     for (momentum, nesterov, dampened) in rules {
         // The last batch of 3 or 4 rows has 1 or 2.

@@ -47,8 +47,8 @@ fn vectors_run_over_the_rows_where_a_batch_fills_them_or_the_network_is_very_sma
     };
     assert!(one_kernel(&[4, 4, 1], 1) && one_kernel(&[8, 8, 8, 3], 1));
     assert!(!one_kernel(&[32, 32, 32], 2) && one_kernel(&[32, 32, 32], 64));
-    assert!(one_kernel(&[128, 100, 128], 1), "of a single row vectors run over the units");
-    assert!(!one_kernel(&[33, 8], 64) && !one_kernel(&[129, 8], 1), "wider than any that pays");
+    assert!(one_kernel(&[256, 100, 256], 1), "of a single row vectors run over the units");
+    assert!(!one_kernel(&[33, 8], 64) && !one_kernel(&[257, 8], 1), "wider than any that pays");
 }
 
 #[test]

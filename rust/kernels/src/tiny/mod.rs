@@ -10,10 +10,11 @@
 //!
 //! Of a batch of one row a vector has no lanes but one to fill so: there a table is a vector of units (`row.rs`).
 
+mod calls;
 mod network;
 mod pass;
 mod product;
 mod row;
 
+pub use calls::{Asked, tiny_backward, tiny_descent, tiny_forward, tiny_gradient};
 pub use network::{Stage, Tiny, TinyLoss};
-pub use pass::{Asked, tiny_backward, tiny_forward, tiny_gradient};

@@ -60,7 +60,8 @@ pub struct Tiny {
     pub(super) x: usize,
     pub(super) a: Vec<usize>,
     pub(super) z: Vec<usize>,
-    pub(super) delta: [usize; 2],
+    /// dL/dz of each stage; of several rows every other stage has the same room.
+    pub(super) delta: Vec<usize>,
     pub(super) ones: usize,
     pub(super) t: usize,
     pub(super) len: usize,
@@ -100,7 +101,9 @@ impl Tiny {
         let z = stages.iter().zip(&a).map(|(s, &a)| if s.activation.needs_z() { room(s.n_out) } else { Some(a) });
         let z = z.collect::<Option<Vec<_>>>()?;
         let widest = stages.iter().map(|s| s.n_out).max()?;
-        let delta = [room(widest)?, room(widest)?];
+        let rooms = if stride == 1 { stages.len() } else { stages.len().min(2) };
+        let rooms = (0..rooms).map(|_| room(widest)).collect::<Option<Vec<_>>>()?;
+        let delta = rooms.into_iter().cycle().take(stages.len()).collect();
         let (ones, t) = (room(1)?, room(last.n_out)?);
         let lowest = stages.iter().position(|s| s.learns_weights || s.learns_bias).unwrap_or(stages.len());
         Some(Tiny { stages, stride, lowest, x, a, z, delta, ones, t, len, lanes: T::LANES, end })
@@ -117,7 +120,7 @@ impl Tiny {
     }
 
     /// Whether it is for a single row.
-    pub(super) fn is_row(&self) -> bool {
+    pub fn is_row(&self) -> bool {
         self.stride == 1
     }
 
@@ -165,7 +168,7 @@ impl Tiny {
     pub fn set_delta<T: Real>(&self, delta: View<T>, work: &mut [T]) {
         let n_out = self.stages[self.last()].n_out;
         assert!(delta.columns == n_out && delta.rows <= self.stride, "shape of delta");
-        let start = self.delta[self.last() % 2];
+        let start = self.delta[self.last()];
         work[start..start + self.size::<T>(n_out)].fill(T::ZERO);
         for i in 0..delta.rows {
             for (j, &d) in delta.row(i).iter().enumerate() {

@@ -4,27 +4,26 @@
 
 use super::network::{Tiny, TinyLoss};
 use super::product::{EachSlope, EachUnit, Product, Sums};
-use super::row::{Row, finish_row};
+use super::row::{Becomes, Row, finish_row};
 use crate::activation::Activation;
 use crate::dense::View;
-use crate::isa::Isa;
 use crate::math;
-use crate::simd::{Kernel, Starts, Vector, run, starts};
-use crate::softmax::{Target, Targets};
+use crate::simd::{Kernel, Starts, Vector, starts};
+use crate::softmax::Targets;
 use crate::{Real, padded};
 
 /// Puts x into (inputs, rows), and zeros beyond, in squares of vectors: apart from the rest of the forward pass, whose
 /// few instructions for narrow x they would slow down by their registers.
-struct TurnX<'a, T> {
-    x: View<'a, T>,
-    to: *mut T,
-    stride: usize,
+pub(super) struct TurnX<'a, T> {
+    pub x: View<'a, T>,
+    pub to: *mut T,
+    pub stride: usize,
 }
 
 impl<T: Real> TurnX<'_, T> {
     /// Whether all of x can be read in whole vectors, and is worth it: of columns below half a vector most of a square is
     /// empty. (A step of 30-1 at 512 rows takes 13 instead of 19 us.)
-    fn suits(x: &View<T>) -> bool {
+    pub fn suits(x: &View<T>) -> bool {
         let columns = x.columns % T::LANES;
         let end = x.rows.saturating_sub(1) * x.stride + padded::<T>(x.columns);
         x.rows >= T::LANES && 2 * (if columns == 0 { T::LANES } else { columns }) >= T::LANES && end <= x.data.len()
@@ -47,14 +46,14 @@ impl<T: Real> Kernel<T> for TurnX<'_, T> {
     }
 }
 
-struct Forward<'a, T> {
-    tiny: &'a Tiny,
-    params: *const T,
-    x: View<'a, T>,
+pub(super) struct Forward<'a, T> {
+    pub tiny: &'a Tiny,
+    pub params: *const T,
+    pub x: View<'a, T>,
     /// Whether x lies in the workspace already.
-    has_x: bool,
-    work: *mut T,
-    loss: Option<Wanted<T>>,
+    pub has_x: bool,
+    pub work: *mut T,
+    pub loss: Option<Wanted<T>>,
 }
 
 /// [`Asked`] as the kernel reads it.
@@ -141,7 +140,7 @@ impl<T: Real> Forward<'_, T> {
         let (last, stride, rows) = (tiny.last(), tiny.stride, self.x.rows);
         let n_out = tiny.stages[last].n_out;
         let at = |start: usize| self.work.wrapping_add(start);
-        let (y, t, delta) = (at(tiny.a[last]), at(tiny.t), at(tiny.delta[last % 2]));
+        let (y, t, delta) = (at(tiny.a[last]), at(tiny.t), at(tiny.delta[last]));
         // SAFETY: all of these have `n_out` units of `width` numbers in the workspace.
         unsafe {
             self.turn_targets(targets, n_out, width);
@@ -210,7 +209,7 @@ impl<T: Real> Forward<'_, T> {
         let (last, stride) = (tiny.last(), tiny.stride);
         let (n_out, activation) = (tiny.stages[last].n_out, tiny.stages[last].activation);
         let at = |start: usize| self.work.wrapping_add(start);
-        let (y, delta) = (at(tiny.a[last]), at(tiny.delta[last % 2]));
+        let (y, delta) = (at(tiny.a[last]), at(tiny.delta[last]));
         // SAFETY: all of these have `n_out` units of `width` numbers in the workspace.
         unsafe {
             if tiny.is_row() {
@@ -231,7 +230,7 @@ impl<T: Real> Forward<'_, T> {
     /// # Safety
     /// The entry has checked the parameters and the workspace.
     #[inline(always)]
-    unsafe fn run<V: Vector<Elem = T>>(&self) {
+    pub unsafe fn run<V: Vector<Elem = T>>(&self) {
         let tiny = self.tiny;
         let (stride, width) = (tiny.stride, padded::<T>(self.x.rows));
         // SAFETY: the entry has checked the parameters and the workspace.
@@ -282,13 +281,14 @@ impl<T: Real> Forward<'_, T> {
     }
 }
 
-struct Backward<'a, T> {
-    tiny: &'a Tiny,
-    params: *const T,
-    rows: usize,
-    work: *mut T,
-    accumulate: bool,
-    gradient: *mut T,
+pub(super) struct Backward<'a, T> {
+    pub tiny: &'a Tiny,
+    pub params: *const T,
+    pub rows: usize,
+    pub work: *mut T,
+    pub becomes: Becomes<T>,
+    /// Where the gradient goes, or the parameters that step along it.
+    pub gradient: *mut T,
 }
 
 impl<T: Real> Backward<'_, T> {
@@ -297,7 +297,7 @@ impl<T: Real> Backward<'_, T> {
     /// # Safety
     /// The entry has checked the parameters, the gradient and the workspace.
     #[inline(always)]
-    unsafe fn run<V: Vector<Elem = T>>(&self) -> Option<usize> {
+    pub unsafe fn run<V: Vector<Elem = T>>(&self) -> Option<usize> {
         let tiny = self.tiny;
         let (stride, width) = (tiny.stride, padded::<T>(self.rows));
         let at = |start: usize| self.work.wrapping_add(start);
@@ -308,14 +308,14 @@ impl<T: Real> Backward<'_, T> {
                 V::num(1.0).store(at(tiny.ones).add(r));
             }
             for (index, stage) in tiny.stages.iter().enumerate().rev() {
-                let delta = at(tiny.delta[index % 2]).cast_const();
+                let delta = at(tiny.delta[index]).cast_const();
                 let input = at(if index == 0 { tiny.x } else { tiny.a[index - 1] }).cast_const();
                 let first = if stage.learns_weights { 0 } else { stage.n_in };
                 let end = stage.n_in + usize::from(stage.learns_bias && stage.use_bias);
                 let (dw, n_weights) = (self.gradient.wrapping_add(stage.start), stage.n_weights());
                 if tiny.is_row() && first < end {
                     let row = Row { stage, w: self.params.wrapping_add(stage.start) };
-                    if !row.gradient::<V>(input, delta, self.accumulate, dw) && broken.is_none() {
+                    if broken.is_none() && !row.has_squares::<V>(input, delta) {
                         broken = Some(index);
                     }
                 } else if first < end {
@@ -328,7 +328,7 @@ impl<T: Real> Backward<'_, T> {
                         n_out: stage.n_out,
                         stride,
                         width,
-                        accumulate: self.accumulate,
+                        accumulate: matches!(self.becomes, Becomes::Added),
                         dw,
                         dw_strides: stage.strides(),
                         db: dw.wrapping_add(n_weights),
@@ -349,7 +349,7 @@ impl<T: Real> Backward<'_, T> {
                     break;
                 }
                 let below = &tiny.stages[index - 1];
-                let (next, w) = (at(tiny.delta[(index - 1) % 2]), self.params.wrapping_add(stage.start));
+                let (next, w) = (at(tiny.delta[index - 1]), self.params.wrapping_add(stage.start));
                 if tiny.is_row() {
                     Row { stage, w }.input_gradient::<V>(delta, next);
                 } else {
@@ -375,129 +375,30 @@ impl<T: Real> Backward<'_, T> {
                     }
                 }
             }
+            if tiny.is_row() && !(self.descends() && broken.is_some()) {
+                self.gradient_of_row::<V>();
+            }
         }
         broken
     }
-}
 
-/// Both ways, or one of them. Together they are one call of a kernel, which a step of a few weights can tell.
-struct Pass<'a, T: Real> {
-    forward: Option<Forward<'a, T>>,
-    backward: Option<Backward<'a, T>>,
-}
+    pub fn descends(&self) -> bool {
+        matches!(self.becomes, Becomes::Descended(_))
+    }
 
-impl<T: Real> Kernel<T> for Pass<'_, T> {
-    type Output = Option<usize>;
+    /// The gradient of a single row, whose deltas are all known: weights may step along it.
+    ///
+    /// # Safety
+    /// As for `run`.
     #[inline(always)]
-    unsafe fn run<V: Vector<Elem = T>>(self) -> Option<usize> {
-        // SAFETY: the caller's word.
-        unsafe {
-            if let Some(forward) = &self.forward {
-                forward.run::<V>();
-            }
-            // No closure: it would be a function of its own, without the instructions of the set.
-            match &self.backward {
-                Some(backward) => backward.run::<V>(),
-                None => None,
-            }
+    unsafe fn gradient_of_row<V: Vector<Elem = T>>(&self) {
+        let tiny = self.tiny;
+        let at = |start: usize| self.work.wrapping_add(start).cast_const();
+        for (index, stage) in tiny.stages.iter().enumerate().skip(tiny.lowest) {
+            let x = at(if index == 0 { tiny.x } else { tiny.a[index - 1] });
+            let w = self.gradient.wrapping_add(stage.start);
+            // SAFETY: the caller's word.
+            unsafe { Row { stage, w: w.cast_const() }.gradient::<V>(x, at(tiny.delta[index]), self.becomes, w) }
         }
     }
-}
-
-/// A loss to compute: what the rows should come out as, what the gradient of each is multiplied by, and where to put the
-/// loss of each.
-#[derive(Debug)]
-#[expect(missing_docs, reason = "the sentence above names them in order")]
-pub struct Asked<'a, T> {
-    pub loss: TinyLoss,
-    pub target: Target<'a, T>,
-    pub scale: &'a [T],
-    pub losses: &'a mut [f64],
-}
-
-/// All rows forward; with a loss also the loss of each row and dL/dz of the last stage, times the scale of its row.
-///
-/// The output of the last stage is its product, without an activation, where the loss is softmax and cross entropy.
-///
-/// # Shapes
-/// x is (rows, n_in), the targets are (rows, n_out) or labels (rows), scale and losses are (rows).
-///
-/// # Panics
-/// When the shapes do not fit each other, the parameters or the workspace, or a label is not below n_out.
-pub fn tiny_forward<T: Real>(isa: Isa, tiny: &Tiny, params: &[T], x: View<T>, loss: Option<Asked<T>>, work: &mut [T]) {
-    let forward = Some(forward(isa, tiny, params, x, loss, work));
-    // SAFETY: shapes and lengths were checked.
-    unsafe { run(isa, Pass { forward, backward: None }) };
-}
-
-/// From dL/dz of the last stage, which is in the workspace, to the gradient of everything that learns, or added to it.
-/// Returns the first stage met whose gradient has a square that is not finite, or may have one.
-///
-/// # Panics
-/// When the parameters, the gradient or the workspace are too short.
-pub fn tiny_backward<T: Real>(
-    isa: Isa,
-    tiny: &Tiny,
-    params: &[T],
-    rows: usize,
-    work: &mut [T],
-    accumulate: bool,
-    gradient: &mut [T],
-) -> Option<usize> {
-    tiny.check(params, rows, work);
-    tiny.check(gradient, rows, work);
-    let (params, work, gradient) = (params.as_ptr(), work.as_mut_ptr(), gradient.as_mut_ptr());
-    let backward = Some(Backward { tiny, params, rows, work, accumulate, gradient });
-    // SAFETY: lengths were checked above.
-    unsafe { run(isa, Pass { forward: None, backward }) }
-}
-
-/// [`tiny_forward`] and [`tiny_backward`], which go through whatever the loss is: it may not be finite.
-///
-/// # Panics
-/// As those two.
-#[inline]
-pub fn tiny_gradient<T: Real>(
-    isa: Isa,
-    tiny: &Tiny,
-    params: &[T],
-    x: View<T>,
-    loss: Asked<T>,
-    work: &mut [T],
-    gradient: &mut [T],
-) -> Option<usize> {
-    let rows = x.rows;
-    let forward = Some(forward(isa, tiny, params, x, Some(loss), work));
-    tiny.check(gradient, rows, work);
-    let (params, work, gradient) = (params.as_ptr(), work.as_mut_ptr(), gradient.as_mut_ptr());
-    let backward = Some(Backward { tiny, params, rows, work, accumulate: false, gradient });
-    // SAFETY: shapes and lengths were checked.
-    unsafe { run(isa, Pass { forward, backward }) }
-}
-
-/// Checks what goes forward; where x is turned as a whole, that is done already.
-#[inline]
-fn forward<'a, T: Real>(
-    isa: Isa,
-    tiny: &'a Tiny,
-    params: &[T],
-    x: View<'a, T>,
-    loss: Option<Asked<T>>,
-    work: &mut [T],
-) -> Forward<'a, T> {
-    tiny.check(params, x.rows, work);
-    x.check(x.columns);
-    assert_eq!(x.columns, tiny.stages[0].n_in, "columns of x");
-    let loss = loss.map(|Asked { loss, target, scale, losses }| {
-        assert!(scale.len() == x.rows && losses.len() == x.rows, "a scale and a loss for each row");
-        let targets = Targets::new(target, x.rows, tiny.stages[tiny.last()].n_out);
-        Wanted { loss, targets, scale: scale.as_ptr(), losses: losses.as_mut_ptr() }
-    });
-    let has_x = !tiny.is_row() && TurnX::suits(&x);
-    if has_x {
-        let turn = TurnX { x, to: work[tiny.x..].as_mut_ptr(), stride: tiny.stride };
-        // SAFETY: it suits, and the workspace is for as many rows and columns.
-        unsafe { run(isa, turn) }
-    }
-    Forward { tiny, params: params.as_ptr(), x, has_x, work: work.as_mut_ptr(), loss }
 }

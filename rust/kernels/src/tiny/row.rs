@@ -8,6 +8,7 @@ use super::network::{Stage, TinyLoss};
 use super::pass::Wanted;
 use crate::narrow::{DOTS_INPUTS, NARROW};
 use crate::simd::{MAX_LANES, Vector, starts};
+use crate::update::Sgd;
 use crate::{Real, math, padded};
 
 /// A stage, and where its weights lie.
@@ -115,52 +116,72 @@ impl<T: Real> Row<'_, T> {
         }
     }
 
-    /// dL/dw of the weights and dL/db of the bias, or added to what is there.
-    ///
-    /// Whether all of it is sure to have squares that are finite: |x|^2 |delta|^2 is one.
+    /// Whether all of the gradient is sure to have squares that are finite: |x|^2 |delta|^2 is one.
     ///
     /// # Safety
-    /// As for [`Row::forward`]; delta is padded with zeros, `dw` and `db` have room for what they are asked for.
+    /// As for [`Row::forward`]; delta is padded with zeros.
+    #[inline(always)]
+    pub(super) unsafe fn has_squares<V: Vector<Elem = T>>(&self, x: *const T, delta: *const T) -> bool {
+        let zero = V::zero();
+        let (mut of_x, mut of_delta) = (zero, zero);
+        // SAFETY: the caller's word.
+        unsafe {
+            for j in starts::<T>(self.stage.n_out) {
+                let d = V::load(delta.add(j));
+                of_delta = d.fma(d, of_delta);
+            }
+            for k in starts::<T>(self.stage.n_in) {
+                let x = self.inputs::<V>(x, k);
+                of_x = x.fma(x, of_x);
+            }
+        }
+        let [x, delta, ..] = V::sum_each([of_x, of_delta, zero, zero, zero, zero, zero, zero]);
+        T::from_f64(x.to_f64() * delta.to_f64()).is_finite()
+    }
+
+    /// A vector of inputs from k on, and zeros where there are no more: padding may have come out of an activation.
+    ///
+    /// # Safety
+    /// As for [`Row::forward`].
+    #[inline(always)]
+    unsafe fn inputs<V: Vector<Elem = T>>(&self, x: *const T, k: usize) -> V {
+        // SAFETY: the caller's word.
+        unsafe { V::select(V::first_lanes(T::LANES.min(self.stage.n_in - k)), V::load(x.add(k)), V::zero()) }
+    }
+
+    /// dL/dw of the weights and dL/db of the bias, for what is to become of them: `to` is where weights, or their gradient,
+    /// lie.
+    ///
+    /// # Safety
+    /// As for [`Row::forward`]; delta is padded with zeros, and at `to` there is room for the weights and the bias.
     #[inline(always)]
     pub(super) unsafe fn gradient<V: Vector<Elem = T>>(
         &self,
         x: *const T,
         delta: *const T,
-        accumulate: bool,
-        dw: *mut T,
-    ) -> bool {
-        let &Stage { n_in, n_out, stride, is_turned, .. } = self.stage;
-        let zero = V::zero();
-        let (mut of_x, mut of_delta) = (zero, zero);
+        becomes: Becomes<T>,
+        to: *mut T,
+    ) {
+        let &Stage { n_in, n_out, stride, is_turned, use_bias, learns_weights, learns_bias, .. } = self.stage;
         // SAFETY: the caller's word.
         unsafe {
-            for j in starts::<T>(padded::<T>(n_out)) {
-                let d = V::load(delta.add(j));
-                of_delta = d.fma(d, of_delta);
-                if self.stage.learns_bias && self.stage.use_bias {
-                    put(dw.add(self.stage.n_weights() + j), d, accumulate);
-                }
-            }
-            for k in starts::<T>(n_in) {
-                let x = V::select(V::first_lanes(T::LANES.min(n_in - k)), V::load(x.add(k)), V::zero());
-                of_x = x.fma(x, of_x);
-                if self.stage.learns_weights && is_turned {
+            if learns_weights && is_turned {
+                for k in starts::<T>(n_in) {
+                    let x = self.inputs::<V>(x, k);
                     for o in 0..n_out {
-                        put(dw.add(o * stride + k), V::splat(*delta.add(o)).mul(x), accumulate);
+                        put(to.add(o * stride + k), V::splat(*delta.add(o)).mul(x), becomes);
                     }
                 }
             }
-            if self.stage.learns_weights && !is_turned {
-                for j in starts::<T>(padded::<T>(n_out)) {
-                    let d = V::load(delta.add(j));
-                    for k in 0..n_in {
-                        put(dw.add(k * stride + j), V::splat(*x.add(k)).mul(d), accumulate);
-                    }
+            // The bias is the weight of one more input, which is 1.
+            let first = if learns_weights && !is_turned { 0 } else { n_in };
+            for k in first..n_in + usize::from(learns_bias && use_bias) {
+                let (x, at) = if k < n_in { (*x.add(k), k * stride) } else { (T::ONE, self.stage.n_weights()) };
+                for j in starts::<T>(n_out) {
+                    put(to.add(at + j), V::splat(x).mul(V::load(delta.add(j))), becomes);
                 }
             }
         }
-        let [x, delta, ..] = V::sum_each([of_x, of_delta, zero, zero, zero, zero, zero, zero]);
-        T::from_f64(x.to_f64() * delta.to_f64()).is_finite()
     }
 
     /// dL/dx = w delta
@@ -261,14 +282,43 @@ pub(super) unsafe fn finish_row<V: Vector>(
     }
 }
 
-/// Puts a vector where it belongs, or adds it to what is there.
+/// What becomes of a gradient.
+#[derive(Clone, Copy)]
+pub(super) enum Becomes<T> {
+    /// It takes the place of what is there.
+    Written,
+    /// It is added to that.
+    Added,
+    /// What is there takes a step of gradient descent along it.
+    Descended(Descent<T>),
+}
+
+/// A step of gradient descent: its rule and rate, where the parameters begin, and where the velocity does.
+#[derive(Clone, Copy)]
+pub(super) struct Descent<T> {
+    pub rule: Sgd,
+    pub rate: f64,
+    pub params: *const T,
+    pub velocity: *mut T,
+}
+
+/// Puts a vector of a gradient where it belongs.
 ///
 /// # Safety
 /// There is room for it.
 #[inline(always)]
-unsafe fn put<V: Vector>(to: *mut V::Elem, x: V, accumulate: bool) {
-    // SAFETY: the caller's word.
-    unsafe { if accumulate { V::load(to).add(x) } else { x }.store(to) }
+unsafe fn put<V: Vector>(to: *mut V::Elem, g: V, becomes: Becomes<V::Elem>) {
+    // SAFETY: the caller's word; the velocity, where the rule has one, lies as the parameters do.
+    unsafe {
+        match becomes {
+            Becomes::Written => g.store(to),
+            Becomes::Added => V::load(to).add(g).store(to),
+            Becomes::Descended(Descent { rule, rate, params, velocity }) => {
+                let velocity = velocity.wrapping_offset(to.cast_const().offset_from(params));
+                rule.step(V::num(rate), g, to, velocity, V::Elem::LANES);
+            }
+        }
+    }
 }
 
 /// The sum of the lanes.
