@@ -48,7 +48,15 @@ TURN = 0.05
 # Below so many multiply-adds a step is timed on one thread only: nobody gains from two.
 WORTH_THREADS = 1e6
 # Microseconds of a step and a layer that a system takes whatever the size, roughly: to choose how many steps.
-OVERHEAD = {"dnn": 0.5, "jax": 1.5, "numpy": 25.0, "torch": 200.0, "torch-bf16": 200.0, "sklearn": 150.0}
+OVERHEAD = {
+    "dnn": 0.5,
+    "jax": 1.5,
+    "numpy": 25.0,
+    "torch": 200.0,
+    "torch-bf16": 200.0,
+    "sklearn": 150.0,
+    "onnx": 3.0,
+}
 MOST_STEPS, FEWEST_STEPS = 4096, 8  # as few as in `wide`
 # Only the best peer counts: who was so many times slower than the best in the warm-up is not timed further.
 BEHIND = 2.0
