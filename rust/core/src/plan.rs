@@ -14,7 +14,8 @@ use std::ops::Range;
 /// Widths up to which a network is computed by a single kernel whose vectors run over the rows.
 const TINY_WIDTH: usize = 32;
 
-/// The same where a batch is a single row, and vectors run over the units. Sums of so many have the bits of the other kernels.
+/// The same where a batch is a single row, and vectors run over the units. Outputs have the bits of the other kernels up to
+/// 256 inputs, one piece of their sums.
 const ROW_WIDTH: usize = 256;
 
 /// A network that was checked.

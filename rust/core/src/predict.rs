@@ -205,6 +205,7 @@ pub fn predict<'a, 'x, 'y, T: Real>(
         return if refused { Ok(Predicted::Refused) } else { call.run(&team, idle, out) };
     }
     let team = Team::of(run.threads());
+    team.keep_weights();
     if rows >= ROWS_TO_PACK_FOR {
         drop(params.packed(plan, Some(&team)));
     }

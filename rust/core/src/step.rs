@@ -470,7 +470,10 @@ impl<T: Real> Shard<T> {
                     gradient,
                     seen,
                 ),
-                Some((tiny, room)) => tiny_backward(plan.isa, tiny, params, x.rows, room, accumulate, gradient),
+                Some((tiny, room)) => {
+                    let loss = plan.loss.as_ref().and_then(|loss| loss.tiny());
+                    tiny_backward(plan.isa, tiny, params, x.rows, room, loss, accumulate, gradient)
+                }
             };
             if self.found.1.is_some() && !pass.waiting.is_empty() {
                 // Something overflows: the gradient is formed after all, to tell of the layer that would be told of then.

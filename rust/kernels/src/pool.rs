@@ -289,6 +289,7 @@ pub struct Team {
     threads: usize,
     at_work: Cell<usize>,
     shares_rows: Cell<bool>,
+    keeps_weights: Cell<bool>,
 }
 
 impl Team {
@@ -326,7 +327,13 @@ impl Team {
     }
 
     fn without_workers(threads: usize) -> Team {
-        Team { pool: None, threads, at_work: Cell::new(threads), shares_rows: Cell::new(false) }
+        Team {
+            pool: None,
+            threads,
+            at_work: Cell::new(threads),
+            shares_rows: Cell::new(false),
+            keeps_weights: Cell::new(false),
+        }
     }
 
     /// How many threads work, the caller included.
@@ -357,6 +364,16 @@ impl Team {
     /// What [`Team::share_rows`] has said last.
     pub(crate) fn shares_rows(&self) -> bool {
         self.shares_rows.get()
+    }
+
+    /// Says that weights do not change from job to job, so that each core has its own of them: smaller jobs pay.
+    pub fn keep_weights(&self) {
+        self.keeps_weights.set(true);
+    }
+
+    /// Whether [`Team::keep_weights`] was said.
+    pub(crate) fn keeps_weights(&self) -> bool {
+        self.keeps_weights.get()
     }
 
     /// Calls `tile(0)`, `tile(1)`, ... `tile(tiles - 1)`, each once, on any thread, in any order.

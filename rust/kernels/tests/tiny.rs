@@ -150,7 +150,7 @@ fn ours<T: Real>(isa: Isa, net: &Network<T>, x: &[T], target: Target<T>, loss: T
     tiny_forward(isa, &tiny, &net.params, view, asked, &mut work);
     let mut output = vec![T::ZERO; rows * last.n_out];
     tiny.output(&work, ViewMut::new(&mut output, rows, last.n_out, last.n_out));
-    let broken = tiny_backward(isa, &tiny, &net.params, rows, &mut work, false, &mut gradient);
+    let broken = tiny_backward(isa, &tiny, &net.params, rows, &mut work, Some(loss), false, &mut gradient);
     let again = (losses.clone(), gradient.clone());
     let asked = Asked { loss, target, scale: &scale, losses: &mut losses };
     let at_once = tiny_gradient(isa, &tiny, &net.params, view, asked, &mut work, &mut gradient);
@@ -162,7 +162,8 @@ fn ours<T: Real>(isa: Isa, net: &Network<T>, x: &[T], target: Target<T>, loss: T
     if rows == 1 {
         // What does not learn has no gradient.
         let mut of_all = vec![T::ZERO; gradient.len()];
-        let _same = tiny_backward(isa, &tiny, &net.params, rows, &mut work, false, &mut of_all);
+        let asked = Asked { loss, target, scale: &scale, losses: &mut losses };
+        let _same = tiny_gradient(isa, &tiny, &net.params, view, asked, &mut work, &mut of_all);
         for rule in [Sgd::Plain, Sgd::Momentum(0.9), Sgd::Nesterov(0.9), Sgd::Dampened(0.9)] {
             let velocity = if rule == Sgd::Plain { vec![] } else { of_all.clone() };
             let [mut stepped, mut descended] = [(); 2].map(|()| (net.params.clone(), velocity.clone()));
@@ -305,7 +306,7 @@ fn added_and_frozen(rows: usize) {
     let asked = Some(Asked { loss: TinyLoss::Squared, target, scale: &scale, losses: &mut losses });
     tiny_forward(Isa::available()[0], &tiny, &net.params, View::new(&x, rows, 3, 3), asked, &mut work);
     let mut twice = once.clone();
-    tiny_backward(Isa::available()[0], &tiny, &net.params, rows, &mut work, true, &mut twice);
+    tiny_backward(Isa::available()[0], &tiny, &net.params, rows, &mut work, Some(TinyLoss::Squared), true, &mut twice);
     for (index, s) in net.stages.iter().enumerate() {
         for i in 0..=s.n_in {
             let learns = if i < s.n_in { s.learns_weights } else { s.learns_bias };
@@ -316,6 +317,54 @@ fn added_and_frozen(rows: usize) {
                 assert_eq!((once[at], twice[at]), (before, after), "stage {index}, row {i}");
             }
         }
+    }
+}
+
+#[test]
+fn a_sum_of_gradients_that_is_not_finite_names_its_stage_too() {
+    let mut noise = Noise(3);
+    let net = network::<f32>(&[2, 3, 2], Activation::Identity, Activation::Identity, true, &mut noise);
+    let tiny = Tiny::new::<f32>(net.stages.clone(), 1).expect("a plan");
+    let mut work = Buffer::zeroed(tiny.len()).expect("memory");
+    let (x, t, scale, mut losses) = ([1.0, 0.5], [1e18, 1e18], [2.0f32], [0.0]);
+    for isa in Isa::available() {
+        let target = Target::Dense(View::new(&t, 1, 2, 2));
+        let asked = Some(Asked { loss: TinyLoss::Squared, target, scale: &scale, losses: &mut losses });
+        tiny_forward(isa, &tiny, &net.params, View::new(&x, 1, 2, 2), asked, &mut work);
+        let mut gradient = vec![0.0; net.params.len()];
+        let found = (0..6).map(|i| {
+            tiny_backward(isa, &tiny, &net.params, 1, &mut work, Some(TinyLoss::Squared), i > 0, &mut gradient)
+        });
+        let found: Vec<_> = found.map(|broken| broken.is_some()).collect();
+        assert!(!found[0] && found[5], "{isa:?}: six times 4e18 have no square");
+    }
+}
+
+#[test]
+#[should_panic(expected = "the workspace is for these rows")]
+fn no_row_does_not_go_through_a_network_for_one() {
+    let net = network::<f32>(&[2, 3], Activation::Identity, Activation::Identity, true, &mut Noise(3));
+    let tiny = Tiny::new::<f32>(net.stages.clone(), 1).expect("a plan");
+    let mut work = Buffer::zeroed(tiny.len()).expect("memory");
+    tiny_forward(Isa::SCALAR, &tiny, &net.params, View::new(&[], 0, 2, 2), None, &mut work);
+}
+
+#[test]
+fn what_is_infinite_below_does_not_come_up_through_padding() {
+    // tanh of an infinite sum is 1, and padding of 35 units, which the next layer adds up in lanes, stays 0.
+    let mut noise = Noise(3);
+    let mut net = network::<f32>(&[1, 1, 35, 2], Activation::Tanh, Activation::Identity, true, &mut noise);
+    (net.stages[0].activation, net.params[0]) = (Activation::Identity, 1e38);
+    net.stages[0].learns_weights = false;
+    net.stages[0].learns_bias = false;
+    let labels = [1];
+    for isa in Isa::available() {
+        let found = ours(isa, &net, &[1e5], Target::Labels(&labels), TinyLoss::SoftmaxCrossEntropy, 1);
+        assert!(
+            found.losses[0].is_finite() && found.output.iter().all(|a| a.is_finite()),
+            "{isa:?}: {:?}",
+            found.losses
+        );
     }
 }
 

@@ -1,9 +1,9 @@
 //! The gradient of a small network where nothing is asked for but that: what is the same for every batch is found once.
 //!
-//! In: rows of data that all weigh 1. Out: their loss and its gradient, with the bits of `Step::loss_and_gradient`. It tells
+//! In: rows of data. Out: their loss and its gradient, with the bits of `Step::loss_and_gradient`. It tells
 //! of nothing that goes wrong, only that something did.
 
-use super::Step;
+use super::{Step, weight_of};
 use crate::batches::Batch;
 use crate::data::Data;
 use crate::loss::Loss;
@@ -28,19 +28,19 @@ pub struct Small<'a, T: Real> {
     kind: TinyLoss,
     loss_factor: f64,
     gradient_factor: f64,
-    /// How many rows the scales in the batch are for.
+    /// How many rows the scales in the batch are for, where rows weigh the same.
     scaled: usize,
 }
 
 impl<T: Real> Step<T> {
-    /// What learns from this data; `None` where a network is not one kernel, or a step is more than a batch of equal rows
-    /// that goes through at once.
-    pub fn small<'a>(&'a mut self, plan: &'a Plan, data: &Data<T>) -> Option<Small<'a, T>> {
+    /// What learns; `None` where a network is not one kernel, or a step is more than a batch that goes
+    /// through at once.
+    pub fn small<'a>(&'a mut self, plan: &'a Plan) -> Option<Small<'a, T>> {
         let (loss, most_rows) = (plan.loss.as_ref()?, self.block_rows);
         let (loss_factor, gradient_factor) = (self.objective.loss_factor, self.objective.gradient_factor);
         let [shard] = &mut self.shards[..] else { return None };
         let (tiny, room) = shard.tiny.as_mut()?;
-        if !data.weights.is_empty() || plan.layers.iter().any(Layer::has_penalty) {
+        if plan.layers.iter().any(Layer::has_penalty) {
             return None;
         }
         Some(Small {
@@ -66,8 +66,8 @@ impl<T: Real> Small<'_, T> {
         self.tiny.is_row()
     }
 
-    /// The sum of the losses of these rows, with their metrics in `sums`; `None` where something is not finite, or may not
-    /// be. Their gradient is in `gradient` then, unless it is to take a `descent` along it, which writes none.
+    /// The sum of the losses of these rows, and that of their weights, with their metrics in `sums`; `None` where something is
+    /// not finite, or may not be, and where the rows weigh nothing. Their gradient is in `gradient` then, unless it is to take a `descent` along it, which writes none.
     #[inline]
     pub fn learn(
         &mut self,
@@ -78,10 +78,13 @@ impl<T: Real> Small<'_, T> {
         sums: &mut Sums<T>,
         descent: Option<(Sgd, &mut [T])>,
         rate: f64,
-    ) -> Option<f64> {
-        let (isa, n) = (plan.isa, rows.len());
-        self.batch.gather(isa, data, rows, n as f64);
-        if self.scaled != n {
+    ) -> Option<(f64, f64)> {
+        let (isa, n, weight) = (plan.isa, rows.len(), weight_of(data, rows));
+        if weight <= 0.0 {
+            return None;
+        }
+        self.batch.gather(isa, data, rows, weight);
+        if self.scaled != n || !data.weights.is_empty() {
             self.batch.set_scale(self.loss.factor() * self.gradient_factor);
             self.scaled = n;
         }
@@ -102,6 +105,6 @@ impl<T: Real> Small<'_, T> {
             self.tiny.output(self.room, view_mut(self.output, n, plan.last()));
             sums.add(plan, self.batch, view(self.output, n, plan.last()));
         }
-        Some(loss * self.loss_factor)
+        Some((loss * self.loss_factor, weight))
     }
 }

@@ -23,31 +23,36 @@ impl<T: Real> Training<'_, T> {
     ) -> Result<usize, Ended> {
         let Training { plan, params, optimizer, running, progress, data, spec, team, step, lbfgs, .. } = self;
         let Training { batches, rates, sums, history, questions, pace, .. } = self;
-        let rows = batches.rows(first).len();
+        let count = batches.rows(first).len();
         if lbfgs.is_some() {
             return Ok(0);
         }
-        let Some(mut small) = step.small(plan, data).filter(|small| rows <= small.most_rows) else { return Ok(0) };
-        let descends = small.descends() && optimizer.descent().is_some() && spec.clip == Clip::default();
-        let work = plan.work(rows);
+        let Some(mut small) = step.small(plan).filter(|small| count <= small.most_rows) else { return Ok(0) };
+        let may_descend = small.descends() && optimizer.descent().is_some() && spec.clip == Clip::default();
+        let work = plan.work(count);
         let most = (WORK_PER_QUESTION / work.max(1)).clamp(1, batches.count() - first);
         if !questions.go_on_after(work * most, Some((&**params, &**running)), observer) {
             return Err(interrupted(number, &format!("before step {}", first + 1)));
         }
         for (batch, &rate) in rates.iter().enumerate().skip(first).take(most) {
             let rows = batches.rows(batch);
-            pace.begin(team);
             // The norm of the last gradient is measured.
-            let descends = descends && batch + 1 < batches.count();
-            let descends = descends && progress.reach.allows(plan, optimizer, rate, params, None);
+            let descends = may_descend
+                && batch + 1 < batches.count()
+                && progress.reach.allows(plan, optimizer, rate, params, None);
             let descent = if descends { optimizer.descent() } else { None };
-            let loss = small.learn(plan, params, data, rows, sums, descent, rate);
-            let Some(loss) = loss else { return Ok(batch - first) };
+            pace.begin(team);
+            let found = small.learn(plan, params, data, rows, sums, descent, rate);
+            let Some((loss, weight)) = found else {
+                pace.end(team);
+                return Ok(batch - first);
+            };
             if descends {
                 optimizer.descended(plan, params);
             } else {
                 totals.before_clip = clip::clip(plan, team, spec.clip, small.gradient);
                 if !progress.reach.allows(plan, optimizer, rate, params, Some(small.gradient)) {
+                    pace.end(team);
                     return Ok(batch - first);
                 }
                 optimizer.step(plan, team, rate, params, small.gradient);
@@ -56,7 +61,7 @@ impl<T: Real> Training<'_, T> {
             pace.end(team);
             running.count();
             history.steps += 1;
-            totals.add(&spec.objective, loss, 0.0, rows.len() as f64, rows.len());
+            totals.add(&spec.objective, loss, 0.0, weight, rows.len());
         }
         Ok(most)
     }

@@ -63,6 +63,12 @@ fn whatever_is_asked_for<T: Real>() {
         let optimizer = OptimizerSpec::Sgd { momentum, nesterov, dampened };
         same(&wide, "mse", optimizer, &Task::<T>::regression(23, 5, 1), &fit_spec(1, 3, 0.01));
     }
+    // Rows that weigh more than others, and nothing: batches of those alone teach nothing.
+    let mut weighed = Task::<T>::for_loss("cross_entropy", 23, 5, 3);
+    weighed.weights = Some((0..23).map(|i| f64::from(i % 4)).collect());
+    for (rows, optimizer) in [(1, 0), (1, 2), (3, 0), (23, 2)] {
+        same(&classes, "cross_entropy", optimizers()[optimizer], &weighed, &fit_spec(rows, 3, 0.01));
+    }
     let clip = Clip { norm: Some(0.01), value: Some(0.005) };
     let metrics =
         [("mae", Measure::Mae), ("r2", Measure::R2)].map(|(key, measure)| Metric { key: key.to_owned(), measure });
@@ -71,6 +77,7 @@ fn whatever_is_asked_for<T: Real>() {
     for rows in [1, 10] {
         let spec = fit_spec(rows, 4, 0.05);
         for spec in [
+            FitSpec { accumulate: 3, ..spec.clone() },
             FitSpec { clip, ..spec.clone() },
             FitSpec { objective, ..spec.clone() },
             FitSpec { metrics: metrics.clone(), ..spec.clone() },

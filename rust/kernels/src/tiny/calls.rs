@@ -4,7 +4,7 @@
 
 use super::network::{Tiny, TinyLoss};
 use super::pass::{Backward, Forward, TurnX, Wanted};
-use super::row::{Becomes, Descent};
+use super::row::{Becomes, Step};
 use crate::Real;
 use crate::dense::View;
 use crate::isa::Isa;
@@ -53,7 +53,8 @@ pub struct Asked<'a, T> {
     pub losses: &'a mut [f64],
 }
 
-/// All rows forward; with a loss also the loss of each row and dL/dz of the last stage, times the scale of its row.
+/// All rows forward; with a loss also the loss of each row and, times the scale of its row, dL/dz of the last stage, or dL/da
+/// where the loss is not that of a softmax.
 ///
 /// The output of the last stage is its product, without an activation, where the loss is softmax and cross entropy.
 ///
@@ -68,8 +69,10 @@ pub fn tiny_forward<T: Real>(isa: Isa, tiny: &Tiny, params: &[T], x: View<T>, lo
     unsafe { run(isa, Pass { forward, backward: None }) };
 }
 
-/// From dL/dz of the last stage, which is in the workspace, to the gradient of everything that learns, or added to it.
-/// Returns the first stage met whose gradient has a square that is not finite, or may have one.
+/// From the delta of the last stage, which is in the workspace and used up, to the gradient of everything that learns, or
+/// added to it.
+/// Returns the first stage met whose gradient has a square that is not finite, or may have one. `loss` is what
+/// [`tiny_forward`] was asked for, or none where [`Tiny::set_delta`] gave dL/dz.
 ///
 /// # Panics
 /// When the parameters, the gradient or the workspace are too short.
@@ -79,6 +82,7 @@ pub fn tiny_backward<T: Real>(
     params: &[T],
     rows: usize,
     work: &mut [T],
+    loss: Option<TinyLoss>,
     accumulate: bool,
     gradient: &mut [T],
 ) -> Option<usize> {
@@ -86,12 +90,13 @@ pub fn tiny_backward<T: Real>(
     tiny.check(gradient, rows, work);
     let (params, work, gradient) = (params.as_ptr(), work.as_mut_ptr(), gradient.as_mut_ptr());
     let becomes = if accumulate { Becomes::Added } else { Becomes::Written };
-    let backward = Some(Backward { tiny, params, rows, work, becomes, gradient });
+    let last_is_da = loss == Some(TinyLoss::Squared);
+    let backward = Some(Backward { tiny, params, rows, work, last_is_da, becomes, gradient });
     // SAFETY: lengths were checked above.
     unsafe { run(isa, Pass { forward: None, backward }) }
 }
 
-/// [`tiny_forward`] and [`tiny_backward`], which go through whatever the loss is: it may not be finite.
+/// [`tiny_forward`] and [`tiny_backward`], whatever the loss comes to: a gradient of one that is not finite means nothing.
 ///
 /// # Panics
 /// As those two.
@@ -105,17 +110,19 @@ pub fn tiny_gradient<T: Real>(
     work: &mut [T],
     gradient: &mut [T],
 ) -> Option<usize> {
-    let rows = x.rows;
-    let forward = Some(forward(isa, tiny, params, x, Some(loss), work));
-    tiny.check(gradient, rows, work);
-    let (params, work, gradient) = (params.as_ptr(), work.as_mut_ptr(), gradient.as_mut_ptr());
-    let backward = Some(Backward { tiny, params, rows, work, becomes: Becomes::Written, gradient });
+    tiny.check(gradient, x.rows, work);
+    let (rows, gradient, last_is_da) = (x.rows, gradient.as_mut_ptr(), loss.loss == TinyLoss::Squared);
+    let forward = forward(isa, tiny, params, x, Some(loss), work);
+    let Forward { params, work, .. } = forward;
+    let becomes = Becomes::Written;
+    let backward = Some(Backward { tiny, params, rows, work, last_is_da, becomes, gradient });
     // SAFETY: shapes and lengths were checked.
-    unsafe { run(isa, Pass { forward, backward }) }
+    unsafe { run(isa, Pass { forward: Some(forward), backward }) }
 }
 
-/// The same for a single row, with a step of gradient descent along a gradient that is never written. There is no step where the
-/// loss is not finite, or the gradient may have a square that is not. The velocity is empty where the rule has none.
+/// The same for a single row, with a step of gradient descent along a gradient that is never written. Where the gradient of a
+/// stage may have a square that is not finite there is no step, and the stage is returned; the last one where the loss is not
+/// finite. The velocity is empty where the rule has none.
 ///
 /// # Panics
 /// As those two, where the network is for several rows, and where the lengths of parameters and velocity differ.
@@ -131,11 +138,12 @@ pub fn tiny_descent<T: Real>(
 ) -> Option<usize> {
     assert!(tiny.is_row() && x.rows == 1, "a single row");
     assert!(rule == Sgd::Plain || velocity.len() == params.len(), "parameters and velocity");
+    let last_is_da = loss.loss == TinyLoss::Squared;
     let mut forward = forward(isa, tiny, params, x, Some(loss), work);
-    let (params, velocity, work) = (params.as_mut_ptr(), velocity.as_mut_ptr(), work.as_mut_ptr());
+    let (params, velocity, work) = (params.as_mut_ptr(), velocity.as_mut_ptr(), forward.work);
     forward.params = params;
-    let becomes = Becomes::Descended(Descent { rule, rate, params, velocity });
-    let backward = Some(Backward { tiny, params, rows: 1, work, becomes, gradient: params });
+    let becomes = Becomes::Descended(Step { rule, rate, params, velocity });
+    let backward = Some(Backward { tiny, params, rows: 1, work, last_is_da, becomes, gradient: params });
     // SAFETY: shapes and lengths were checked; weights are written when all that is read of them was.
     unsafe { run(isa, Pass { forward: Some(forward), backward }) }
 }

@@ -1,14 +1,16 @@
 //! A whole small network at once: all rows of a batch forward, the usual losses, and back to every gradient.
 //!
-//! In: parameters, rows and targets as the other kernels take them. Out: losses, and gradients where those would be.
+//! In: parameters, rows and targets as the other kernels take them. Out: losses, and gradients where those would be, or
+//! parameters that took a step.
 //! Vectors run over the rows here, not over the outputs, so that a network 4 wide wastes no lanes, and nothing is decided
-//! between its products: two calls do what takes ten otherwise (a 2-4-1 network took 12000 instructions a step that way).
+//! between its products: one call does what takes ten otherwise (a 2-4-1 network took 12000 instructions a step that way).
 //!
 //! Inside, a table is (units, rows): the rows of the batch lie side by side, padded with rows that weigh nothing. Forward and
 //! input gradient are the chains of `tile.rs`, with the same bits. A weight gradient is a sum over rows: here each lane sums
 //! its rows, and then the lanes are added in halves, the same on every instruction set.
 //!
-//! Of a batch of one row a vector has no lanes but one to fill so: there a table is a vector of units (`row.rs`).
+//! Of a batch of one row a vector has no lanes but one to fill so: there a table is a vector of units, and nothing of what
+//! the last paragraph says of sums holds (`row.rs`).
 
 mod calls;
 mod network;

@@ -5,6 +5,7 @@
 use crate::activation::Activation;
 use crate::buffer::row_stride;
 use crate::dense::{View, ViewMut};
+use crate::narrow::NARROW;
 use crate::{Real, padded};
 
 /// One product of a network with its place in the parameters: rows of weights, `stride` apart, then the bias.
@@ -80,6 +81,8 @@ impl Tiny {
     /// When the stages do not fit each other, or the rows of their weights a stride of whole vectors.
     pub fn new<T: Real>(stages: Vec<Stage>, rows: usize) -> Option<Tiny> {
         let last = *stages.last()?;
+        let whole = |s: &Stage| s.n_in > 0 && s.n_out > 0 && (!s.is_turned || s.n_out <= NARROW);
+        assert!(stages.iter().all(whole), "inputs and outputs, few of them where weights lie turned");
         assert!(stages.windows(2).all(|pair| pair[0].n_out == pair[1].n_in), "widths of the stages");
         let end_of = |s: &Stage| {
             let (rows, width) = if s.is_turned { (s.n_out, s.n_in) } else { (s.n_in, s.n_out) };
@@ -143,6 +146,7 @@ impl Tiny {
     pub(super) fn check<T: Real>(&self, params: &[T], rows: usize, work: &[T]) {
         // Kernels go over whole vectors, of rows and of columns; what else they go by was looked at in `new`.
         let for_rows = self.lanes == T::LANES && rows <= self.stride;
+        let for_rows = for_rows && (rows == 1 || !self.is_row());
         assert!(for_rows && work.len() >= self.len, "the workspace is for these rows, and for numbers of this type");
         assert!(self.end <= params.len(), "the parameters of every stage");
     }

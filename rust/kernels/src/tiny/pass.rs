@@ -1,8 +1,9 @@
-//! A block of rows through a small network and back, each way one kernel.
+//! A block of rows through a small network, and back.
 //!
-//! In: parameters, rows, targets. Out: losses, and gradients in the layout of the parameters. Nothing is updated here.
+//! In: parameters, rows, targets. Out: losses, and gradients in the layout of the parameters, or the parameters after a step
+//! along that of a single row.
 
-use super::network::{Tiny, TinyLoss};
+use super::network::{Stage, Tiny, TinyLoss};
 use super::product::{EachSlope, EachUnit, Product, Sums};
 use super::row::{Becomes, Row, finish_row};
 use crate::activation::Activation;
@@ -56,7 +57,7 @@ pub(super) struct Forward<'a, T> {
     pub loss: Option<Wanted<T>>,
 }
 
-/// [`Asked`] as the kernel reads it.
+/// What is asked of the loss, as the kernel reads it.
 pub(super) struct Wanted<T> {
     pub loss: TinyLoss,
     pub targets: Targets<T>,
@@ -199,34 +200,6 @@ impl<T: Real> Forward<'_, T> {
         }
     }
 
-    /// The loss of every row and dL/dz of the last stage.
-    ///
-    /// # Safety
-    /// As for `run`; `width` is the number of rows, padded.
-    #[inline(always)]
-    unsafe fn finish<V: Vector<Elem = T>>(&self, wanted: &Wanted<T>, width: usize) {
-        let tiny = self.tiny;
-        let (last, stride) = (tiny.last(), tiny.stride);
-        let (n_out, activation) = (tiny.stages[last].n_out, tiny.stages[last].activation);
-        let at = |start: usize| self.work.wrapping_add(start);
-        let (y, delta) = (at(tiny.a[last]), at(tiny.delta[last]));
-        // SAFETY: all of these have `n_out` units of `width` numbers in the workspace.
-        unsafe {
-            if tiny.is_row() {
-                finish_row::<V>(wanted, n_out, y, delta);
-            } else {
-                self.finish_rows::<V>(wanted, width);
-            }
-            if wanted.loss == TinyLoss::Squared && activation != Activation::Identity {
-                let (a, z) = (y.cast_const(), at(tiny.z[last]).cast_const());
-                let (n, tables) = tiny.tables::<T>(n_out, width);
-                for i in (0..tables).map(|j| j * stride) {
-                    activation.with(EachSlope::<V> { n, a: a.add(i), z: z.add(i), delta: delta.add(i) });
-                }
-            }
-        }
-    }
-
     /// # Safety
     /// The entry has checked the parameters and the workspace.
     #[inline(always)]
@@ -275,7 +248,13 @@ impl<T: Real> Forward<'_, T> {
                 input = a;
             }
             if let Some(wanted) = &self.loss {
-                self.finish::<V>(wanted, width);
+                if tiny.is_row() {
+                    let last = tiny.last();
+                    let (y, delta) = (self.work.wrapping_add(tiny.a[last]), self.work.wrapping_add(tiny.delta[last]));
+                    finish_row::<V>(wanted, tiny.stages[last].n_out, y, delta);
+                } else {
+                    self.finish_rows::<V>(wanted, width);
+                }
             }
         }
     }
@@ -286,6 +265,8 @@ pub(super) struct Backward<'a, T> {
     pub params: *const T,
     pub rows: usize,
     pub work: *mut T,
+    /// Whether the delta of the last stage is dL/da, and not dL/dz.
+    pub last_is_da: bool,
     pub becomes: Becomes<T>,
     /// Where the gradient goes, or the parameters that step along it.
     pub gradient: *mut T,
@@ -308,7 +289,16 @@ impl<T: Real> Backward<'_, T> {
                 V::num(1.0).store(at(tiny.ones).add(r));
             }
             for (index, stage) in tiny.stages.iter().enumerate().rev() {
-                let delta = at(tiny.delta[index]).cast_const();
+                let delta = at(tiny.delta[index]);
+                if stage.activation != Activation::Identity && (index < tiny.last() || self.last_is_da) {
+                    let (a, z) = (at(tiny.a[index]).cast_const(), at(tiny.z[index]).cast_const());
+                    let (n, tables) = tiny.tables::<T>(stage.n_out, width);
+                    for i in (0..tables).map(|j| j * stride) {
+                        let (a, z, delta) = (a.add(i), z.add(i), delta.add(i));
+                        stage.activation.with(EachSlope::<V> { n, a, z, delta });
+                    }
+                }
+                let delta = delta.cast_const();
                 let input = at(if index == 0 { tiny.x } else { tiny.a[index - 1] }).cast_const();
                 let first = if stage.learns_weights { 0 } else { stage.n_in };
                 let end = stage.n_in + usize::from(stage.learns_bias && stage.use_bias);
@@ -334,21 +324,13 @@ impl<T: Real> Backward<'_, T> {
                         db: dw.wrapping_add(n_weights),
                     }
                     .run::<V>();
-                    let mut squares = V::zero();
-                    let start = if stage.learns_weights { 0 } else { n_weights };
-                    let bias = if end > stage.n_in { padded::<T>(stage.n_out) } else { 0 };
-                    for i in (Starts { next: start, ..starts::<T>(n_weights + bias) }) {
-                        let g = V::load(dw.add(i));
-                        squares = g.fma(g, squares);
-                    }
-                    if broken.is_none() && !squares.sum_lanes().is_finite() {
+                    if broken.is_none() && !self.has_squares::<V>(stage) {
                         broken = Some(index);
                     }
                 }
                 if index <= tiny.lowest {
                     break;
                 }
-                let below = &tiny.stages[index - 1];
                 let (next, w) = (at(tiny.delta[index - 1]), self.params.wrapping_add(stage.start));
                 if tiny.is_row() {
                     Row { stage, w }.input_gradient::<V>(delta, next);
@@ -366,17 +348,9 @@ impl<T: Real> Backward<'_, T> {
                     }
                     .run::<V>();
                 }
-                if below.activation != Activation::Identity {
-                    let (a, z) = (at(tiny.a[index - 1]).cast_const(), at(tiny.z[index - 1]).cast_const());
-                    let (n, tables) = tiny.tables::<T>(below.n_out, width);
-                    for i in (0..tables).map(|j| j * stride) {
-                        let (a, z, delta) = (a.add(i), z.add(i), next.add(i));
-                        below.activation.with(EachSlope::<V> { n, a, z, delta });
-                    }
-                }
             }
             if tiny.is_row() && !(self.descends() && broken.is_some()) {
-                self.gradient_of_row::<V>();
+                broken = self.gradient_of_row::<V>().or(broken);
             }
         }
         broken
@@ -386,19 +360,45 @@ impl<T: Real> Backward<'_, T> {
         matches!(self.becomes, Becomes::Descended(_))
     }
 
-    /// The gradient of a single row, whose deltas are all known: weights may step along it.
+    /// Whether the sum of the squares of the gradient of a stage is a number of the type, or one in float64.
+    ///
+    /// # Safety
+    /// As for `run`; it was written.
+    #[inline(always)]
+    unsafe fn has_squares<V: Vector<Elem = T>>(&self, stage: &Stage) -> bool {
+        let (dw, n_weights) = (self.gradient.wrapping_add(stage.start), stage.n_weights());
+        let start = if stage.learns_weights { 0 } else { n_weights };
+        let bias = if stage.learns_bias && stage.use_bias { padded::<T>(stage.n_out) } else { 0 };
+        let mut squares = V::zero();
+        for i in (Starts { next: start, ..starts::<T>(n_weights + bias) }) {
+            // SAFETY: the caller's word.
+            let g = unsafe { V::load(dw.add(i)) };
+            squares = g.fma(g, squares);
+        }
+        squares.sum_lanes().is_finite()
+    }
+
+    /// The gradient of a single row, whose deltas are all known: weights may step along it. Where it is added to others,
+    /// the last stage is told of whose sum has a square that is not finite, as the parts do not tell.
     ///
     /// # Safety
     /// As for `run`.
     #[inline(always)]
-    unsafe fn gradient_of_row<V: Vector<Elem = T>>(&self) {
+    unsafe fn gradient_of_row<V: Vector<Elem = T>>(&self) -> Option<usize> {
+        let mut broken = None;
         let tiny = self.tiny;
         let at = |start: usize| self.work.wrapping_add(start).cast_const();
         for (index, stage) in tiny.stages.iter().enumerate().skip(tiny.lowest) {
             let x = at(if index == 0 { tiny.x } else { tiny.a[index - 1] });
             let w = self.gradient.wrapping_add(stage.start);
             // SAFETY: the caller's word.
-            unsafe { Row { stage, w: w.cast_const() }.gradient::<V>(x, at(tiny.delta[index]), self.becomes, w) }
+            unsafe {
+                Row { stage, w: w.cast_const() }.gradient::<V>(x, at(tiny.delta[index]), self.becomes, w);
+                if matches!(self.becomes, Becomes::Added) && !self.has_squares::<V>(stage) {
+                    broken = Some(index);
+                }
+            }
         }
+        broken
     }
 }

@@ -1,7 +1,7 @@
 //! A single row through one stage: vectors run over the outputs, or over the inputs where the weights lie turned.
 //!
 //! In: pointers and sizes that the entries have checked; tables of one row are vectors of units, padded. Out: the same.
-//! Forward has the bits of `tile.rs` and `narrow.rs`. The gradient of a weight is one product, and an input gradient a
+//! Forward has the bits of `tile.rs` and `narrow.rs` up to the `KC` inputs of one of their pieces. The gradient of a weight is one product, and an input gradient a
 //! chain over the outputs where weights lie turned, else a sum in the lanes of a vector, the same on every set.
 
 use super::network::{Stage, TinyLoss};
@@ -73,8 +73,10 @@ impl<T: Real> Row<'_, T> {
                 }
                 w = w.wrapping_add(self.stage.stride);
             }
-            for (v, sum) in sums.into_iter().enumerate() {
-                sum.store(z.add(j + v * T::LANES));
+            for (v, sum) in sums.iter().enumerate() {
+                // Padding stays 0, also where an input is infinite.
+                let start = j + v * T::LANES;
+                V::select(V::first_lanes(T::LANES.min(self.stage.n_out - start)), *sum, V::zero()).store(z.add(start));
             }
         }
     }
@@ -116,7 +118,8 @@ impl<T: Real> Row<'_, T> {
         }
     }
 
-    /// Whether all of the gradient is sure to have squares that are finite: |x|^2 |delta|^2 is one.
+    /// Whether all of the gradient is sure to have squares that are finite: none is above |x|^2 |delta|^2, those of weights,
+    /// and none above |delta|^2, those of the bias. What is infinite times 0 is not finite either.
     ///
     /// # Safety
     /// As for [`Row::forward`]; delta is padded with zeros.
@@ -136,7 +139,9 @@ impl<T: Real> Row<'_, T> {
             }
         }
         let [x, delta, ..] = V::sum_each([of_x, of_delta, zero, zero, zero, zero, zero, zero]);
-        T::from_f64(x.to_f64() * delta.to_f64()).is_finite()
+        // A quarter leaves room for rounding.
+        let (x, delta) = (x.to_f64(), delta.to_f64());
+        delta <= T::LARGEST / 4.0 && x * delta <= T::LARGEST / 4.0
     }
 
     /// A vector of inputs from k on, and zeros where there are no more: padding may have come out of an activation.
@@ -290,12 +295,12 @@ pub(super) enum Becomes<T> {
     /// It is added to that.
     Added,
     /// What is there takes a step of gradient descent along it.
-    Descended(Descent<T>),
+    Descended(Step<T>),
 }
 
 /// A step of gradient descent: its rule and rate, where the parameters begin, and where the velocity does.
 #[derive(Clone, Copy)]
-pub(super) struct Descent<T> {
+pub(super) struct Step<T> {
     pub rule: Sgd,
     pub rate: f64,
     pub params: *const T,
@@ -308,17 +313,28 @@ pub(super) struct Descent<T> {
 /// There is room for it.
 #[inline(always)]
 unsafe fn put<V: Vector>(to: *mut V::Elem, g: V, becomes: Becomes<V::Elem>) {
-    // SAFETY: the caller's word; the velocity, where the rule has one, lies as the parameters do.
-    unsafe {
-        match becomes {
-            Becomes::Written => g.store(to),
-            Becomes::Added => V::load(to).add(g).store(to),
-            Becomes::Descended(Descent { rule, rate, params, velocity }) => {
-                let velocity = velocity.wrapping_offset(to.cast_const().offset_from(params));
-                rule.step(V::num(rate), g, to, velocity, V::Elem::LANES);
+    /// Compiled once on a set that calls its functions: with all it may become, it is long there.
+    #[inline(never)]
+    unsafe fn called<V: Vector>(to: *mut V::Elem, g: V, becomes: Becomes<V::Elem>) {
+        // SAFETY: the caller's word.
+        unsafe { inlined(to, g, becomes) }
+    }
+    #[inline(always)]
+    unsafe fn inlined<V: Vector>(to: *mut V::Elem, g: V, becomes: Becomes<V::Elem>) {
+        // SAFETY: the caller's word; the velocity, where the rule has one, lies as the parameters do.
+        unsafe {
+            match becomes {
+                Becomes::Written => g.store(to),
+                Becomes::Added => V::load(to).add(g).store(to),
+                Becomes::Descended(Step { rule, rate, params, velocity }) => {
+                    let velocity = velocity.wrapping_offset(to.cast_const().offset_from(params));
+                    rule.step(V::num(rate), g, to, velocity, V::Elem::LANES);
+                }
             }
         }
     }
+    // SAFETY: the caller's word.
+    unsafe { if V::CALLS { called(to, g, becomes) } else { inlined(to, g, becomes) } }
 }
 
 /// The sum of the lanes.
