@@ -12,8 +12,8 @@ from typing import Any
 from . import peers
 
 LIGHT, DARK = "#f5f5f5", "#202020"
-SHORT = {"numpy": "N", "torch": "T", "jax": "J", "sklearn": "S", "torch-bf16": "B"}
-TITLE = "Training step of the best peer / of dnn (above 1: dnn is faster)"
+SHORT = {"numpy": "N", "torch": "T", "jax": "J", "sklearn": "S", "torch-bf16": "B", "onnx": "O"}
+TITLE = "Time of the best peer / of dnn (above 1: dnn is faster)"
 NO_PICTURE = "no picture: matplotlib is not installed"
 WIDEST = 4.0  # from this ratio on, and its inverse, colours do not change
 
@@ -60,7 +60,7 @@ def draw(
         layers = "layer" if table[0] == 1 else "layers"
         outputs = "output" if table[1] == 1 else "outputs"
         axis.set_title(f"{table[0]} hidden {layers}, {table[1]} {outputs}", fontsize=9)
-    letters = "N NumPy, T PyTorch, J JAX,\nS scikit-learn, B PyTorch bf16"
+    letters = "N NumPy, T PyTorch, J JAX,\nS scikit-learn, B PyTorch bf16, O ONNX Runtime"
     figure.suptitle(f"{TITLE}\nBest peer: {letters}\n{machine(about)}", fontsize=9)
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
@@ -83,7 +83,7 @@ def scatter(path: str, points: list[tuple[float, float, str]], about: dict[str, 
     axis.yaxis.set_major_locator(ticker.LogLocator(10, (1, 2, 5)))
     axis.yaxis.set_major_formatter(ticker.ScalarFormatter())
     axis.yaxis.set_minor_formatter(ticker.NullFormatter())
-    axis.set_xlabel("multiply-adds of a step", fontsize=8)
+    axis.set_xlabel("multiply-adds", fontsize=8)
     axis.set_ylabel("best peer / dnn", fontsize=8)
     axis.legend(title="best peer", fontsize=8, title_fontsize=8)
     figure.suptitle(f"{TITLE}\n{machine(about)}", fontsize=9)
