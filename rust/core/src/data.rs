@@ -133,6 +133,7 @@ impl<'a, T: Real> Table<'a, T> {
     /// Copies the rows of these numbers to rows `stride` apart.
     pub fn copy_rows(&self, isa: Isa, rows: &[u32], to: &mut [T], stride: usize) {
         match rows {
+            // A step of a few weights can tell: 2-2-1 takes 0.17 instead of 0.21 us.
             &[row] => self.copy_row(row as usize, to),
             _ => self.data.copy_rows(isa, (self.rows, self.columns), (rows, self.picked), to, stride),
         }

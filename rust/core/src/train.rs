@@ -3,7 +3,6 @@
 //! In: a model, data, what was asked for. Out: the model after the last finished step, and what was measured. Everything
 //! is checked, and room is made, before the first step; after it no error is returned.
 
-mod ahead;
 mod check;
 mod ended;
 mod epochs;

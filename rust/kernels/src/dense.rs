@@ -103,7 +103,7 @@ const WORK_PER_NANOSECOND: u64 = 60;
 /// what one core has written reaches another at some 10 ns a cache line: a network of 12 layers of 64, at 128 rows, is
 /// slower on two threads than on one (370 against 305 us a step), one of 256 is faster (680 against 826).
 const MIN_BLOCK_WORK: usize = 1 << 20;
-/// The same where weights do not change: 16 rows of 256-256-256 are predicted in 23 us on two threads, on one in 39.
+/// The same where weights do not change: 16 rows of 256-256-256 are predicted in 26 us on two threads, on one in 45.
 const MIN_BLOCK_WORK_OF_KEPT: usize = 1 << 19;
 /// Rows whose multiply-adds take as long as reading B once does: fewer are not faster.
 const FEW_ROWS: usize = 16;

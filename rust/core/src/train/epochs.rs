@@ -3,6 +3,8 @@
 //! In: a model, data, what was asked for, all of it checked. Out: the model after the last finished step, and what was
 //! measured.
 
+mod ahead;
+
 use super::check::{check, check_rate};
 use super::ended::{Ended, as_asked, by_callback, diverged, interrupted, too_large};
 use super::{is_allowed, looks_at_gradients};
@@ -32,29 +34,29 @@ const EPOCHS_WITH_ROOM: usize = 1 << 16;
 
 /// A model that learns, and all that it takes.
 pub struct Training<'a, T: Real> {
-    pub(super) plan: &'a Plan,
-    pub(super) params: &'a mut Params<T>,
-    pub(super) optimizer: &'a mut Optimizer<T>,
-    pub(super) running: &'a mut Running,
-    pub(super) progress: &'a mut Progress<T>,
+    plan: &'a Plan,
+    params: &'a mut Params<T>,
+    optimizer: &'a mut Optimizer<T>,
+    running: &'a mut Running,
+    progress: &'a mut Progress<T>,
     /// Epochs begun in the life of the model.
     epochs_begun: &'a mut u64,
-    pub(super) data: &'a Data<'a, T>,
+    data: &'a Data<'a, T>,
     validation: Option<Validation<'a, T>>,
-    pub(super) spec: &'a FitSpec,
-    pub(super) team: Team,
-    pub(super) step: Step<T>,
-    pub(super) lbfgs: Option<Lbfgs<T>>,
-    pub(super) batches: Batches,
+    spec: &'a FitSpec,
+    team: Team,
+    step: Step<T>,
+    lbfgs: Option<Lbfgs<T>>,
+    batches: Batches,
     /// One for each batch of the epoch.
-    pub(super) rates: Vec<f64>,
+    rates: Vec<f64>,
     /// The metrics of the epoch.
-    pub(super) sums: Sums<T>,
+    sums: Sums<T>,
     /// The numbers of all rows, where a mean of weights has to find means and variances of its own.
     all_rows: Option<Vec<u32>>,
-    pub(super) pace: Pace,
-    pub(super) questions: Questions,
-    pub(super) history: History,
+    pace: Pace,
+    questions: Questions,
+    history: History,
 }
 
 /// Data that the model is measured on after every epoch, and the room for that.
@@ -66,19 +68,19 @@ struct Validation<'a, T: Real> {
 
 /// What the steps of an epoch add up to.
 #[derive(Default)]
-pub(super) struct Totals {
+struct Totals {
     /// The loss of the epoch is `loss / share`.
     loss: f64,
     share: f64,
     /// Of the rows: the metrics go by it.
     weight: f64,
     /// The norm of the last gradient, where it was clipped afterwards.
-    pub(super) before_clip: Option<f64>,
+    before_clip: Option<f64>,
 }
 
 impl Totals {
     /// Adds a batch: the loss of its rows, and what it is of the loss of the epoch.
-    pub(super) fn add(&mut self, objective: &Objective, loss: f64, penalty: f64, weight: f64, rows: usize) -> f64 {
+    fn add(&mut self, objective: &Objective, loss: f64, penalty: f64, weight: f64, rows: usize) -> f64 {
         let mean = if weight > 0.0 { loss / weight + penalty } else { 0.0 };
         if objective.mean_by_rows {
             self.loss += mean * rows as f64;

@@ -4,8 +4,8 @@
 
 use super::Real;
 
-/// Where the vectors of `end` numbers begin, `by` numbers apart. A range by `step_by` divides before it begins, which a
-/// network of a few weights can tell: it took 15 % of the instructions of a step.
+/// Where the vectors of `end` numbers begin, `by` numbers apart. A range by `step_by` divides before it begins: without, a
+/// step of 2-2-1 at one row has 1.4 % fewer instructions, and the library is smaller.
 #[derive(Clone, Copy)]
 pub struct Starts {
     pub next: usize,

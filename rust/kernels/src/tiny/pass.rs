@@ -5,7 +5,7 @@
 
 use super::network::{Stage, Tiny, TinyLoss};
 use super::product::{EachSlope, EachUnit, Product, Sums};
-use super::row::{Becomes, Row, finish_row};
+use super::row::{Becomes, Row, finish_row, minus_log_of};
 use crate::activation::Activation;
 use crate::dense::View;
 use crate::math;
@@ -182,10 +182,7 @@ impl<T: Real> Forward<'_, T> {
                         for j in 0..n_out {
                             let i = j * stride + r;
                             let t = V::load(t.add(i));
-                            let minus_log = log_sum.add(largest.sub(V::load(y.add(i))));
-                            // 0 ln 0 is 0, also where a probability is so small that its logarithm overflows.
-                            let term = V::select(t.abs().le(V::zero()), V::zero(), t.mul(minus_log));
-                            value = value.add(term);
+                            value = value.add(minus_log_of(t, log_sum.add(largest.sub(V::load(y.add(i))))));
                             let d = V::load(delta.add(i)).fms(part, t).mul(scale);
                             V::select(real, d, V::zero()).store(delta.add(i));
                         }

@@ -1,8 +1,9 @@
 //! A single row through one stage: vectors run over the outputs, or over the inputs where the weights lie turned.
 //!
 //! In: pointers and sizes that the entries have checked; tables of one row are vectors of units, padded. Out: the same.
-//! Forward has the bits of `tile.rs` and `narrow.rs` up to the `KC` inputs of one of their pieces. The gradient of a weight is one product, and an input gradient a
-//! chain over the outputs where weights lie turned, else a sum in the lanes of a vector, the same on every set.
+//! Forward has the bits of `tile.rs` and `narrow.rs` up to the `KC` inputs of one of their pieces. The gradient of a weight is
+//! one product, and an input gradient a chain over the outputs where weights lie turned, else a sum in the lanes of a vector,
+//! the same on every set.
 
 use super::network::{Stage, TinyLoss};
 use super::pass::Wanted;
@@ -275,16 +276,20 @@ pub(super) unsafe fn finish_row<V: Vector>(
         let (log_sum, part) = (math::log(sum), weight.div(sum));
         for j in starts::<V::Elem>(n_out) {
             let t = wanted.targets.load::<V>(0, j, width(j));
-            let minus_log = log_sum.add(largest.sub(V::load(y.add(j))));
-            // 0 ln 0 is 0, also where a probability is so small that its logarithm overflows.
-            let term = V::select(t.abs().le(V::zero()), V::zero(), t.mul(minus_log));
-            value = value.add(term);
+            value = value.add(minus_log_of(t, log_sum.add(largest.sub(V::load(y.add(j))))));
             V::load(delta.add(j)).fms(part, t).mul(scale).store(delta.add(j));
         }
         // Softmax of what is not finite is NaN, whether or not a target asks for it.
         let value = V::select(sum.not_nan(), value, sum);
         *wanted.losses = sum_of(value).to_f64();
     }
+}
+
+/// What a class with the target t adds to a cross entropy, given minus the logarithm of its probability. 0 ln 0 is 0, also
+/// where a probability is so small that its logarithm overflows.
+#[inline(always)]
+pub(super) fn minus_log_of<V: Vector>(t: V, minus_log: V) -> V {
+    V::select(t.abs().le(V::zero()), V::zero(), t.mul(minus_log))
 }
 
 /// What becomes of a gradient.

@@ -5,8 +5,7 @@
 //! each took twice as long: here it is decided once. Both have the same bits. What is out of the ordinary, and has to be
 //! told of, is left to `learn`.
 
-use super::ended::{Ended, interrupted};
-use super::epochs::{Totals, Training};
+use super::{Ended, Totals, Training, interrupted};
 use crate::clip;
 use crate::observer::{Observer, WORK_PER_QUESTION};
 use dnn_kernels::Real;
