@@ -41,8 +41,8 @@ def arguments() -> argparse.Namespace:
 
 def chosen_peers(asked: str | None) -> list[str]:
     """Choose who takes part, dnn first; those that are not installed are named and left out."""
-    # All that compute the same: who rounds to bfloat16 is asked for by name.
-    exact = [name for name, entry in peers.ENTRIES.items() if not entry.rounds]
+    # All that compute the same: those apart, of another precision, are asked for by name.
+    exact = [name for name, entry in peers.ENTRIES.items() if not entry.apart]
     names = exact if asked == "all" else asked.split(",") if asked else list(peers.DEFAULT)
     unknown = [name for name in names if name not in peers.ENTRIES]
     if unknown:

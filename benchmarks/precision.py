@@ -18,7 +18,7 @@ import numpy as np
 from .workloads import WORKLOADS, Workload
 
 STEPS = {"digits": 50, "tabular": 50, "mnist-mlp": 60, "wide": 4}
-PRECISIONS = ("highest", "high", "medium")
+PRECISIONS = ("strict", "highest", "high", "medium")
 # A step so large that the weights from before it are lost beside it: what remains is the gradient.
 RATE = 1e6
 

@@ -109,7 +109,7 @@ def ratios(best: dict[str, Result], names: list[str]) -> list[float | None]:
         return [None] * (len(others) + 1)
     mine = best[SUBJECT].median
     each = [best[name].median / mine if name in best else None for name in others]
-    rivals = (x for name, x in zip(others, each, strict=True) if x and not peers.ENTRIES[name].rounds)
+    rivals = (x for name, x in zip(others, each, strict=True) if x and not peers.ENTRIES[name].apart)
     return [*each, min(rivals, default=None)]
 
 

@@ -76,10 +76,46 @@ def test_a_precision_has_the_bits_of_its_twin_for_any_number_of_threads(precisio
             assert same(wanted, trained(precision, isa=isa, n_threads=n_threads)), (isa, n_threads)
 
 
-def test_strict_is_highest():
+def test_strict_is_highest_where_layers_are_small():
     model = trained("strict")
     assert same(trained("highest"), model)
     assert model.history.arithmetic == f"{model.isa} float32"
+
+
+def large(precision, *, isa=None, n_threads=None, dtype="float32"):
+    """A network whose products are worth three numbers of bfloat16 for a factor."""
+    layers = [dnn.Input(100), dnn.Dense(208, "relu"), dnn.Dense(200, "tanh"), dnn.Dense(3, "softmax")]
+    model = dnn.Sequential(layers, seed=1, precision=precision, isa=isa, dtype=dtype)
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((512, 100)).astype(np.float32)
+    model.fit(x, np.argmax(x[:, :3], axis=1), batch_size=256, epochs=2, n_threads=n_threads, verbose=0)
+    return model
+
+
+@pytest.mark.parametrize("isa", [*SETS, "scalar-amx"])
+def test_highest_takes_three_numbers_for_a_factor_where_the_set_has_tiles(isa):
+    strict, highest = large("strict", isa=isa), large("highest", isa=isa)
+    assert strict.history.arithmetic == f"{isa} float32"
+    assert highest.history.arithmetic == f"{isa} {'3 x bfloat16' if isa in TILES else 'float32'}"
+    assert same(strict, highest) == (isa not in TILES)
+
+
+def test_highest_has_the_bits_of_its_twin_for_any_number_of_threads():
+    wanted = large("highest", isa="scalar-amx")
+    for isa in TILES:
+        for n_threads in (1, 2, 3):
+            assert same(wanted, large("highest", isa=isa, n_threads=n_threads)), (isa, n_threads)
+
+
+def test_highest_is_as_near_to_float64_as_strict():
+    # From the same weights, as float32 has them; beyond two epochs, rounding decides which way training goes.
+    wide = large("strict", dtype="float64")
+
+    def error(model):
+        pairs = zip(model.get_weights(), wide.get_weights(), strict=True)
+        return sum(float(np.sum((ours - theirs) ** 2)) for ours, theirs in pairs) ** 0.5
+
+    assert error(large("highest", isa=TILES[0])) <= 2 * error(large("strict"))
 
 
 @pytest.mark.parametrize(
@@ -173,10 +209,10 @@ def test_another_precision_is_refused(given):
         dnn.Sequential([dnn.Dense(1)], precision=given)
 
 
-def test_info_tells_what_medium_and_high_are():
+def test_info_tells_what_the_precisions_are():
     from dnn.__main__ import info
 
-    for name, count in zip(("medium", "high"), _core.bf16_factors(), strict=True):
+    for name, count in zip(("medium", "high", "highest"), _core.bf16_factors(), strict=True):
         line = next(line for line in info().splitlines() if line.startswith(f"{name} precision"))
-        assert ("as highest" in line) == (count == 0)
+        assert ("as highest" in line or line.endswith(" float32")) == (count == 0)
         assert ("factors in" in line) == (count > 0)

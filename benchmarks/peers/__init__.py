@@ -16,7 +16,7 @@ from .base import Peer
 class Entry:
     """Where a peer is found: the name in tables, the packages it needs, its module and class here.
 
-    One that rounds to bfloat16 is asked for by name, and no rival where the best of all is told.
+    One apart, of another precision, is asked for by name, and no rival where the best of all is told.
     """
 
     label: str
@@ -24,7 +24,7 @@ class Entry:
     module: str
     attribute: str
     trains: bool = True
-    rounds: bool = False
+    apart: bool = False
 
     def missing(self) -> str | None:
         """Why it can't run here, or None."""
@@ -47,9 +47,11 @@ ENTRIES = {
     "torch": Entry("PyTorch", "torch", "torch_peer", "PyTorch"),
     "jax": Entry("JAX", "jax", "jax_peer", "Jax"),
     "onnx": Entry("ONNX Runtime", "onnx onnxruntime", "onnx_peer", "OnnxRuntime", trains=False),
-    "dnn-medium": Entry("dnn medium", "dnn._core", "dnn_peer", "DnnMedium", rounds=True),
-    "torch-bf16": Entry("PyTorch bf16", "torch", "torch_peer", "PyTorchBf16", rounds=True),
-    "torch-autocast": Entry("PyTorch autocast", "torch", "torch_peer", "PyTorchAutocast", rounds=True),
+    "dnn-strict": Entry("dnn strict", "dnn._core", "dnn_peer", "DnnStrict", apart=True),
+    "dnn-high": Entry("dnn high", "dnn._core", "dnn_peer", "DnnHigh", apart=True),
+    "dnn-medium": Entry("dnn medium", "dnn._core", "dnn_peer", "DnnMedium", apart=True),
+    "torch-bf16": Entry("PyTorch bf16", "torch", "torch_peer", "PyTorchBf16", apart=True),
+    "torch-autocast": Entry("PyTorch autocast", "torch", "torch_peer", "PyTorchAutocast", apart=True),
 }
 DEFAULT = ("numpy", "sklearn", "torch", "jax", "onnx")
 BLAS = (

@@ -51,6 +51,18 @@ class Dnn(Peer):
         return lambda: self.model.predict(x, out=out, n_threads=self.threads)
 
 
+class DnnStrict(Dnn):
+    """The same with fused multiply-adds, on any CPU."""
+
+    precision = "strict"
+
+
+class DnnHigh(Dnn):
+    """The same with two numbers of bf16 for a factor of products of training, where the CPU has AMX."""
+
+    precision = "high"
+
+
 class DnnMedium(Dnn):
     """The same with products of training in bf16 where the CPU has them."""
 

@@ -15,12 +15,13 @@ def info() -> str:
     chosen = _core.default_isa()
     why = "DNN_ISA" if os.environ.get("DNN_ISA") else "the fastest this machine has"
     count, source = _threads.default()
-    medium, high = _core.bf16_factors()
+    medium, high, highest = _core.bf16_factors()
     lines = {
         "dnn": __version__,
         "cpu": " ".join(_core.cpu_features()),
         "instruction sets": f"{', '.join(_core.available_isas())} (fastest first)",
         "chosen": f"{chosen} ({why})",
+        "highest precision": "large factors in 3 x bfloat16, as exact" if highest else "float32",
         "medium precision": "factors in bfloat16" if medium else "as highest: the set has no bfloat16",
         "high precision": "factors in 2 x bfloat16" if high else "as highest: the set has no tiles",
         "threads": f"{count} ({source})",

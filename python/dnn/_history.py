@@ -51,8 +51,8 @@ class History:
     arithmetic : str
         The instruction set, and the type that the factors of products had while training: "avx512 float32",
         or "avx512 bfloat16" with ``precision="medium"`` where the processor has it and a layer is large
-        enough for it; on processors with AMX "amx bfloat16", and "amx 2 x bfloat16" with "high". "" where
-        nothing was begun.
+        enough for it; on processors with AMX "amx bfloat16", "amx 2 x bfloat16" with "high", and "amx 3 x
+        bfloat16" with "highest" where products are large. "" where nothing was begun.
     """
 
     def __init__(

@@ -53,15 +53,17 @@ class Sequential(Steppable):
     dtype : {"float32", "float64"}, default "float32"
         Type of weights, and of all computation.
     precision : {"highest", "high", "medium", "strict"}, default "highest"
-        How exact the products of training are. "highest": as exact as `dtype`. "medium": factors of float32
-        may be rounded to bfloat16 (relative error of a product 2e-3), with sums, weights and all else in
-        float32; up to twice as fast where layers are wide, on processors with AVX512-BF16 or AMX. "high":
-        factors may be two numbers of bfloat16 each (4e-6), on processors with AMX. Both are as "highest" on
-        others, and with L-BFGS. "strict": the same bits on all instruction sets.
+        How exact the products of training are. "highest": as exact as `dtype`; on processors with AMX three
+        numbers of bfloat16 stand for each factor of large products in float32, and hold all of it. "medium":
+        factors of float32 may be rounded to bfloat16 (relative error of a product 2e-3), with sums, weights
+        and all else in float32; two to four times as fast where layers are wide, on processors with
+        AVX512-BF16 or AMX. "high": factors may be two numbers of bfloat16 each (4e-6), on processors with
+        AMX. Both are as "highest" on others, and with L-BFGS. "strict": fused multiply-adds, with the same
+        bits on all instruction sets.
         `predict` and `evaluate` are exact with each, and `History.arithmetic` tells what a `fit` did.
     isa : {"scalar", "avx2", "avx512", "amx", "scalar-amx"}, optional
         Instruction set. None takes DNN_ISA, or the fastest this machine has. "amx" is AVX-512, and tiles for
-        the precisions "medium" and "high"; "scalar" and "scalar-amx" are plain code with the same results.
+        every precision but "strict"; "scalar" and "scalar-amx" are plain code with the same results.
     scale : {"standard", "robust"}, optional
         How the columns of x are scaled on their way in: by mean and standard deviation, or by median and
         distance of the quartiles, as scikit-learn's StandardScaler and RobustScaler do. Learned from the

@@ -33,13 +33,13 @@ fn check_isa(name: &str) -> PyResult<()> {
     Isa::named(name).map(|_| ()).map_err(convert::isa_error)
 }
 
-/// How many numbers of bfloat16 stand for a factor of a product while training with `precision="medium"`, and with
-/// `"high"`; 0 where factors stay as they are.
+/// How many numbers of bfloat16 stand for a factor of a large product while training with `precision="medium"`, with
+/// `"high"`, and with `"highest"`; 0 where factors stay as they are.
 #[pyfunction]
-fn bf16_factors() -> PyResult<(usize, usize)> {
+fn bf16_factors() -> PyResult<(usize, usize, usize)> {
     let isa = Isa::preferred().map_err(convert::isa_error)?;
-    let medium = isa != Isa::SCALAR && isa.with_bf16().has_bf16();
-    Ok((usize::from(medium), if isa.with_split().is_split() { 2 } else { 0 }))
+    let medium = if isa == Isa::SCALAR { 0 } else { isa.with_bf16().parts() };
+    Ok((medium, isa.with_split().parts(), isa.with_whole().parts()))
 }
 
 /// Tells a child process that threads of its parent are not there.

@@ -1,5 +1,5 @@
 //! Microseconds of a training step, without Python:
-//! `cargo run --release --example steps -p dnn-core -- NAME [THREADS] [sgd]`.
+//! `cargo run --release --example steps -p dnn-core -- NAME [THREADS] [sgd | adam] [PRECISION]`.
 //!
 //! The networks of `benchmarks/workloads.py`, on numbers of no meaning, or any other: `steps 256-256-10x512 2` has 256
 //! inputs, a hidden layer, 10 classes, batches of 512, and Adam unless it is told otherwise. For profilers; to compare with
@@ -84,6 +84,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let wanted = arguments.next().unwrap_or("all".into());
     let threads: usize = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(1);
     let optimizer = if arguments.next().as_deref() == Some("sgd") { "sgd" } else { "adam" };
+    let precision = arguments.next().unwrap_or("highest".into());
     let given = custom(wanted.clone().leak(), optimizer);
     for (name, widths, hidden, loss, optimizer, batch, rows, epochs) in WORKLOADS.into_iter().chain(given) {
         if wanted != name && wanted != "all" {
@@ -101,7 +102,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             })
             .collect();
         let spec: Spec = serde_json::from_value(json!({
-            "dtype": "float32", "precision": "highest", "isa": null, "seed": 7, "layers": layers, "loss": null,
+            "dtype": "float32", "precision": precision, "isa": null, "seed": 7, "layers": layers, "loss": null,
         }))?;
         let loss: LossSpec = serde_json::from_value(match loss {
             "cross_entropy" => json!({"name": loss, "label_smoothing": 0.0}),

@@ -7,7 +7,7 @@ use crate::error::{Error, counted};
 pub use crate::layer::{Kind, Layer, Output, Place, Shown};
 use crate::loss::Loss;
 use crate::rng;
-use dnn_kernels::{Activation, Isa, Noise, Real, Stage, TinyLoss, is_turned, row_stride};
+use dnn_kernels::{Activation, Isa, Noise, Real, Stage, TinyLoss, is_turned, may_be_split, row_stride};
 use dnn_spec::{ActivationSpec, DenseSpec, Initializer, LayerSpec, Precision, Spec};
 use std::ops::Range;
 
@@ -62,7 +62,6 @@ impl Plan {
             None => Isa::preferred(),
         };
         let isa = isa.map_err(|error| Error::invalid(error.to_string()))?;
-        let products = products::<T>(spec, isa);
         let mut list = List::new(n_inputs, spec.seed);
         list.add_all::<T>(&spec.layers, "")?;
         let List { layers, input_skips, end, .. } = list;
@@ -78,6 +77,8 @@ impl Plan {
         let loss = spec.loss.as_ref().map(|loss| Loss::new(loss, last)).transpose()?;
         let trainable = trainable_ranges(&layers);
         let packs = layers.iter().any(Layer::packs::<T>);
+        let may_be_large = layers.iter().any(|layer| layer.is_dense() && may_be_split(layer.n_in, layer.n_out));
+        let products = products::<T>(spec, isa, may_be_large);
         Ok(Plan { packs, layers, input_skips, n_inputs, len: end, loss, isa, products, seed: spec.seed, trainable })
     }
 
@@ -518,11 +519,13 @@ fn check_dense<T: Real>(name: &str, layer: &DenseSpec) -> Result<(), Error> {
 
 /// The instruction set of the products of training. Without instructions for bfloat16 rounding would only cost time: then
 /// a twin does it where that is what was asked for, to compare with.
-fn products<T: Real>(spec: &Spec, isa: Isa) -> Isa {
+fn products<T: Real>(spec: &Spec, isa: Isa, may_be_large: bool) -> Isa {
     let rounds = isa != Isa::SCALAR || spec.isa.is_some();
     match spec.precision {
         Precision::Medium if T::NAME == f32::NAME && rounds => isa.with_bf16(),
         Precision::High if T::NAME == f32::NAME => isa.with_split(),
+        // Only then, as the system is asked for tiles.
+        Precision::Highest if T::NAME == f32::NAME && may_be_large => isa.with_whole(),
         _ => isa,
     }
 }

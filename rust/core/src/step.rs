@@ -161,9 +161,9 @@ impl<T: Real> Step<T> {
         self.products.name()
     }
 
-    /// Whether it takes two numbers of bfloat16 for each.
-    pub fn is_split(&self) -> bool {
-        self.products.is_split()
+    /// How many numbers of bfloat16 it takes for each, where it takes any.
+    pub fn parts(&self) -> usize {
+        self.products.parts()
     }
 
     /// dL/dp of every parameter that learns, but for weights that wait ([`Step::is_whole`]); 0 elsewhere.

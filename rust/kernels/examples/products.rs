@@ -62,6 +62,7 @@ fn main() {
         table::<f64>(isa, threads, &shapes);
     } else {
         let isa = if asked_for("bf16") { isa.with_bf16() } else { isa };
+        let isa = if asked_for("whole") { isa.with_whole() } else { isa };
         table::<f32>(if asked_for("split") { isa.with_split() } else { isa }, threads, &shapes);
     }
 }

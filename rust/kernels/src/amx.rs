@@ -2,8 +2,12 @@
 //!
 //! In: a [`Block`] of float32, and how many numbers of bfloat16 stand for a factor. Out: the same block of C.
 //! With one, a factor is rounded; with two, the second is what the rounding left, and the product of the two seconds is
-//! left out, some 2^-17 of the whole. Pieces of a sum and their order are those of `tile.rs`, and so the bits do not
-//! depend on threads. Both operands are packed as in `bf16.rs`, with zeros up to whole tiles.
+//! left out, some 2^-17 of the whole; three add up to the factor, and what is left out of their products is below the last
+//! bit of float32. Pieces of a sum and their order are those of `tile.rs`, and so the bits do not depend on threads. Both
+//! operands are packed as in `bf16.rs`, with zeros up to whole tiles.
+//!
+//! Several parts are those of a number times a power of 2, so that none is too small for a tile. What then is too large
+//! ends as infinite or NaN, as do numbers that are neither: such sums, and no others, are added up anew in float32.
 //!
 //! What tiles do is said twice, by the instructions and by their [`Twin`] in plain Rust, with which the tests compare.
 //! Each block configures the tiles of its thread and releases them at its end: other libraries use them too.
@@ -14,22 +18,31 @@ mod instructions;
 mod tests;
 
 use crate::activation::Activation;
-use crate::bf16::{A_STRIDE, pack_a, pack_rows, pack_transposed};
-use crate::pack::{MAX_VECTORS, Panel, Use, room};
-use crate::simd::{Bf16, Bf16Kernel, MAX_LANES, Vector, flushed};
+use crate::bf16::{A_STRIDE, FromB, PackA, PackB, Parts};
+use crate::buffer::LARGE_PAGE;
+use crate::isa::Isa;
+use crate::pack::{Use, room};
+use crate::simd::{Bf16, Bf16Kernel, Kernel, MAX_LANES, Vector, flushed, run_apart, run_pairs_apart};
 use crate::tile::{Block, Finish, KC, Layout, Start};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use instructions::{Amx, is_permitted, is_there};
-use std::mem::MaybeUninit;
 
-/// Numbers of bfloat16 for a factor, at most.
-const MAX_PARTS: usize = 2;
-/// Products of parts: of two, all but that of the second with the second.
-const MAX_PRODUCTS: usize = 3;
+/// Which parts of A and of B are multiplied, by how many there are: what is left out is smaller than what rounds a
+/// number of float32. Neighbours share one of the two, whose tiles stay where they are.
+#[rustfmt::skip]
+const PRODUCTS: [&[(usize, usize)]; Parts::MAX + 1] = [
+    &[],
+    &[(0, 0)],
+    &[(1, 0), (0, 0), (0, 1)],
+    &[(0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0)],
+];
+/// What numbers are multiplied by where several parts stand for them. The last bit of the smallest number of float32 is
+/// then above the smallest normal one, so that no part of any is lost.
+const SCALE: f32 = (1u32 << 24) as f32;
 /// Rows and columns of two by two tiles.
 pub(crate) const SIDE: usize = 32;
 /// Pairs of terms in a row of a tile.
-const PAIRS: usize = 16;
+pub(crate) const PAIRS: usize = 16;
 /// Products with less of anything pay more for packing than they win, by drafts that were measured beforehand.
 pub(crate) const WORTH: usize = 32;
 
@@ -37,23 +50,26 @@ pub(crate) const WORTH: usize = 32;
 #[repr(align(64))]
 pub(crate) struct Sums([[f32; SIDE]; SIDE]);
 
-/// Where a part of A and one of B begin: pairs of neighbours in the sum.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Factor {
-    a: *const f32,
-    b: *const f32,
-}
-
 /// What is multiplied at once: a piece of the sums of two by two tiles.
 #[derive(Clone, Copy)]
-pub(crate) struct Piece<'a> {
-    factors: &'a [Factor],
+pub(crate) struct Piece {
+    /// Where its first parts begin, and how far the next are.
+    a: *const f32,
+    a_plane: usize,
+    b: *const f32,
+    b_plane: usize,
     /// From row to row of each B.
     b_stride: usize,
+    parts: usize,
     /// Rows of 16 pairs of terms.
     steps: usize,
-    /// Sums that are wanted: rows, and vectors of 16 columns.
+}
+
+/// Sums that are wanted: rows and vectors of 16 columns, from a row and a column of a block on.
+#[derive(Clone, Copy)]
+struct Place {
+    row: usize,
+    column: usize,
     rows: usize,
     vectors: usize,
 }
@@ -64,11 +80,23 @@ pub(crate) trait Unit {
     /// The processor has the instructions.
     unsafe fn begin() -> Self;
 
-    /// The products of all factors of a piece, added up one after the other. At least the sums that are wanted are written.
+    /// From now on sums are 0.
     ///
     /// # Safety
-    /// Each A has 32 rows, `A_STRIDE` apart, and each B 16 rows of 32 columns for each step.
-    unsafe fn multiply(&self, piece: Piece, sums: &mut Sums);
+    /// The processor has the instructions, as below.
+    unsafe fn clear(&self, sums: &mut Sums);
+
+    /// Adds one step of a piece to the sums: all [`PRODUCTS`], one after the other.
+    ///
+    /// # Safety
+    /// Each part of A has 32 rows, `A_STRIDE` apart, and each of B 16 rows of 32 columns for each step.
+    unsafe fn add_up(&self, piece: &Piece, step: usize, sums: &mut Sums);
+
+    /// The sums, which may have been elsewhere.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn store(&self, sums: &mut Sums);
 }
 
 /// Plain Rust. (Where a result below the smallest normal number would round up to it, a processor may still have 0.)
@@ -79,18 +107,24 @@ impl Unit for Twin {
         Twin
     }
 
-    unsafe fn multiply(&self, Piece { factors, b_stride, steps, rows, vectors }: Piece, sums: &mut Sums) {
+    unsafe fn clear(&self, sums: &mut Sums) {
+        sums.0 = [[0.0; SIDE]; SIDE];
+    }
+
+    unsafe fn add_up(&self, piece: &Piece, step: usize, sums: &mut Sums) {
+        let &Piece { a, a_plane, b, b_plane, b_stride, parts, .. } = piece;
         let lower = |x: f32| flushed(f32::from_bits(x.to_bits() << 16));
         let upper = |x: f32| flushed(f32::from_bits(x.to_bits() & 0xffff_0000));
-        sums.0 = [[0.0; SIDE]; SIDE];
-        for (factor, step) in factors.iter().flat_map(|factor| (0..steps).map(move |step| (factor, step))) {
-            for (i, row) in sums.0.iter_mut().enumerate().take(rows) {
-                for (j, sum) in row.iter_mut().enumerate().take(vectors * MAX_LANES) {
+        for &(p, q) in PRODUCTS[parts] {
+            for (i, row) in sums.0.iter_mut().enumerate() {
+                for (j, sum) in row.iter_mut().enumerate() {
                     // Lower and upper halves are added up apart, and then to what is there.
                     let (mut lowers, mut uppers) = (0.0f32, 0.0f32);
                     for k in step * PAIRS..(step + 1) * PAIRS {
                         // SAFETY: the caller's word.
-                        let (x, y) = unsafe { (*factor.a.add(i * A_STRIDE + k), *factor.b.add(k * b_stride + j)) };
+                        let x = unsafe { *a.add(p * a_plane + i * A_STRIDE + k) };
+                        // SAFETY: as above.
+                        let y = unsafe { *b.add(q * b_plane + k * b_stride + j) };
                         lowers = flushed(lower(x).mul_add(lower(y), lowers));
                         uppers = flushed(upper(x).mul_add(upper(y), uppers));
                     }
@@ -99,6 +133,8 @@ impl Unit for Twin {
             }
         }
     }
+
+    unsafe fn store(&self, _: &mut Sums) {}
 }
 
 /// A block whose factors are so many numbers of bfloat16.
@@ -124,15 +160,15 @@ impl Tiled {
     #[inline(always)]
     pub(crate) unsafe fn run_on<V: Bf16, U: Unit>(self) -> bool {
         let Tiled { block, parts } = self;
-        debug_assert!((1..=MAX_PARTS).contains(&parts), "{parts} parts");
-        let (lanes, width) = (MAX_LANES, V::TILE_VECTORS.next_multiple_of(2) * MAX_LANES);
-        let (plane_of_a, plane_of_b) = (block.m.next_multiple_of(SIDE) * A_STRIDE, KC / 2 * MAX_VECTORS * lanes);
-        let a_room = room::<f32>(Use::Rows, parts * plane_of_a);
+        debug_assert!((1..=Parts::MAX).contains(&parts), "{parts} parts");
+        let (lanes, width) = (MAX_LANES, PANEL);
+        let of_b = parts_of_b(parts);
+        let of_a = Parts { plane: block.m.next_multiple_of(SIDE) * A_STRIDE, ..of_b };
+        let a_room = room::<f32>(Use::Rows, in_pages(parts * (of_a.plane + of_b.plane)));
         assert!(!a_room.is_null(), "there is no memory for the rows of a product");
-        let mut panel = Panel::<f32>(MaybeUninit::uninit());
-        let panel = panel.0.as_mut_ptr().cast::<f32>();
-        let mut sums = Sums([[0.0; SIDE]; SIDE]);
-        let mut squares = V::zero();
+        let from = FromB { b: block.b, stride: block.b_stride, layout: block.b_layout };
+        let mut sums = [const { Sums([[0.0; SIDE]; SIDE]) }; 2];
+        let mut finite = true;
         // SAFETY: the caller's word.
         let unit = unsafe { U::begin() };
         // A depth of zero still has to write the start value.
@@ -140,35 +176,63 @@ impl Tiled {
         loop {
             let depth = KC.min(block.k - k0);
             let last = k0 + depth == block.k;
-            let steps = depth.div_ceil(2 * PAIRS);
-            let whole = Whole::<V>::new(&block, k0 == 0, last);
-            for part in 0..parts {
-                // SAFETY: the room has a plane for each part; the columns are those of A.
-                unsafe { pack_a::<V>(&block, k0, depth, a_room.add(part * plane_of_a), part) }
-            }
+            let whole = Whole::new(&block, (k0, depth), parts > 1);
+            // SAFETY: the room has a plane for each part; the columns are those of A.
+            unsafe { run_pairs_apart(V::SET, PackA { block: &block, k0, depth, room: a_room, parts: of_a }) };
             for j0 in (0..block.n).step_by(width) {
                 let vectors = (width / lanes).min((block.n - j0) / lanes);
-                for part in 0..parts {
-                    // SAFETY: the panel has a plane for each part, of `KC / 2` rows of as many vectors.
-                    unsafe { pack_b::<V>(&block, k0, depth, j0, vectors, part, panel.add(part * plane_of_b)) }
-                }
-                for (i0, j) in (0..block.m).step_by(SIDE).flat_map(|i0| (0..vectors).step_by(2).map(move |j| (i0, j))) {
-                    let (rows, across) = (SIDE.min(block.m - i0), (vectors - j).min(2));
-                    let (a, b) = (a_room.wrapping_add(i0 * A_STRIDE), panel.wrapping_add(j * lanes));
-                    let of = |p: usize, q: usize| Factor {
-                        a: a.wrapping_add(p * plane_of_a),
-                        b: b.wrapping_add(q * plane_of_b),
+                let panel = match block.b_layout {
+                    Layout::InTiles { at, panels } => {
+                        at.wrapping_add((k0 / KC * panels + j0 / PANEL) * panel_size(parts)).cast_mut()
+                    }
+                    _ => {
+                        let panel = a_room.wrapping_add(parts * of_a.plane);
+                        // SAFETY: the panel has a plane for each part, of `KC / 2` rows of as many vectors.
+                        unsafe { run_pairs_apart(V::SET, PackB { from, k0, depth, j0, vectors, parts: of_b, panel }) };
+                        panel
+                    }
+                };
+                // Sums are put where they belong while the next ones are added up.
+                let mut before: Option<Place> = None;
+                let mut turn = 0;
+                for (row, j) in
+                    (0..block.m).step_by(SIDE).flat_map(|row| (0..vectors).step_by(2).map(move |j| (row, j)))
+                {
+                    let piece = Piece {
+                        a: a_room.wrapping_add(row * A_STRIDE),
+                        a_plane: of_a.plane,
+                        b: panel.wrapping_add(j * lanes),
+                        b_plane: of_b.plane,
+                        b_stride: vectors * lanes,
+                        parts,
+                        steps: depth.div_ceil(2 * PAIRS),
                     };
-                    // What is small comes first.
-                    let all: [Factor; MAX_PRODUCTS] = [of(1, 0), of(0, 1), of(0, 0)];
-                    let factors = if parts == 1 { &all[2..] } else { &all[..] };
+                    let (rows, across) = (SIDE.min(block.m - row), (vectors - j).min(2));
+                    let here = Place { row, column: j0 + j * lanes, rows, vectors: across };
+                    let [first, second] = &mut sums;
+                    let (now, then) = if turn == 0 { (first, second) } else { (second, first) };
                     // SAFETY: rows, columns and terms are packed, with zeros or any number up to whole tiles; what lies
                     // beside the last vector of a row is the next row, or room.
                     unsafe {
-                        let piece = Piece { factors, b_stride: vectors * lanes, steps, rows, vectors: across };
-                        unit.multiply(piece, &mut sums);
-                        whole.put(&sums, (i0, j0 + j * lanes), (rows, across), &mut squares);
+                        unit.clear(now);
+                        match before.replace(here) {
+                            Some(place) => {
+                                let mut put = whole.put::<V>(then, place);
+                                for step in 0..piece.steps {
+                                    unit.add_up(&piece, step, now);
+                                    put.some::<V>(SIDE.div_ceil(piece.steps));
+                                }
+                                finite &= put.rest::<V>();
+                            }
+                            None => (0..piece.steps).for_each(|step| unit.add_up(&piece, step, now)),
+                        }
+                        unit.store(now);
                     }
+                    turn = 1 - turn;
+                }
+                if let Some(place) = before {
+                    // SAFETY: as above.
+                    finite &= unsafe { whole.put::<V>(&mut sums[1 - turn], place).rest::<V>() };
                 }
                 if last && !whole.rectify && whole.open.is_null() {
                     // SAFETY: the columns are those of the block.
@@ -180,107 +244,266 @@ impl Tiled {
                 break;
             }
         }
-        squares.sum_lanes().is_finite()
+        finite
     }
 }
 
-/// Packs `vectors` vectors of columns of B from (`k0`, `j0`) on, and zeros up to whole tiles below.
-///
-/// # Safety
-/// The columns are those of B, and the panel has `KC / 2` rows of as many vectors.
-#[inline(always)]
-unsafe fn pack_b<V: Bf16>(
-    block: &Block<f32>,
-    k0: usize,
-    depth: usize,
-    j0: usize,
-    vectors: usize,
-    part: usize,
-    panel: *mut f32,
-) {
-    let (lanes, stride) = (MAX_LANES, block.b_stride);
-    // SAFETY: the caller's word.
-    unsafe {
-        match block.b_layout {
-            Layout::Transposed { columns } => {
-                let (from, columns) = (block.b.add(j0 * stride + k0), columns.saturating_sub(j0));
-                pack_transposed::<V>(from, stride, depth, vectors * lanes, columns, panel, part);
-            }
-            Layout::Rows => pack_rows::<V>(block.b.add(k0 * stride + j0), stride, depth, vectors, panel, part),
-            Layout::Packed { .. } => unreachable!("weights are packed for predictions, which are exact"),
-        }
-        for at in depth.div_ceil(2) * vectors..depth.next_multiple_of(2 * PAIRS) / 2 * vectors {
-            V::zero().store(panel.add(at * lanes));
-        }
+/// So many numbers, or a few large pages of them: tiles read from many small ones at once (steps of `wide` were 4 % longer).
+fn in_pages(len: usize) -> usize {
+    let page = LARGE_PAGE / size_of::<f32>();
+    if len >= page / 2 { len.next_multiple_of(page) } else { len }
+}
+
+/// Columns of a panel of B.
+pub(crate) const PANEL: usize = 4 * MAX_LANES;
+
+/// Numbers of a panel of a piece, with all parts.
+const fn panel_size(parts: usize) -> usize {
+    parts * KC / 2 * PANEL
+}
+
+/// A B of (`k`, `n`) that is packed once for many blocks: pieces of a sum one after the other, panels in each.
+pub(crate) struct Packing {
+    from: FromB,
+    k: usize,
+    n: usize,
+    parts: usize,
+    /// Where the panels are: in the room of the thread that began.
+    all: *mut f32,
+}
+
+// SAFETY: each panel is written by one tile of a job, and then all are only read.
+unsafe impl Sync for Packing {}
+
+impl Packing {
+    /// Finds room for it.
+    pub fn new(from: FromB, k: usize, n: usize, parts: usize) -> Packing {
+        let mut packing = Packing { from, k, n, parts, all: std::ptr::null_mut() };
+        packing.all = room::<f32>(Use::Job, in_pages(packing.panels() * panel_size(parts)));
+        assert!(!packing.all.is_null(), "there is no memory for the columns of a product");
+        packing
     }
+
+    /// Panels of a piece.
+    fn across(&self) -> usize {
+        self.n.div_ceil(PANEL)
+    }
+
+    /// Panels of all pieces.
+    pub fn panels(&self) -> usize {
+        self.k.div_ceil(KC) * self.across()
+    }
+
+    /// What a block of these columns, all of them, has for its B.
+    pub fn layout(&self) -> Layout {
+        Layout::InTiles { at: self.all, panels: self.across() }
+    }
+
+    /// Packs one of the panels.
+    ///
+    /// # Safety
+    /// B reaches as far as it says, and `isa` has tiles.
+    #[inline(never)]
+    pub unsafe fn pack(&self, isa: Isa, index: usize) {
+        let (k0, j0) = (index / self.across() * KC, index % self.across() * PANEL);
+        let (depth, vectors) = (KC.min(self.k - k0), (PANEL / MAX_LANES).min((self.n - j0) / MAX_LANES));
+        let panel = self.all.wrapping_add(index * panel_size(self.parts));
+        let pack = PackB { from: self.from, k0, depth, j0, vectors, parts: parts_of_b(self.parts), panel };
+        // SAFETY: the caller's word.
+        unsafe { run_pairs_apart(isa.name, pack) }
+    }
+}
+
+fn parts_of_b(parts: usize) -> Parts {
+    Parts { count: parts, plane: KC / 2 * PANEL, scale: if parts > 1 { SCALE } else { 1.0 } }
 }
 
 /// What becomes of the sums of a piece, as at the end of the tiles of `tile.rs`.
-struct Whole<V: Vector> {
-    c: *mut f32,
-    c_stride: usize,
-    /// What is added to the sums; null is zero.
-    bias: *const f32,
-    /// Whether C as it stands is added to them.
-    add: bool,
+#[derive(Clone, Copy)]
+struct Whole<'a> {
+    block: &'a Block<f32>,
+    /// Terms of the piece, from which on and how many.
+    terms: (usize, usize),
+    /// Whether factors were multiplied by [`SCALE`].
+    scaled: bool,
     rectify: bool,
-    floor: V,
     /// Sums stay where these are positive; null for all.
     open: *const f32,
     open_stride: usize,
     check: bool,
 }
 
-impl<V: Vector<Elem = f32>> Whole<V> {
-    #[inline(always)]
-    fn new(block: &Block<f32>, first: bool, last: bool) -> Whole<V> {
+impl<'a> Whole<'a> {
+    fn new(block: &'a Block<f32>, terms: (usize, usize), scaled: bool) -> Whole<'a> {
+        let last = terms.0 + terms.1 == block.k;
         let rectify = matches!(block.finish, Finish::Activate { activation: Activation::Relu, a, .. } if a == block.c);
         let (open, open_stride) = match block.finish {
-            Finish::Slope { activation: Activation::Relu, a, stride, .. } => (a, stride),
+            Finish::Slope { activation: Activation::Relu, a, stride, .. } if last => (a, stride),
             _ => (std::ptr::null(), 0),
         };
-        Whole {
-            c: block.c,
-            c_stride: block.c_stride,
-            bias: match block.start {
-                Start::Row(row) if first => row,
-                _ => std::ptr::null(),
-            },
-            add: !first || matches!(block.start, Start::Accumulate),
-            rectify,
-            floor: V::splat(if last && rectify { 0.0 } else { f32::NEG_INFINITY }),
-            open: if last { open } else { std::ptr::null() },
-            open_stride,
-            check: last && matches!(block.finish, Finish::Check),
+        let check = last && matches!(block.finish, Finish::Check);
+        Whole { block, terms, scaled, rectify: last && rectify, open, open_stride, check }
+    }
+
+    /// # Safety
+    /// The place is in the block, and vectors of this set run already.
+    #[inline(always)]
+    unsafe fn put<'s, V: Vector<Elem = f32>>(&'s self, sums: &'s mut Sums, place: Place) -> Put<'s> {
+        let mut scale = if self.scaled { 1.0 / (SCALE * SCALE) } else { 1.0 };
+        // SAFETY: the caller's word.
+        unsafe {
+            if self.scaled && !run_apart(V::SET, AreFinite(sums, place)) {
+                add_up(self.block, self.terms, place, sums);
+                scale = 1.0;
+            }
+        }
+        Put { whole: self, sums, place, scale, done: 0, finite: true }
+    }
+}
+
+/// Whether the sums that are wanted are finite.
+struct AreFinite<'a>(&'a Sums, Place);
+
+impl Kernel<f32> for AreFinite<'_> {
+    type Output = bool;
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = f32>>(self) -> bool {
+        let mut zeros = (V::zero(), V::zero());
+        for row in &self.0.0[..self.1.rows] {
+            // SAFETY: a row has two vectors; where one is wanted, it is read twice.
+            unsafe {
+                zeros.0 = V::load(row.as_ptr()).fma(V::zero(), zeros.0);
+                zeros.1 = V::load(row.as_ptr().add((self.1.vectors - 1) * MAX_LANES)).fma(V::zero(), zeros.1);
+            }
+        }
+        zeros.0.add(zeros.1).sum_lanes() == 0.0
+    }
+}
+
+/// Sums on their way to where they belong, multiplied by a scale.
+struct Put<'a> {
+    whole: &'a Whole<'a>,
+    sums: &'a Sums,
+    place: Place,
+    scale: f32,
+    /// Rows that are there.
+    done: usize,
+    /// Whether their squares are finite, if that is asked for.
+    finite: bool,
+}
+
+impl Put<'_> {
+    /// # Safety
+    /// As for [`Whole::put`].
+    #[inline(always)]
+    unsafe fn some<V: Vector<Elem = f32>>(&mut self, rows: usize) {
+        let end = self.place.rows.min(self.done + rows);
+        if self.done < end {
+            // SAFETY: the caller's word.
+            self.finite &= unsafe { run_apart(V::SET, PutRows(self, end)) };
+            self.done = end;
         }
     }
 
     /// # Safety
-    /// So many rows and vectors from (`i`, `j`) on are of the block.
+    /// As for [`Whole::put`].
     #[inline(always)]
-    unsafe fn put(&self, sums: &Sums, (i, j): (usize, usize), (rows, vectors): (usize, usize), squares: &mut V) {
-        for (row, sums) in sums.0.iter().enumerate().take(rows) {
-            for at in (0..vectors * MAX_LANES).step_by(MAX_LANES) {
-                // SAFETY: the caller's word.
-                unsafe {
-                    let c = self.c.add((i + row) * self.c_stride + j + at);
-                    let mut sum = V::load(sums.as_ptr().add(at));
-                    if !self.bias.is_null() {
-                        sum = V::load(self.bias.add(j + at)).add(sum);
-                    }
-                    if self.add {
-                        sum = V::load(c).add(sum);
-                    }
-                    if !self.open.is_null() {
-                        let gate = V::load(self.open.add((i + row) * self.open_stride + j + at));
-                        sum = V::select(V::zero().lt(gate), sum, V::zero());
-                    }
-                    if self.check {
-                        *squares = sum.fma(sum, *squares);
-                    }
-                    // `max` gives its second operand where either is NaN: a NaN passes.
-                    self.floor.max(sum).store(c);
+    unsafe fn rest<V: Vector<Elem = f32>>(mut self) -> bool {
+        // SAFETY: the caller's word.
+        unsafe { self.some::<V>(SIDE) };
+        self.finite
+    }
+}
+
+/// The rows from those that are done to this one.
+struct PutRows<'a, 'b>(&'a Put<'b>, usize);
+
+impl Kernel<f32> for PutRows<'_, '_> {
+    type Output = bool;
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = f32>>(self) -> bool {
+        let &Put { whole, sums, place: Place { row: i, column: j, vectors, .. }, scale, done, .. } = self.0;
+        let (block, scale, zero) = (whole.block, V::splat(scale), V::zero());
+        let (rows, stride) = (done..self.1, block.c_stride);
+        // SAFETY: the caller's word; where nothing is added there is one row for all.
+        unsafe {
+            let c = block.c.add(i * stride + j);
+            let (start, start_stride) = match block.start {
+                Start::Zero if whole.terms.0 == 0 => (ZEROS.0.as_ptr(), 0),
+                Start::Row(row) if whole.terms.0 == 0 => (row.add(j), 0),
+                _ => (c.cast_const(), stride),
+            };
+            // Once for a single vector, and once for both, which is the rule.
+            if vectors == 1 {
+                for row in rows.clone() {
+                    let sum = V::load(sums.0[row].as_ptr()).fma(scale, V::load(start.add(row * start_stride)));
+                    sum.store(c.add(row * stride));
                 }
+            } else {
+                for row in rows.clone() {
+                    let (sums, start, c) = (sums.0[row].as_ptr(), start.add(row * start_stride), c.add(row * stride));
+                    V::load(sums).fma(scale, V::load(start)).store(c);
+                    V::load(sums.add(MAX_LANES)).fma(scale, V::load(start.add(MAX_LANES))).store(c.add(MAX_LANES));
+                }
+            }
+            if !whole.open.is_null() {
+                for (row, at) in rows.clone().flat_map(|row| (0..vectors).map(move |at| (row, at * MAX_LANES))) {
+                    let c = c.add(row * stride + at);
+                    let gate = V::load(whole.open.add((i + row) * whole.open_stride + j + at));
+                    V::select(zero.lt(gate), V::load(c), zero).store(c);
+                }
+            }
+            let mut squares = zero;
+            if whole.rectify || whole.check {
+                let floor = V::splat(if whole.rectify { 0.0 } else { f32::NEG_INFINITY });
+                for (row, at) in rows.flat_map(|row| (0..vectors).map(move |at| (row, at * MAX_LANES))) {
+                    let c = c.add(row * stride + at);
+                    let sum = V::load(c);
+                    squares = sum.fma(sum, squares);
+                    // `max` gives its second operand where either is NaN: a NaN passes.
+                    floor.max(sum).store(c);
+                }
+            }
+            !whole.check || squares.sum_lanes().is_finite()
+        }
+    }
+}
+
+/// What sums begin with that begin with nothing.
+#[repr(align(64))]
+struct Zeros([f32; SIDE]);
+
+static ZEROS: Zeros = Zeros([0.0; SIDE]);
+
+/// Takes back the scale of finite sums, and adds the others up anew, one fused multiply-add after the other: a factor was
+/// not finite, or a scaled sum too large.
+///
+/// # Safety
+/// The place is in the block, and the terms are.
+#[cold]
+#[inline(never)]
+unsafe fn add_up(block: &Block<f32>, (k0, depth): (usize, usize), place: Place, sums: &mut Sums) {
+    let columns = match block.b_layout {
+        Layout::Transposed { columns } => columns,
+        _ => block.n,
+    };
+    for (i, sums) in sums.0.iter_mut().enumerate().take(place.rows) {
+        for (j, sum) in sums.iter_mut().enumerate().take(place.vectors * MAX_LANES) {
+            let (row, column) = (place.row + i, place.column + j);
+            *sum /= SCALE * SCALE;
+            if sum.is_finite() || column >= columns {
+                continue;
+            }
+            *sum = 0.0;
+            for k in k0..k0 + depth {
+                let at = match block.b_layout {
+                    Layout::Transposed { .. } => column * block.b_stride + k,
+                    _ => k * block.b_stride + column,
+                };
+                // SAFETY: the caller's word.
+                let (x, y) =
+                    unsafe { (*block.a.add(row * block.a_strides.0 + k * block.a_strides.1), *block.b.add(at)) };
+                *sum = x.mul_add(y, *sum);
             }
         }
     }

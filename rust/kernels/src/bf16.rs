@@ -12,8 +12,8 @@ use crate::isa::{Factors, Isa};
 use crate::narrow::{DOTS_INPUTS, is_turned};
 use crate::pack::{Operand, Products};
 use crate::padded;
-use crate::simd::{Bf16, Bf16Kernel, MAX_LANES, Real, run, run_pairs};
-use crate::tile::{Block, KC};
+use crate::simd::{Bf16, Bf16Kernel, MAX_LANES, Real, run, run_pairs, run_pairs_apart};
+use crate::tile::{Block, KC, Layout};
 
 /// Rows of a block at most: twice as many as in float32, for half the bytes.
 pub(crate) const MAX_BLOCK_ROWS: usize = 528;
@@ -26,6 +26,15 @@ const WORTH: usize = 16;
 /// Columns of C up to which turning an A that lies in columns costs more than it wins.
 const WORTH_TURNING: usize = 64;
 
+/// The same for three parts, and how many multiply-adds are worth them: 128 rows of 128 -> 128 took 5 to 15 % longer
+/// than in float32, 256 rows of the same 15 % less time, 64 rows of 512 -> 512 as long, 96 rows of them 10 % less.
+const WORTH_THREE: (usize, usize) = (96, 1 << 22);
+
+/// Whether a layer of this shape is large enough for three numbers of bfloat16 to stand for a factor of its products.
+pub fn may_be_split(n_in: usize, n_out: usize) -> bool {
+    n_in.min(padded::<f32>(n_out)) >= WORTH_THREE.0
+}
+
 /// What a product of (m, n, k) does with its factors on this set: bfloat16 where that is faster; `turned` where A lies
 /// in columns.
 fn worth(isa: Isa, m: usize, n: usize, k: usize, turned: bool) -> Factors {
@@ -36,6 +45,7 @@ fn worth(isa: Isa, m: usize, n: usize, k: usize, turned: bool) -> Factors {
     match isa.factors {
         Factors::Tiles { parts: 1 } if least < amx::WORTH => Factors::Pairs,
         Factors::Tiles { .. } if least < amx::WORTH => Factors::Exact,
+        Factors::Tiles { parts: 3 } if least < WORTH_THREE.0 || m * n * k < WORTH_THREE.1 => Factors::Exact,
         factors => factors,
     }
 }
@@ -43,6 +53,11 @@ fn worth(isa: Isa, m: usize, n: usize, k: usize, turned: bool) -> Factors {
 /// The same in this type.
 pub(crate) fn factors<T: Real>(isa: Isa, m: usize, n: usize, k: usize, turned: bool) -> Factors {
     if size_of::<T>() == size_of::<f32>() { worth(isa, m, n, k, turned) } else { Factors::Exact }
+}
+
+/// Whether products in this type may be in tiles.
+pub(crate) fn has_tiles<T: Real>(isa: Isa) -> bool {
+    size_of::<T>() == size_of::<f32>() && matches!(isa.factors, Factors::Tiles { .. })
 }
 
 /// Whether factors become bfloat16 in the three products of a layer with `rows` rows, on this set: forward, gradient of the
@@ -85,35 +100,100 @@ impl Bf16Kernel for Block<f32> {
 /// Two terms of the sum in an element of A and in a lane of B.
 pub(crate) struct Pairs;
 
-/// What is left of `x` after it was rounded to bfloat16 `part` times, each time what the one before had left.
-#[inline(always)]
-fn left<V: Bf16>(x: V, part: usize) -> V {
-    (0..part).fold(x, |x, _| x.sub(x.rounded_to_bf16()))
+/// Numbers of bfloat16 that stand for one of float32: each is what the ones before have left, rounded.
+#[derive(Clone, Copy)]
+pub(crate) struct Parts {
+    pub count: usize,
+    /// From where the first of a number lies to where the second does.
+    pub plane: usize,
+    /// What numbers are multiplied by before: a power of 2.
+    pub scale: f32,
 }
 
-/// The first `n` numbers from `from` on as pairs, zeros behind; 32 at most.
+impl Parts {
+    pub const ONE: Parts = Parts { count: 1, plane: 0, scale: 1.0 };
+    pub const MAX: usize = 3;
+}
+
+/// The pairs of two rows, one above the other, part by part.
 ///
 /// # Safety
-/// `n` numbers can be read.
+/// A vector of each part can be written.
 #[inline(always)]
-unsafe fn neighbours<V: Bf16>(from: *const f32, n: usize, part: usize) -> V {
-    let lanes = f32::LANES;
-    // SAFETY: the caller's word; of the second vector only what is there.
+unsafe fn put_pairs<V: Bf16>(x: V, y: V, parts: Parts, to: *mut f32) {
+    let scale = V::splat(parts.scale);
+    let (x, y) = (x.mul(scale), y.mul(scale));
+    // SAFETY: the caller's word.
     unsafe {
-        let first = V::load_up_to(from, n.min(lanes));
-        let second = V::load_up_to(from.wrapping_add(lanes), n.saturating_sub(lanes));
-        left(first, part).pair_neighbours(left(second, part))
+        let pairs = x.pair_with(y);
+        pairs.store(to);
+        if parts.count > 1 {
+            let (x, y, pairs) = left(x, y, pairs);
+            pairs.store(to.add(parts.plane));
+            if parts.count > 2 {
+                let (_, _, pairs) = left(x, y, pairs);
+                pairs.store(to.add(2 * parts.plane));
+            }
+        }
     }
 }
 
-/// A square of pairs before it is turned, on a cache line.
-#[repr(align(64))]
-struct Square([[f32; MAX_LANES]; MAX_LANES]);
+/// What the pairs of two rows leave of them, and the pairs of that.
+#[inline(always)]
+fn left<V: Bf16>(x: V, y: V, pairs: V) -> (V, V, V) {
+    let (lower, upper) = pairs.of_pairs();
+    let (x, y) = (x.sub(lower), y.sub(upper));
+    (x, y, x.pair_with(y))
+}
 
-impl Square {
+/// The first `n` numbers from `from` on as pairs, part by part, zeros behind; 32 at most.
+///
+/// # Safety
+/// `n` numbers can be read, and a vector of each part written.
+#[inline(always)]
+unsafe fn put_neighbours<V: Bf16>(from: *const f32, n: usize, parts: Parts, to: *mut f32) {
+    let (lanes, scale) = (f32::LANES, V::splat(parts.scale));
+    // SAFETY: the caller's word; of the second vector only what is there.
+    unsafe {
+        let (first, second) = if n == 2 * lanes {
+            (V::load(from), V::load(from.add(lanes)))
+        } else {
+            let second = V::load_up_to(from.wrapping_add(lanes), n.saturating_sub(lanes));
+            (V::load_up_to(from, n.min(lanes)), second)
+        };
+        let (first, second) = (first.mul(scale), second.mul(scale));
+        let pairs = first.pair_neighbours(second);
+        pairs.store(to);
+        if parts.count > 1 {
+            let (first, second, pairs) = left_of_neighbours(first, second, pairs);
+            pairs.store(to.add(parts.plane));
+            if parts.count > 2 {
+                let (_, _, pairs) = left_of_neighbours(first, second, pairs);
+                pairs.store(to.add(2 * parts.plane));
+            }
+        }
+    }
+}
+
+/// What the pairs of neighbours leave of them, and the pairs of that.
+#[inline(always)]
+fn left_of_neighbours<V: Bf16>(first: V, second: V, pairs: V) -> (V, V, V) {
+    let (lower, upper) = pairs.of_both().of_pairs();
+    let (first, second) = (first.sub(lower), second.sub(upper));
+    (first, second, first.pair_neighbours(second))
+}
+
+/// Squares of pairs before they are turned, one for each part, on cache lines.
+#[repr(align(64))]
+struct Squares([[[f32; MAX_LANES]; MAX_LANES]; Parts::MAX]);
+
+impl Squares {
+    const SIZE: usize = MAX_LANES * MAX_LANES;
+
+    /// Where the squares begin; that of the next part is [`Squares::SIZE`] further on.
     #[inline(always)]
-    fn row(&mut self, i: usize) -> *mut f32 {
-        self.0[i].as_mut_ptr()
+    fn begin(&mut self) -> *mut f32 {
+        self.0.as_mut_ptr().cast()
     }
 }
 
@@ -122,13 +202,13 @@ impl Square {
 /// # Safety
 /// As said there.
 #[inline(always)]
-pub(crate) unsafe fn pack_rows<V: Bf16>(
+unsafe fn pack_rows<V: Bf16>(
     from: *const f32,
     stride: usize,
     depth: usize,
     vectors: usize,
     panel: *mut f32,
-    part: usize,
+    parts: Parts,
 ) {
     let lanes = f32::LANES;
     for k in (0..depth).step_by(2) {
@@ -137,8 +217,7 @@ pub(crate) unsafe fn pack_rows<V: Bf16>(
             unsafe {
                 let row = from.add(k * stride + j * lanes);
                 let next = if k + 1 < depth { V::load(row.add(stride)) } else { V::zero() };
-                let pairs = left(V::load(row), part).pair_with(left(next, part));
-                pairs.store(panel.add((k / 2 * vectors + j) * lanes));
+                put_pairs(V::load(row), next, parts, panel.add((k / 2 * vectors + j) * lanes));
             }
         }
     }
@@ -149,17 +228,18 @@ pub(crate) unsafe fn pack_rows<V: Bf16>(
 /// # Safety
 /// As said there.
 #[inline(always)]
-pub(crate) unsafe fn pack_transposed<V: Bf16>(
+unsafe fn pack_transposed<V: Bf16>(
     from: *const f32,
     stride: usize,
     depth: usize,
     width: usize,
     columns: usize,
     panel: *mut f32,
-    part: usize,
+    parts: Parts,
 ) {
     let lanes = f32::LANES;
-    let mut square = Square([[0.0; MAX_LANES]; MAX_LANES]);
+    let mut squares = Squares([[[0.0; MAX_LANES]; MAX_LANES]; Parts::MAX]);
+    let square = squares.begin();
     for j0 in (0..width).step_by(lanes) {
         let there = lanes.min(columns.saturating_sub(j0));
         for k0 in (0..depth).step_by(2 * lanes) {
@@ -167,10 +247,13 @@ pub(crate) unsafe fn pack_transposed<V: Bf16>(
             // SAFETY: rows j0.. of B are there as far as `depth`; the panel has half of `depth` rows of `width`.
             unsafe {
                 for j in 0..there {
-                    neighbours::<V>(from.add((j0 + j) * stride + k0), terms, part).store(square.row(j));
+                    let row = Parts { plane: Squares::SIZE, ..parts };
+                    put_neighbours::<V>(from.add((j0 + j) * stride + k0), terms, row, square.add(j * lanes));
                 }
-                let to = panel.add(k0 / 2 * width + j0);
-                V::turn(square.row(0), MAX_LANES, there, to, width, terms.div_ceil(2));
+                for part in 0..parts.count {
+                    let to = panel.add(part * parts.plane + k0 / 2 * width + j0);
+                    V::turn(square.add(part * Squares::SIZE), lanes, there, to, width, terms.div_ceil(2));
+                }
             }
         }
     }
@@ -181,9 +264,10 @@ pub(crate) unsafe fn pack_transposed<V: Bf16>(
 /// # Safety
 /// As said there.
 #[inline(always)]
-pub(crate) unsafe fn pack_a<V: Bf16>(block: &Block<f32>, k0: usize, depth: usize, room: *mut f32, part: usize) {
+unsafe fn pack_a<V: Bf16>(block: &Block<f32>, k0: usize, depth: usize, room: *mut f32, parts: Parts) {
     let (lanes, (row, column)) = (f32::LANES, block.a_strides);
-    let mut square = Square([[0.0; MAX_LANES]; MAX_LANES]);
+    let mut squares = Squares([[[0.0; MAX_LANES]; MAX_LANES]; Parts::MAX]);
+    let square = squares.begin();
     for i0 in (0..block.m).step_by(lanes) {
         let rows = lanes.min(block.m - i0);
         for k in (0..depth).step_by(2 * lanes) {
@@ -194,20 +278,84 @@ pub(crate) unsafe fn pack_a<V: Bf16>(block: &Block<f32>, k0: usize, depth: usize
             unsafe {
                 if column == 1 {
                     for i in 0..rows {
-                        neighbours::<V>(from.add(i * row), terms, part).store(to.add(i * A_STRIDE));
+                        put_neighbours::<V>(from.add(i * row), terms, parts, to.add(i * A_STRIDE));
                     }
                     continue;
                 }
                 for k in 0..lanes {
-                    let term = |k: usize| {
-                        let x = if k < terms { V::load_up_to(from.add(k * column), rows) } else { V::zero() };
-                        left(x, part)
-                    };
-                    term(2 * k).pair_with(term(2 * k + 1)).store(square.row(k));
+                    let x = if 2 * k < terms { V::load_up_to(from.add(2 * k * column), rows) } else { V::zero() };
+                    let next = from.wrapping_add((2 * k + 1) * column);
+                    let next = if 2 * k + 1 < terms { V::load_up_to(next, rows) } else { V::zero() };
+                    put_pairs(x, next, Parts { plane: Squares::SIZE, ..parts }, square.add(k * lanes));
                 }
-                V::turn(square.row(0), MAX_LANES, lanes, to, A_STRIDE, rows);
+                for part in 0..parts.count {
+                    let to = to.add(part * parts.plane);
+                    V::turn(square.add(part * Squares::SIZE), lanes, lanes, to, A_STRIDE, rows);
+                }
             }
         }
+    }
+}
+
+/// A B in rows or transposed.
+#[derive(Clone, Copy)]
+pub(crate) struct FromB {
+    pub b: *const f32,
+    pub stride: usize,
+    pub layout: Layout,
+}
+
+/// Packs columns of B, as a function of its own: `vectors` vectors from (`k0`, `j0`) on, and zeros up to whole tiles below.
+/// The panel has `depth / 2` rows of as many vectors, and those up to a multiple of 16.
+pub(crate) struct PackB {
+    pub from: FromB,
+    pub k0: usize,
+    pub depth: usize,
+    pub j0: usize,
+    pub vectors: usize,
+    pub parts: Parts,
+    pub panel: *mut f32,
+}
+
+impl Bf16Kernel for PackB {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run_pairs<V: Bf16>(self) {
+        let PackB { from: FromB { b, stride, layout }, k0, depth, j0, vectors, parts, panel } = self;
+        let lanes = f32::LANES;
+        // SAFETY: the caller's word.
+        unsafe {
+            match layout {
+                Layout::Transposed { columns } => {
+                    let (from, columns) = (b.add(j0 * stride + k0), columns.saturating_sub(j0));
+                    pack_transposed::<V>(from, stride, depth, vectors * lanes, columns, panel, parts);
+                }
+                _ => pack_rows::<V>(b.add(k0 * stride + j0), stride, depth, vectors, panel, parts),
+            }
+            for part in 0..parts.count {
+                for at in depth.div_ceil(2) * vectors..depth.next_multiple_of(2 * amx::PAIRS) / 2 * vectors {
+                    V::zero().store(panel.add(part * parts.plane + at * lanes));
+                }
+            }
+        }
+    }
+}
+
+/// Packs rows of A, as a function of its own: the columns are those of A, and the room has `A_STRIDE` numbers for each row.
+pub(crate) struct PackA<'a> {
+    pub block: &'a Block<f32>,
+    pub k0: usize,
+    pub depth: usize,
+    pub room: *mut f32,
+    pub parts: Parts,
+}
+
+impl Bf16Kernel for PackA<'_> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run_pairs<V: Bf16>(self) {
+        // SAFETY: the caller's word.
+        unsafe { pack_a::<V>(self.block, self.k0, self.depth, self.room, self.parts) }
     }
 }
 
@@ -221,8 +369,9 @@ impl<V: Bf16> Products<V> for Pairs {
 
     #[inline(always)]
     unsafe fn pack_rows(from: *const f32, stride: usize, depth: usize, vectors: usize, panel: *mut f32) {
+        let from = FromB { b: from, stride, layout: Layout::Rows };
         // SAFETY: the caller's word.
-        unsafe { pack_rows::<V>(from, stride, depth, vectors, panel, 0) }
+        unsafe { run_pairs_apart(V::SET, PackB { from, k0: 0, depth, j0: 0, vectors, parts: Parts::ONE, panel }) }
     }
 
     #[inline(always)]
@@ -234,8 +383,10 @@ impl<V: Bf16> Products<V> for Pairs {
         columns: usize,
         panel: *mut f32,
     ) {
+        let from = FromB { b: from, stride, layout: Layout::Transposed { columns } };
+        let vectors = width / f32::LANES;
         // SAFETY: the caller's word.
-        unsafe { pack_transposed::<V>(from, stride, depth, width, columns, panel, 0) }
+        unsafe { run_pairs_apart(V::SET, PackB { from, k0: 0, depth, j0: 0, vectors, parts: Parts::ONE, panel }) }
     }
 
     #[inline(always)]
@@ -246,7 +397,7 @@ impl<V: Bf16> Products<V> for Pairs {
     #[inline(always)]
     unsafe fn pack_a(block: &Block<f32>, k0: usize, depth: usize, room: *mut f32) -> Operand {
         // SAFETY: the caller's word.
-        unsafe { pack_a::<V>(block, k0, depth, room, 0) };
+        unsafe { run_pairs_apart(V::SET, PackA { block, k0, depth, room, parts: Parts::ONE }) };
         Operand::Rows { stride: A_STRIDE }
     }
 }

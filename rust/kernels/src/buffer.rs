@@ -12,7 +12,7 @@ const LINE: usize = 64;
 /// Bytes of a large page. A block as long starts on one, so that the system can back it with large pages: a panel of
 /// weights then needs a few entries of the address table where 4 KiB pages need one for every row. (A step of 784-512-512-10
 /// whose weights are 2.7 MB takes 4 to 8 % less time than with pages of 4 KiB.)
-const LARGE_PAGE: usize = 2 << 20;
+pub(crate) const LARGE_PAGE: usize = 2 << 20;
 
 /// `n` rounded up to whole vectors: the length of a padded row.
 pub fn padded<T: Real>(n: usize) -> usize {

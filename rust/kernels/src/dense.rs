@@ -140,8 +140,10 @@ fn block_size<T: Real>((m, n, k): (usize, usize, usize), factors: Factors, team:
     let mut columns = share(n, MAX_BLOCK_BYTES / size_of::<T>(), panel);
     let count = |rows: usize, columns: usize| m.div_ceil(rows) * n.div_ceil(columns);
     let work = |rows: usize, columns: usize| rows.max(FEW_ROWS) * columns * k.max(1);
-    // Halve what is longer until every thread has two blocks, as long as a block stays worth its hand-over.
-    while threads > 1 && count(rows, columns) < 2 * threads && work(rows, columns) >= 2 * least {
+    // Halve what is longer until every thread has two blocks, as long as a block stays worth its hand-over. Of those in
+    // tiles one will do: each packs its rows anew (784-512-512-10 at 128 rows: 5 to 10 % shorter steps).
+    let enough = if matches!(factors, Factors::Tiles { .. }) { threads } else { 2 * threads };
+    while threads > 1 && count(rows, columns) < enough && work(rows, columns) >= 2 * least {
         if columns > panel && (columns >= rows || rows <= 2 * unit) {
             columns = (columns / 2).next_multiple_of(panel);
         } else if rows > 2 * unit {
@@ -205,6 +207,7 @@ impl<T: Real> Product<T> {
             Layout::Rows => j,
             Layout::Transposed { .. } => j * self.b_stride,
             Layout::Packed { .. } => 0,
+            Layout::InTiles { .. } => unreachable!("a block of its own"),
         };
         let at = |stride: usize| i * stride + j;
         Block {
@@ -216,7 +219,7 @@ impl<T: Real> Product<T> {
             b: self.b.wrapping_add(b_offset),
             b_stride: self.b_stride,
             b_layout: match self.b_layout {
-                Layout::Rows => Layout::Rows,
+                layout @ (Layout::Rows | Layout::InTiles { .. }) => layout,
                 Layout::Transposed { columns } => Layout::Transposed { columns: columns.saturating_sub(j) },
                 Layout::Packed { columns, first } => Layout::Packed { columns, first: first + j },
             },

@@ -5,19 +5,22 @@
 //! after the step, with the bits of [`weight_gradient`](crate::weight_gradient) and a step along it.
 //! All layers are one job, so that threads meet once. It never asks whether a gradient is finite: who calls it knows.
 
-use crate::bf16;
+use crate::amx::{self, Packing};
+use crate::bf16::{self, FromB};
 use crate::dense::{Shared, View, ViewMut, weight_gradient_with};
 use crate::few::Outer;
-use crate::isa::Isa;
+use crate::isa::{Factors, Isa};
 use crate::narrow::NARROW;
 use crate::outer_step::OuterStep;
 use crate::pack::{Use, room};
 use crate::pool::Team;
 use crate::rows::sum_of_squares;
 use crate::simd::run;
+use crate::tile::{Block, Finish, Layout, Start};
 use crate::update::{Change, Sgd, change};
 use crate::{Real, padded};
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// Numbers of a block at most. Blocks of whole rows are walked through without a jump: pieces of 512 columns took 1.5 to
 /// 2 times as long (1000-1000-1000-10 at 1 row), and blocks of 4 Ki or 16 Ki numbers 10 % longer than those of 48 or 128.
@@ -30,6 +33,10 @@ const LOW_BLOCK: usize = 96;
 const LARGE: usize = 1 << 20;
 /// Columns of a block at most.
 const MAX_COLUMNS: usize = 8192;
+/// Columns of a block whose products are in tiles: rows are turned and packed once for each.
+const TILED_COLUMNS: usize = 1024;
+/// Times that a product takes longer than packing its B, roughly.
+const PACKING: u64 = 16;
 /// Rows whose multiply-adds take as long as the step of an optimizer.
 const STEP_ROWS: usize = 16;
 /// Multiply-adds in a nanosecond, roughly.
@@ -55,11 +62,22 @@ struct Cut {
     columns: usize,
 }
 
+/// Some columns of the weights of a layer, and their cuts: threads pack deltas once for all of these, where products are
+/// in tiles.
+#[derive(Clone, Debug)]
+struct Strip {
+    layer: usize,
+    column: usize,
+    columns: usize,
+    cuts: Range<usize>,
+}
+
 /// How the weights of a network are cut into blocks.
 #[derive(Debug)]
 pub struct Descent<T> {
     layers: Vec<Placed>,
     cuts: Vec<Cut>,
+    strips: Vec<Strip>,
     /// The cuts are of padded rows of this type.
     of: PhantomData<T>,
 }
@@ -78,11 +96,11 @@ impl<T: Real> Descent<T> {
         OuterStep::<T>::suits(rows)
     }
 
-    /// Blocks of the weights of these layers.
+    /// Blocks of the weights of these layers, for products on this set.
     ///
     /// # Panics
     /// When layers overlap, or one does not [suit](Descent::suits).
-    pub fn new(layers: Vec<Placed>) -> Descent<T> {
+    pub fn new(layers: Vec<Placed>, products: Isa) -> Descent<T> {
         let mut end = 0;
         for layer in &layers {
             let size = layer.n_in.checked_mul(layer.stride).and_then(|size| layer.start.checked_add(size));
@@ -93,8 +111,20 @@ impl<T: Real> Descent<T> {
         }
         let all: usize = layers.iter().map(|layer| layer.n_in * layer.stride).sum();
         let most = if all < LARGE { SMALL_BLOCK } else { MAX_BLOCK };
-        let cuts = layers.iter().enumerate().flat_map(|(index, layer)| cut::<T>(index, *layer, most)).collect();
-        Descent { layers, cuts, of: PhantomData }
+        let tiled = bf16::has_tiles::<T>(products);
+        let (mut cuts, mut strips) = (Vec::new(), Vec::new());
+        for (index, layer) in layers.iter().enumerate() {
+            let (rows, columns) = if tiled { tiled_block::<T>(*layer, most) } else { block::<T>(*layer, most) };
+            let width = padded::<T>(layer.n_out);
+            for column in (0..width).step_by(columns) {
+                let (first, columns) = (cuts.len(), columns.min(width - column));
+                for row in (0..layer.n_in).step_by(rows) {
+                    cuts.push(Cut { layer: index, row, rows: rows.min(layer.n_in - row), column, columns });
+                }
+                strips.push(Strip { layer: index, column, columns, cuts: first..cuts.len() });
+            }
+        }
+        Descent { layers, cuts, strips, of: PhantomData }
     }
 
     /// How many blocks there are.
@@ -131,7 +161,7 @@ impl<T: Real> Descent<T> {
         let there = [0, 1, 2].map(|i| !memories[i].is_empty());
         let (params, memories) = (Shared(params.as_mut_ptr()), memories.map(|memory| Shared(memory.as_mut_ptr())));
         let squares = Shared(squares.as_mut_ptr());
-        team.run(self.cuts.len(), self.nanoseconds(&operands), |index| {
+        let block = |index: usize, packed: Option<&Packing>| {
             let cut = self.cuts[index];
             let layer = self.layers[cut.layer];
             let first = layer.start + cut.row * layer.stride + cut.column;
@@ -157,7 +187,7 @@ impl<T: Real> Descent<T> {
             if stride > cut.columns {
                 gradient.chunks_exact_mut(stride).for_each(|row| row[cut.columns..].fill(T::ZERO));
             }
-            block_of_gradient(products, layer, cut, of_cut, gradient, stride);
+            block_of_gradient(products, layer, cut, of_cut, packed, gradient, stride);
             if measured {
                 // SAFETY: there is one for each block, and a block is one tile of the job.
                 unsafe { *squares.get().add(index) = sum_of_squares(isa, gradient) };
@@ -172,33 +202,62 @@ impl<T: Real> Descent<T> {
                 let g = &gradient[piece * stride..][..length];
                 change(isa, &Team::solo(), rule, slice(params), g, [memory(0), memory(1), memory(2)]);
             }
-        });
+        };
+        let in_tiles = |index: usize| {
+            let layer = self.layers[index];
+            let rows = operands(index).0.rows;
+            match bf16::factors::<T>(products, layer.n_in, padded::<T>(layer.n_out), rows, true) {
+                Factors::Tiles { parts } => Some(parts),
+                _ => None,
+            }
+        };
+        let plain: Vec<usize> = (0..self.cuts.len()).filter(|&i| in_tiles(self.cuts[i].layer).is_none()).collect();
+        if !plain.is_empty() {
+            let layers = (0..self.layers.len()).filter(|&layer| in_tiles(layer).is_none());
+            let time = layers.map(|layer| self.nanoseconds(layer, &operands)).fold(0, u64::saturating_add);
+            team.run(plain.len(), time, |index| block(plain[index], None));
+        }
+        for strip in &self.strips {
+            let Some(parts) = in_tiles(strip.layer) else { continue };
+            let (of_layer, layer) = (operands(strip.layer), self.layers[strip.layer]);
+            check(layer, of_layer);
+            let time = self.nanoseconds(strip.layer, &operands) * strip.columns as u64 / layer.stride as u64;
+            let delta = of_layer.1;
+            let from =
+                FromB { b: delta.data[strip.column..].as_ptr().cast(), stride: delta.stride, layout: Layout::Rows };
+            let packing = Packing::new(from, delta.rows, strip.columns, parts);
+            // SAFETY: these are numbers of float32, whose factors are in tiles; columns and rows were checked.
+            team.run(packing.panels(), time / PACKING, |index| unsafe { packing.pack(products, index) });
+            team.run(strip.cuts.len(), time, |index| block(strip.cuts.start + index, Some(&packing)));
+        }
     }
 
-    /// What a step takes on one thread, roughly.
-    fn nanoseconds<'a>(&self, operands: impl Fn(usize) -> Operands<'a, T>) -> u64 {
-        let work = |(index, layer): (usize, &Placed)| {
-            (layer.n_in * layer.stride).saturating_mul(operands(index).0.rows + STEP_ROWS) / WORK_PER_NANOSECOND
-        };
-        self.layers.iter().enumerate().map(work).fold(0, usize::saturating_add) as u64
+    /// What a step of a layer takes on one thread, roughly.
+    fn nanoseconds<'a>(&self, index: usize, operands: impl Fn(usize) -> Operands<'a, T>) -> u64 {
+        let layer = &self.layers[index];
+        let work = (layer.n_in * layer.stride).saturating_mul(operands(index).0.rows + STEP_ROWS);
+        (work / WORK_PER_NANOSECOND) as u64
     }
 }
 
-/// The blocks of a layer, of so many numbers. They do not depend on threads, as sums of squares go by blocks.
-fn cut<T: Real>(index: usize, layer: Placed, block: usize) -> Vec<Cut> {
+/// Rows and columns of the blocks of a layer, of so many numbers. They do not depend on threads, as sums of squares go by
+/// blocks.
+fn block<T: Real>(layer: Placed, numbers: usize) -> (usize, usize) {
     let width = padded::<T>(layer.n_out);
     let columns = width.div_ceil(width.div_ceil(MAX_COLUMNS)).next_multiple_of(4 * T::LANES).min(width);
     // Even shares, so that the last block is no smaller than it must be; tiles are six or eight rows high.
-    let most = (block / columns).max(LOW_BLOCK.min(MAX_BLOCK / columns)).max(1);
+    let most = (numbers / columns).max(LOW_BLOCK.min(MAX_BLOCK / columns)).max(1);
     let rows = layer.n_in.div_ceil(layer.n_in.div_ceil(most)).next_multiple_of(if most < 24 { 1 } else { 24 });
-    let mut cuts = Vec::new();
-    for row in (0..layer.n_in).step_by(rows) {
-        for column in (0..width).step_by(columns) {
-            let (rows, columns) = (rows.min(layer.n_in - row), columns.min(width - column));
-            cuts.push(Cut { layer: index, row, rows, column, columns });
-        }
-    }
-    cuts
+    (rows, columns)
+}
+
+/// The same for products in tiles.
+fn tiled_block<T: Real>(layer: Placed, numbers: usize) -> (usize, usize) {
+    let width = padded::<T>(layer.n_out);
+    let columns = width.div_ceil(width.div_ceil(TILED_COLUMNS)).next_multiple_of(amx::PANEL);
+    let most = (numbers / columns).max(amx::SIDE);
+    let rows = layer.n_in.div_ceil(layer.n_in.div_ceil(most)).next_multiple_of(amx::SIDE);
+    (rows, columns)
 }
 
 /// Momentum and rate of gradient descent, where a gradient of few rows is not written.
@@ -233,12 +292,13 @@ fn outer<T: Real>(layer: Placed, cut: Cut, (x, delta): Operands<T>, w: *mut T) -
     }
 }
 
-/// `gradient = x^T delta` for the rows and columns of a block.
+/// `gradient = x^T delta` for the rows and columns of a block; with `packed`, its columns of delta are packed.
 fn block_of_gradient<T: Real>(
     products: Isa,
     layer: Placed,
     cut: Cut,
     (x, delta): Operands<T>,
+    packed: Option<&Packing>,
     gradient: &mut [T],
     stride: usize,
 ) {
@@ -246,6 +306,28 @@ fn block_of_gradient<T: Real>(
     let factors = bf16::factors::<T>(products, layer.n_in, padded::<T>(layer.n_out), x.rows, true);
     let x = View::new(&x.data[cut.row..], x.rows, cut.rows, x.stride);
     let delta = View::new(&delta.data[cut.column..], delta.rows, cut.columns, delta.stride);
-    let dw = ViewMut::new(gradient, cut.rows, cut.columns, stride);
-    weight_gradient_with(products, factors, &Team::solo(), x, delta, false, dw);
+    let Some(packed) = packed else {
+        let dw = ViewMut::new(gradient, cut.rows, cut.columns, stride);
+        weight_gradient_with(products, factors, &Team::solo(), x, delta, false, dw);
+        return;
+    };
+    let block = Block {
+        m: cut.rows,
+        n: cut.columns,
+        k: x.rows,
+        a: x.data.as_ptr(),
+        a_strides: (1, x.stride),
+        b: delta.data.as_ptr(),
+        b_stride: delta.stride,
+        b_layout: packed.layout(),
+        pack: false,
+        pack_a: false,
+        factors,
+        c: gradient.as_mut_ptr(),
+        c_stride: stride,
+        start: Start::Zero,
+        finish: Finish::Keep,
+    };
+    // SAFETY: shapes and lengths were checked; the gradient is a block of so many rows.
+    unsafe { T::run_block(products, block) };
 }

@@ -29,7 +29,7 @@ pub enum Factors {
     Pairs,
     /// Take so many numbers of bfloat16 for each, which nearly add up to it, in tiles: `amx.rs`.
     Tiles {
-        /// 1 rounds them; 2 have an error near 4e-6.
+        /// 1 rounds them; 2 have an error near 4e-6; 3 are the whole number.
         parts: usize,
     },
 }
@@ -156,6 +156,14 @@ impl Isa {
         }
     }
 
+    /// The same set, whose three products of a dense layer in float32 take three numbers of bfloat16 for each factor,
+    /// which add up to it, where that is faster: with an error no larger than that of fused multiply-adds. Sets without
+    /// tiles stay as they are.
+    pub fn with_whole(self) -> Isa {
+        let tiles = self.may_use_tiles();
+        Isa { tiles, factors: if tiles { Factors::Tiles { parts: 3 } } else { Factors::Exact }, ..self }
+    }
+
     /// The same set, whose products are exact up to the rounding of their type.
     pub fn without_bf16(self) -> Isa {
         Isa { factors: Factors::Exact, ..self }
@@ -166,9 +174,13 @@ impl Isa {
         self.factors != Factors::Exact
     }
 
-    /// Whether two numbers of bfloat16 stand for a factor: [`Isa::with_split`].
-    pub fn is_split(self) -> bool {
-        self.factors == Factors::Tiles { parts: 2 }
+    /// How many numbers of bfloat16 stand for a factor of products of float32; 0 where it is taken as it is.
+    pub fn parts(self) -> usize {
+        match self.factors {
+            Factors::Exact => 0,
+            Factors::Pairs => 1,
+            Factors::Tiles { parts } => parts,
+        }
     }
 
     /// `"amx"`, `"avx512"`, `"avx2"`, `"scalar"` or `"scalar-amx"`.

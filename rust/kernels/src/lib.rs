@@ -35,7 +35,7 @@ mod update;
 mod vectors;
 
 pub use activation::{Activation, activate, activate_in_place, multiply_slope};
-pub use bf16::rounds_factors;
+pub use bf16::{may_be_split, rounds_factors};
 pub use buffer::{Buffer, padded, row_stride};
 pub use ceiling::ceiling;
 pub use column_sums::column_sums;

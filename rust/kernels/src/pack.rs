@@ -3,9 +3,10 @@
 //! In: pieces of A and B, `KC` deep, as pointers and strides. Out: panels. A panel of B is as wide as a tile, one of A as
 //! high; the room of B is on the stack, that of A belongs to the thread.
 
+use crate::Real;
+use crate::buffer::Buffer;
 use crate::simd::{MAX_LANES, Vector};
 use crate::tile::{Block, KC};
-use crate::{Buffer, Real};
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
@@ -164,11 +165,13 @@ pub(crate) enum Use {
     Rows,
     /// A block of a gradient.
     Gradient,
+    /// What all threads of a job read.
+    Job,
 }
 
 thread_local! {
     /// Of a thread, for as long as it lives: asking for it anew would cost more than a small product.
-    static ROOMS: RefCell<[Option<Buffer<f64>>; 2]> = const { RefCell::new([None, None]) };
+    static ROOMS: RefCell<[Option<Buffer<f64>>; 3]> = const { RefCell::new([None, None, None]) };
 }
 
 /// Room for `len` numbers that belongs to this thread until it asks again for this use; null where there is no memory
@@ -202,35 +205,47 @@ pub(crate) unsafe fn pack_across<T: Real, const HEIGHT: usize>(
     }
 }
 
-/// Cache lines of the panel that is packed next, asked for a few at a time while this one is used: its rows lie far
+/// Cache lines of what is packed next, asked for a few at a time while what was packed before is used: its rows lie far
 /// apart, where no hardware looks ahead, and packing would wait for each of them.
 pub(crate) struct Ahead {
-    pub at: *const u8,
-    /// Bytes from row to row, and lines of a row.
-    pub stride: usize,
-    pub lines: usize,
-    /// Lines asked for, and all.
-    pub done: usize,
-    pub total: usize,
-    /// Lines to ask for after each tile.
-    pub each: usize,
+    /// The next line, and how many are left in its row.
+    at: *const u8,
+    left: usize,
+    /// Lines of a row, and bytes from the last of one to the first of the next.
+    lines: usize,
+    jump: usize,
+    /// Lines that were not asked for yet, and how many to ask for after each tile.
+    total: usize,
+    each: usize,
 }
 
 impl Ahead {
-    pub const LINE: usize = 64;
+    const LINE: usize = 64;
+
+    /// `rows` rows of so many bytes, `stride` bytes apart, in the time of so many tiles.
+    pub fn new(at: *const u8, rows: usize, bytes: usize, stride: usize, tiles: usize) -> Ahead {
+        let lines = bytes.div_ceil(Ahead::LINE);
+        let (total, jump) = (rows * lines, stride.wrapping_sub(lines * Ahead::LINE));
+        Ahead { at, left: lines, lines, jump, total, each: total.div_ceil(tiles.max(1)) }
+    }
 
     /// Nothing to fetch.
     pub fn nothing() -> Ahead {
-        Ahead { at: std::ptr::null(), stride: 0, lines: 1, done: 0, total: 0, each: 0 }
+        Ahead { at: std::ptr::null(), left: 0, lines: 0, jump: 0, total: 0, each: 0 }
     }
 
     #[inline(always)]
     pub fn some<V: Vector>(&mut self) {
-        let end = self.total.min(self.done + self.each);
-        while self.done < end {
-            let (row, line) = (self.done / self.lines, self.done % self.lines);
-            V::prefetch(self.at.wrapping_add(row * self.stride + line * Ahead::LINE));
-            self.done += 1;
+        let now = self.each.min(self.total);
+        self.total -= now;
+        for _ in 0..now {
+            V::prefetch(self.at);
+            self.at = self.at.wrapping_add(Ahead::LINE);
+            self.left -= 1;
+            if self.left == 0 {
+                self.left = self.lines;
+                self.at = self.at.wrapping_add(self.jump);
+            }
         }
     }
 }

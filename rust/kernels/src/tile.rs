@@ -48,6 +48,11 @@ pub enum Layout {
         columns: usize,
         first: usize,
     },
+    /// In rows, and also in panels of tiles from `at` on, as `amx.rs` makes them: so many for each piece of a sum.
+    InTiles {
+        at: *const f32,
+        panels: usize,
+    },
 }
 
 /// What happens to a tile of C while it is in the first-level cache.
@@ -255,12 +260,9 @@ impl<T: Real> Block<T> {
             Layout::Rows => (k0 * self.b_stride + j0, depth, width),
             Layout::Transposed { columns } => (j0 * self.b_stride + k0, width.min(columns.saturating_sub(j0)), depth),
             // One number after the other: the processor looks ahead by itself.
-            Layout::Packed { .. } => return Ahead::nothing(),
+            Layout::Packed { .. } | Layout::InTiles { .. } => return Ahead::nothing(),
         };
-        let lines = (columns * size).div_ceil(Ahead::LINE);
-        let total = rows * lines;
-        let at = self.b.wrapping_add(offset).cast();
-        Ahead { at, stride: self.b_stride * size, lines, done: 0, total, each: total.div_ceil(tiles.max(1)) }
+        Ahead::new(self.b.wrapping_add(offset).cast(), rows, columns * size, self.b_stride * size, tiles)
     }
 
     /// The height of the next tile where `left` rows are left.
@@ -448,7 +450,8 @@ impl<T: Real> Block<T> {
                             P::pack_rows(self.b.add(k0 * self.b_stride + j0), self.b_stride, depth, vectors, panel);
                             (panel.cast_const(), vectors * lanes)
                         }
-                        Layout::Rows => (self.b.add(k0 * self.b_stride + j0), self.b_stride),
+                        // Those of tiles never come here.
+                        Layout::Rows | Layout::InTiles { .. } => (self.b.add(k0 * self.b_stride + j0), self.b_stride),
                         Layout::Packed { columns, first } => {
                             (self.b.add(k0 * columns + (first + j0) * depth), vectors * lanes)
                         }

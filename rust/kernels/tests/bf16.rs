@@ -10,23 +10,25 @@ const PIECE: usize = 256;
 const CANARY: f32 = -12345.0;
 
 /// The sets that round to bfloat16 here, `scalar` always, AVX-512 where the processor has the instructions; and those
-/// with tiles, which also take two numbers for a factor: their twin always.
+/// with tiles, which also take two numbers or three for a factor: their twin always.
 fn sets() -> Vec<Isa> {
     let all = || Isa::available().into_iter().chain([Isa::SCALAR_AMX]);
-    all().map(Isa::with_bf16).chain(all().map(Isa::with_split)).filter(|isa| isa.has_bf16()).collect()
+    let split = all().map(Isa::with_split).chain(all().map(Isa::with_whole));
+    all().map(Isa::with_bf16).chain(split).filter(|isa| isa.has_bf16()).collect()
 }
 
 /// The set of plain code with the results of this one.
 fn twin_of(isa: Isa) -> Isa {
-    match (has_tiles(isa), isa.is_split()) {
-        (true, true) => Isa::SCALAR_AMX.with_split(),
-        (true, false) => Isa::SCALAR_AMX.with_bf16(),
+    match (has_tiles(isa), isa.parts()) {
+        (true, 3) => Isa::SCALAR_AMX.with_whole(),
+        (true, 2) => Isa::SCALAR_AMX.with_split(),
+        (true, _) => Isa::SCALAR_AMX.with_bf16(),
         _ => Isa::SCALAR.with_bf16(),
     }
 }
 
 fn has_tiles(isa: Isa) -> bool {
-    isa.with_split().is_split()
+    isa.with_split().parts() == 2
 }
 
 /// To the nearest bfloat16, ties to even; what is below the smallest normal number is 0.
@@ -51,7 +53,7 @@ fn flushed(x: f32) -> f32 {
 /// A chain over `terms` in pieces: pairs of terms that are rounded, the second of a pair first.
 fn chain(isa: Isa, first: f32, old: Option<f32>, terms: &[(f32, f32)]) -> f32 {
     if has_tiles(isa) {
-        let sums = terms.chunks(PIECE).map(|piece| in_tiles(isa.is_split(), piece));
+        let sums = terms.chunks(PIECE).map(|piece| in_tiles(isa.parts(), piece));
         // A bias is added to the first sum, and C to that.
         let with_first = sums.enumerate().map(|(i, sum)| if i == 0 { first + sum } else { sum });
         return with_first.fold(old, |total, sum| Some(total.map_or(sum, |total| total + sum))).unwrap_or(first);
@@ -71,25 +73,35 @@ fn chain(isa: Isa, first: f32, old: Option<f32>, terms: &[(f32, f32)]) -> f32 {
     total.unwrap_or(first)
 }
 
-/// A piece of a sum in tiles, 32 terms at a time: even and odd ones apart. What is split goes through three times.
-fn in_tiles(split: bool, piece: &[(f32, f32)]) -> f32 {
-    let left = |x: f32| rounded(x - rounded(x));
+/// A piece of a sum in tiles, 32 terms at a time: even and odd ones apart. Several parts are multiplied crosswise, of
+/// numbers that are larger by a power of 2.
+fn in_tiles(parts: usize, piece: &[(f32, f32)]) -> f32 {
+    let scale = if parts > 1 { 2f32.powi(24) } else { 1.0 };
+    let parts_of = |x: f32| {
+        let mut left = x * scale;
+        [0; 3].map(|_| {
+            let part = rounded(left);
+            left -= part;
+            part
+        })
+    };
+    let ways: &[(usize, usize)] = match parts {
+        1 => &[(0, 0)],
+        2 => &[(1, 0), (0, 0), (0, 1)],
+        _ => &[(0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0)],
+    };
     let mut sum = 0.0;
-    for way in if split { 0..3 } else { 2..3 } {
-        for terms in piece.chunks(32) {
+    for terms in piece.chunks(32) {
+        let terms: Vec<_> = terms.iter().map(|&(a, b)| (parts_of(a), parts_of(b))).collect();
+        for &(p, q) in ways {
             let mut halves = [0f32; 2];
-            for (k, &(a, b)) in terms.iter().enumerate() {
-                let (a, b) = match way {
-                    0 => (left(a), rounded(b)),
-                    1 => (rounded(a), left(b)),
-                    _ => (rounded(a), rounded(b)),
-                };
-                halves[k % 2] = flushed(a.mul_add(b, halves[k % 2]));
+            for (k, (a, b)) in terms.iter().enumerate() {
+                halves[k % 2] = flushed(a[p].mul_add(b[q], halves[k % 2]));
             }
             sum = flushed(sum + flushed(halves[0] + halves[1]));
         }
     }
-    sum
+    sum / (scale * scale)
 }
 
 /// A matrix with padded rows and canaries behind.
@@ -201,14 +213,17 @@ impl Layer {
 
     /// What each of the products is worth, in the order of [`Layer::check`]: a set with its arithmetic, if any.
     fn worth(&self, isa: Isa) -> [Option<Isa>; 3] {
+        let (rows, n_in, n_out) = (self.x.rows, self.x.columns, self.w.columns);
+        let work = rows * padded::<f32>(n_in) * padded::<f32>(n_out);
         let of = |least: usize| match least {
             0..16 => None,
+            0..96 if isa.parts() == 3 => None,
             // Too small for tiles.
-            16..32 if isa.is_split() => None,
+            16..32 if isa.parts() == 2 => None,
             16..32 => Some(Isa::SCALAR.with_bf16()),
+            _ if isa.parts() == 3 && work < 1 << 22 => None,
             _ => Some(isa),
         };
-        let (rows, n_in, n_out) = (self.x.rows, self.x.columns, self.w.columns);
         let (of_in, of_out) = (padded::<f32>(n_in), padded::<f32>(n_out));
         // The gradient of the weights has to turn the input for it.
         let turned = if of_out > 64 { n_in.min(rows) } else { 0 };
@@ -278,6 +293,104 @@ fn every_tail_has_the_bits_of_the_twin() {
 }
 
 #[test]
+fn three_parts_have_the_bits_of_the_twin_where_they_are_worth_it() {
+    let team = Team::of(1);
+    for isa in sets().into_iter().filter(|isa| isa.parts() == 3) {
+        for (rows, n_in, n_out) in [(96, 257, 193), (300, 97, 161), (131, 128, 257)] {
+            let layer = Layer::new(rows, n_in, n_out);
+            assert!(layer.worth(isa).iter().all(Option::is_some), "{rows} x {n_in} -> {n_out}");
+            layer.check(isa, &team);
+        }
+        for (rows, n_in, n_out) in [(95, 300, 300), (96, 96, 96)] {
+            let layer = Layer::new(rows, n_in, n_out);
+            layer.forward(isa, &team).assert_same(&layer.forward(isa.without_bf16(), &team), "too small");
+        }
+    }
+}
+
+/// Errors of the numbers of a matrix as parts of the sum of the sizes of their terms: the root of the mean square, and the
+/// largest.
+fn errors(found: &Matrix, x: &Matrix, w: &Matrix) -> (f64, f64) {
+    let (mut squares, mut largest) = (0.0, 0.0f64);
+    for i in 0..found.rows {
+        for j in 0..found.columns {
+            let terms = || (0..x.columns).map(|k| f64::from(x.at(i, k)) * f64::from(w.at(k, j)));
+            // What float32 can't tell from 0 is no error.
+            let size = terms().map(f64::abs).sum::<f64>().max(f64::from(f32::MIN_POSITIVE));
+            let error = (f64::from(found.at(i, j)) - terms().sum::<f64>()).abs() / size;
+            assert!(error.is_finite(), "{} in row {i}, column {j}", found.at(i, j));
+            (squares, largest) = (squares + error * error, largest.max(error));
+        }
+    }
+    ((squares / (found.rows * found.columns) as f64).sqrt(), largest)
+}
+
+/// Three numbers of bfloat16 hold every bit of a number of float32, wherever it lies.
+#[test]
+fn three_parts_are_as_exact_as_fused_multiply_adds() {
+    let team = Team::of(2);
+    // What becomes of the number in row i and column k.
+    type Change = fn(f32, usize, usize) -> f32;
+    let changes: [(&str, Change, Change); 9] = [
+        ("random", |x, _, _| x, |x, _, _| x),
+        ("of one sign", |x, _, _| x.abs(), |x, _, _| x.abs()),
+        (
+            "rows and columns badly scaled",
+            |x, i, _| x * 2f32.powi(i as i32 % 61 - 30),
+            |x, _, j| x * 2f32.powi(j as i32 % 61 - 30),
+        ),
+        ("terms badly scaled", |x, i, k| x * 2f32.powi((i + 7 * k) as i32 % 41 - 20), |x, _, _| x),
+        ("tiny", |x, _, _| x * 1e-30, |x, _, _| x * 1e-6),
+        ("below the smallest normal number", |x, _, _| x * 1e-39, |x, _, _| x * 1e20),
+        ("products below it", |x, _, _| x * 1e-20, |x, _, _| x * 1e-20),
+        ("huge", |x, _, _| x * 1e30, |x, _, _| x * 1e4),
+        ("some huge, most of them not", |x, i, k| if i == k { x * 1e35 } else { x }, |x, _, _| x),
+    ];
+    for isa in sets().into_iter().filter(|isa| isa.parts() == 3) {
+        for (what, of_x, of_w) in changes {
+            let mut layer = Layer::new(96, 384, 128);
+            for (matrix, change) in [(&mut layer.x, of_x), (&mut layer.w, of_w)] {
+                for i in 0..matrix.rows {
+                    for j in 0..matrix.columns {
+                        let at = i * matrix.stride + j;
+                        matrix.data[at] = change(matrix.data[at], i, j);
+                    }
+                }
+            }
+            let product = |isa| {
+                let mut a = Matrix::padded(96, 128, 9);
+                forward(isa, &team, layer.x.view(), layer.w.view(), None, Activation::Identity, None, a.view_mut());
+                errors(&a, &layer.x, &layer.w)
+            };
+            let (found, fused) = (product(isa), product(isa.without_bf16()));
+            assert!(found.0 <= fused.0 && found.1 <= fused.1, "{what}, {isa:?}: {found:?}, fused {fused:?}");
+        }
+    }
+}
+
+/// Infinities and NaN, and what is too large to be scaled, end as they do in fused multiply-adds.
+#[test]
+fn what_several_parts_cannot_hold_is_fused() {
+    let team = Team::of(1);
+    for isa in sets().into_iter().filter(|isa| isa.parts() > 1) {
+        for number in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::from_bits(0x7fff_ffff), f32::MAX, 1e35, -3e33] {
+            let mut layer = Layer::new(96, 353, 128);
+            layer.x.data[3 * layer.x.stride + 4] = number;
+            layer.w.data[300 * layer.w.stride + 5] = -number;
+            let (found, fused) = (layer.forward(isa, &team), layer.forward(isa.without_bf16(), &team));
+            for (i, j) in (0..96).flat_map(|i| (0..128).map(move |j| (i, j))) {
+                let (x, y) = (found.at(i, j), fused.at(i, j));
+                let near = (x - y).abs() <= 1e-3 * y.abs().max(1.0);
+                assert!(
+                    x == y || near || (x.is_nan() && y.is_nan()),
+                    "{number:e}: {x:e} for {y:e} at ({i}, {j}), {isa:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn long_sums_are_added_up_in_pieces() {
     let team = Team::of(1);
     for isa in sets() {
@@ -296,12 +409,16 @@ fn blocks_shared_out_have_the_same_bits() {
     for isa in [Isa::SCALAR_AMX.with_bf16(), Isa::SCALAR_AMX.with_split()] {
         Layer::new(70, 40, 520).check(isa, &team);
     }
+    Layer::new(97, 100, 530).check(Isa::SCALAR_AMX.with_whole(), &team);
     for isa in sets().into_iter().filter(|&isa| isa != twin_of(isa)) {
-        for threads in 1..=4 {
+        for threads in [1, 3] {
             let team = Team::of(threads);
             // More rows than a block, more columns than a block, and enough work to be shared out.
             Layer::new(540, 80, 96).check(isa, &team);
             Layer::new(64, 300, 520).check(isa, &team);
+            if isa.parts() == 3 && threads == 3 {
+                Layer::new(100, 97, 530).check(isa, &team);
+            }
         }
     }
 }
@@ -340,7 +457,7 @@ fn special_numbers_are_treated_alike() {
             assert_eq!(finite, twin_finite, "weight gradient of {number:e}, {isa:?}");
             if number.abs() < 1e18 {
                 layer.check(isa, &team);
-            } else {
+            } else if isa.parts() < 3 {
                 assert!(!finite, "a sum of squares of {number:e} is not finite");
             }
         }
@@ -360,7 +477,12 @@ fn the_error_is_that_of_bfloat16() {
             (0..m.rows).flat_map(|i| (0..m.columns).map(move |j| (i, j))).map(|(i, j)| square(i, j)).sum::<f32>().sqrt()
         };
         let error = norm(&near, Some(&exact)) / norm(&exact, None);
-        let (least, most) = if isa.is_split() { (5e-7, 6e-6) } else { (1e-4, 5e-3) };
+        let (least, most) = match isa.parts() {
+            1 => (1e-4, 5e-3),
+            2 => (5e-7, 6e-6),
+            // Too small a product for three.
+            _ => continue,
+        };
         assert!(error > least && error < most, "relative error {error}, {isa:?}");
 
         for matrix in [&mut layer.x, &mut layer.w, &mut layer.bias] {

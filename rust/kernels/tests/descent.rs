@@ -73,7 +73,7 @@ fn agrees<T: Real>((isa, products): (Isa, Isa), team: &Team, shapes: &[(usize, u
         let mut p = vec![T::ZERO; len];
         let mut memories = [0, 1, 2].map(|i: usize| if has[i] { vec![T::ZERO; len] } else { vec![] });
         let (mut p_whole, mut memories_whole) = (p.clone(), memories.clone());
-        let descent = Descent::<T>::new(layers.clone());
+        let descent = Descent::<T>::new(layers.clone(), products);
         let mut squares = vec![0.0; if measured { descent.blocks() } else { 0 }];
         let mut total = 0.0;
         for _ in 0..2 {
@@ -133,12 +133,20 @@ fn and_where_a_layer_is_many_blocks_or_its_rows_are_cut() {
 #[test]
 fn factors_are_rounded_to_bfloat16_as_for_the_whole_gradient() {
     for isa in Isa::available().into_iter().chain([Isa::SCALAR_AMX]) {
-        for products in [isa.with_bf16(), isa.with_split()].into_iter().filter(|products| products.has_bf16()) {
+        for products in
+            [isa.with_bf16(), isa.with_split(), isa.with_whole()].into_iter().filter(|products| products.has_bf16())
+        {
             // The twin of tiles is slow.
-            let (wide, most) = if isa == Isa::SCALAR_AMX { (150, 64) } else { (512, 300) };
+            let is_twin = isa == Isa::SCALAR_AMX;
+            let (wide, most) = if is_twin { (150, 64) } else { (512, 300) };
+            if is_twin && products.parts() > 1 {
+                continue;
+            }
             for rows in [16, 64, most] {
                 agrees::<f32>((isa, products), &Team::solo(), &[(200, 130), (700, wide)], rows);
             }
+            // Two strips of columns, whose deltas threads pack together.
+            agrees::<f32>((isa, products), &Team::exactly(3), &[(97, 1040)], if is_twin { 33 } else { 96 });
         }
     }
 }
@@ -148,7 +156,7 @@ fn the_number_of_threads_changes_no_sum_of_squares() {
     let shape = (900, 500);
     let (layers, len) = placed::<f32>(&[shape]);
     let (x, delta) = (padded_rows::<f32>(4, shape.0, 1), padded_rows::<f32>(4, shape.1, 2));
-    let descent = Descent::<f32>::new(layers);
+    let descent = Descent::<f32>::new(layers, Isa::SCALAR);
     let of_team = |threads| {
         let (mut p, mut squares) = (vec![0.0; len], vec![0.0; descent.blocks()]);
         let operands = |_| (view(&x, 4, shape.0), view(&delta, 4, shape.1));
@@ -166,7 +174,7 @@ fn the_number_of_threads_changes_no_sum_of_squares() {
 #[should_panic(expected = "one after the other")]
 fn layers_that_overlap_are_refused() {
     let layer = Placed { start: 0, n_in: 2, n_out: 16, stride: padded::<f32>(16) };
-    Descent::<f32>::new(vec![layer, Placed { start: 16, ..layer }]);
+    Descent::<f32>::new(vec![layer, Placed { start: 16, ..layer }], Isa::SCALAR);
 }
 
 #[test]
@@ -178,5 +186,13 @@ fn operands_of_another_shape_are_refused() {
     let rule = Change::Sgd(Sgd::Plain, 0.1);
     let isa = Isa::SCALAR;
     let none = [&mut [][..], &mut [], &mut []];
-    Descent::<f32>::new(vec![layer]).step((isa, isa), &Team::solo(), rule, operands, &mut [0.0; 32], none, &mut []);
+    Descent::<f32>::new(vec![layer], isa).step(
+        (isa, isa),
+        &Team::solo(),
+        rule,
+        operands,
+        &mut [0.0; 32],
+        none,
+        &mut [],
+    );
 }

@@ -393,10 +393,10 @@ impl<'a, T: Real> Training<'a, T> {
 
 /// The instruction set of the products, and the type of their factors.
 fn arithmetic<T: Real>(plan: &Plan, step: &Step<T>) -> String {
-    let factors = match step.rounds(plan) {
-        true if step.is_split() => "2 x bfloat16",
-        true => "bfloat16",
-        false => T::NAME,
+    let factors = match (step.rounds(plan), step.parts()) {
+        (false, _) => T::NAME.to_owned(),
+        (true, 1) => "bfloat16".to_owned(),
+        (true, parts) => format!("{parts} x bfloat16"),
     };
     format!("{} {factors}", step.set())
 }

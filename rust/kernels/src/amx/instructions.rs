@@ -106,6 +106,65 @@ impl Drop for Amx {
     }
 }
 
+// Tiles 0 to 3 are the sums, 4 and 5 rows of A, 6 and 7 columns of B. Sums stay in their tiles from one block of
+// instructions to the next, and nothing else that this thread does meanwhile uses tiles.
+
+/// The rows of a part of A, in tiles 4 and 5.
+macro_rules! load_a {
+    ($a:literal) => {
+        concat!("tileloadd tmm4, [", $a, " + {a_stride}*1]\n tileloadd tmm5, [", $a, " + {a_stride}*1 + {half}]")
+    };
+}
+
+/// The products of another part of A with the columns of B that are there.
+macro_rules! with_a {
+    ($a:literal) => {
+        concat!(
+            "tileloadd tmm4, [",
+            $a,
+            " + {a_stride}*1]\n tdpbf16ps tmm0, tmm4, tmm6\n tdpbf16ps tmm1, tmm4, tmm7\n",
+            "tileloadd tmm5, [",
+            $a,
+            " + {a_stride}*1 + {half}]\n",
+            "tdpbf16ps tmm2, tmm5, tmm6\n tdpbf16ps tmm3, tmm5, tmm7"
+        )
+    };
+}
+
+/// The products of another part of B with the rows of A that are there.
+macro_rules! with_b {
+    ($b:literal) => {
+        concat!(
+            "tileloadd tmm6, [",
+            $b,
+            " + {b_stride}*1]\n tdpbf16ps tmm0, tmm4, tmm6\n tdpbf16ps tmm2, tmm5, tmm6\n",
+            "tileloadd tmm7, [",
+            $b,
+            " + {b_stride}*1 + 64]\n",
+            "tdpbf16ps tmm1, tmm4, tmm7\n tdpbf16ps tmm3, tmm5, tmm7"
+        )
+    };
+}
+
+/// The products of one step.
+macro_rules! add_up {
+    ($a:ident, $b:ident, $b_stride:expr, $($products:expr),+) => {
+        asm!(
+            $($products,)+
+            a_stride = in(reg) A_STRIDE * size_of::<f32>(),
+            b_stride = in(reg) $b_stride * size_of::<f32>(),
+            half = const SIDE / 2 * A_STRIDE * size_of::<f32>(),
+            a0 = in(reg) $a(0),
+            a1 = in(reg) $a(1),
+            a2 = in(reg) $a(2),
+            b0 = in(reg) $b(0),
+            b1 = in(reg) $b(1),
+            b2 = in(reg) $b(2),
+            options(nostack, readonly, preserves_flags),
+        )
+    };
+}
+
 impl Unit for Amx {
     #[inline(always)]
     unsafe fn begin() -> Self {
@@ -114,63 +173,59 @@ impl Unit for Amx {
         Amx(())
     }
 
-    /// Tiles 0 to 3 are the sums, 4 and 5 rows of A, 6 and 7 columns of B.
     #[inline(always)]
-    unsafe fn multiply(&self, Piece { factors, b_stride, steps, .. }: Piece, sums: &mut Sums) {
-        if steps == 0 || factors.is_empty() {
-            sums.0 = [[0.0; SIDE]; SIDE];
-            return;
+    unsafe fn clear(&self, _: &mut Sums) {
+        // SAFETY: the caller's word.
+        unsafe { asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem)) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_up(&self, piece: &Piece, step: usize, _: &mut Sums) {
+        let a = |part: usize| piece.a.wrapping_add(part * piece.a_plane + step * PAIRS);
+        let b = |part: usize| piece.b.wrapping_add(part * piece.b_plane + step * PAIRS * piece.b_stride);
+        // SAFETY: the caller's word: tiles lie within their operands. Parts that are not there are not read. The products
+        // are `PRODUCTS`.
+        unsafe {
+            match piece.parts {
+                1 => add_up!(a, b, piece.b_stride, "/* {a1} {a2} {b1} {b2} */", load_a!("{a0}"), with_b!("{b0}")),
+                2 => add_up!(
+                    a,
+                    b,
+                    piece.b_stride,
+                    "/* {a2} {b2} */",
+                    load_a!("{a1}"),
+                    with_b!("{b0}"),
+                    with_a!("{a0}"),
+                    with_b!("{b1}")
+                ),
+                _ => add_up!(
+                    a,
+                    b,
+                    piece.b_stride,
+                    load_a!("{a0}"),
+                    with_b!("{b2}"),
+                    with_b!("{b1}"),
+                    with_a!("{a1}"),
+                    with_b!("{b0}"),
+                    with_a!("{a2}"),
+                    with_a!("{a0}")
+                ),
+            }
         }
-        // SAFETY: the caller's word: tiles lie within their operands, and the sums are as large as four of them.
+    }
+
+    #[inline(always)]
+    unsafe fn store(&self, sums: &mut Sums) {
+        // SAFETY: the caller's word: the sums are as large as four tiles.
         unsafe {
             asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                "2:",
-                "mov {a}, [{factor}]",
-                "mov {b}, [{factor} + 8]",
-                "lea {below}, [{a} + {half}]",
-                "mov {left}, {steps}",
-                "3:",
-                "tileloadd tmm4, [{a} + {a_stride}*1]",
-                "tileloadd tmm6, [{b} + {b_stride}*1]",
-                "tileloadd tmm7, [{b} + {b_stride}*1 + 64]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tileloadd tmm5, [{below} + {a_stride}*1]",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "add {a}, 64",
-                "add {below}, 64",
-                "add {b}, {b_step}",
-                "dec {left}",
-                "jnz 3b",
-                "add {factor}, 16",
-                "dec {count}",
-                "jnz 2b",
-                "mov {left}, 128",
-                "lea {below}, [{sums} + 2048]",
-                "tilestored [{sums} + {left}*1], tmm0",
-                "tilestored [{sums} + {left}*1 + 64], tmm1",
-                "tilestored [{below} + {left}*1], tmm2",
-                "tilestored [{below} + {left}*1 + 64], tmm3",
-                factor = inout(reg) factors.as_ptr() => _,
-                count = inout(reg) factors.len() => _,
+                "tilestored [{sums} + {stride}*1], tmm0",
+                "tilestored [{sums} + {stride}*1 + 64], tmm1",
+                "tilestored [{sums} + {stride}*1 + 2048], tmm2",
+                "tilestored [{sums} + {stride}*1 + 2112], tmm3",
                 sums = in(reg) sums.0.as_mut_ptr(),
-                steps = in(reg) steps,
-                a_stride = in(reg) A_STRIDE * size_of::<f32>(),
-                b_stride = in(reg) b_stride * size_of::<f32>(),
-                b_step = in(reg) b_stride * size_of::<f32>() * PAIRS,
-                half = const SIDE / 2 * A_STRIDE * size_of::<f32>(),
-                a = out(reg) _,
-                b = out(reg) _,
-                below = out(reg) _,
-                left = out(reg) _,
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(nostack),
+                stride = in(reg) SIDE * size_of::<f32>(),
+                options(nostack, preserves_flags),
             );
         }
     }

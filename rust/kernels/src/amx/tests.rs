@@ -88,7 +88,7 @@ fn instructions_have_the_bits_of_their_twin_at_every_tail() {
         .chain([1, 15, 16, 17, 32, 47, 48, 64, 65].map(|n| (17, n, 33)))
         .chain([1, 2, 31, 32, 33, 63, 64, 255, 256, 257, 513].map(|k| (5, 20, k)));
     for (m, n, k) in shapes {
-        for (parts, transposed) in [(1, false), (1, true), (2, false), (2, true)] {
+        for (parts, transposed) in (1..=3).flat_map(|parts| [(parts, false), (parts, true)]) {
             let what = format!("{m} x {n} x {k} in {parts} parts, transposed: {transposed}");
             let wanted = block::<Twin>(m, n, k, parts, transposed, None);
             same(&block::<Amx>(m, n, k, parts, transposed, None), &wanted, &what);
@@ -103,7 +103,7 @@ fn instructions_treat_special_numbers_as_their_twin_does() {
     }
     let least = f32::MIN_POSITIVE;
     for special in [0.0, -0.0, least, least / 2.0, -1e-45, 1e-38, 1e-37, f32::MAX, -3.39e38, f32::INFINITY, f32::NAN] {
-        for parts in [1, 2] {
+        for parts in 1..=3 {
             let what = format!("{special:e} in {parts} parts");
             let wanted = block::<Twin>(4, 18, 40, parts, false, Some(special));
             same(&block::<Amx>(4, 18, 40, parts, false, Some(special)), &wanted, &what);
@@ -136,21 +136,28 @@ fn layer(isa: Isa, team: &Team, rows: usize, n_in: usize, n_out: usize) -> [Vec<
 
 #[test]
 fn layers_have_the_bits_of_the_twin_for_any_team() {
-    let (Some(rounded), Some(split)) = (avx512(1), avx512(2)) else {
+    let (Some(rounded), Some(split), Some(whole)) = (avx512(1), avx512(2), avx512(3)) else {
         return;
     };
     if !with_amx() {
         return;
     }
-    for (rows, n_in, n_out) in [(32, 33, 100), (70, 300, 96), (130, 64, 530)] {
-        for (isa, twin) in [(rounded, Isa::SCALAR_AMX.with_bf16()), (split, Isa::SCALAR_AMX.with_split())] {
+    let twins = [Isa::SCALAR_AMX.with_bf16(), Isa::SCALAR_AMX.with_split(), Isa::SCALAR_AMX.with_whole()];
+    for (rows, n_in, n_out) in [(32, 33, 100), (70, 300, 96), (130, 64, 530), (130, 100, 530)] {
+        for (isa, twin) in [rounded, split, whole].into_iter().zip(twins) {
+            // Fewer are not worth three parts.
+            if twin.parts() == 3 && rows.min(n_in) < 96 {
+                continue;
+            }
             let wanted = layer(twin, &Team::solo(), rows, n_in, n_out);
             let exact = layer(Isa::SCALAR, &Team::solo(), rows, n_in, n_out);
             for threads in [1, 3] {
                 let found = layer(isa, &Team::exactly(threads), rows, n_in, n_out);
                 for ((found, wanted), exact) in found.iter().zip(&wanted).zip(&exact) {
                     same(found, wanted, &format!("{rows} x {n_in} -> {n_out} on {threads} threads"));
-                    assert_ne!(found, exact, "nothing went through tiles");
+                    // Three parts are so exact that activations of both may be the same.
+                    let differs = found != exact || (twin.parts() == 3 && found.iter().all(|x| x.abs() <= 1.0));
+                    assert!(differs, "nothing went through tiles");
                 }
             }
         }
@@ -162,7 +169,7 @@ fn sets_with_tiles_are_found_by_name() {
     assert_eq!(Isa::named("scalar-amx"), Ok(Isa::SCALAR_AMX));
     assert_eq!(Isa::named("amx").is_ok(), is_there() && avx512(1).is_some());
     assert_eq!(Isa::SCALAR_AMX.name(), "scalar-amx");
-    assert!(Isa::SCALAR_AMX.with_split().is_split() && !Isa::SCALAR_AMX.with_bf16().is_split());
+    assert!(Isa::SCALAR_AMX.with_split().parts() == 2 && Isa::SCALAR_AMX.with_bf16().parts() == 1);
     assert_eq!(Isa::SCALAR_AMX.with_split().without_bf16(), Isa::SCALAR_AMX);
     assert!(!Isa::SCALAR.with_split().has_bf16());
     assert_eq!(f32::LANES, PAIRS);

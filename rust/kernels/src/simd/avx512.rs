@@ -167,7 +167,7 @@ impl Vector for F32x16 {
     }
     #[inline(always)]
     fn prefetch(at: *const u8) {
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
 }
 
@@ -177,27 +177,25 @@ impl Bf16 for F32x16 {
     type Unit = Amx;
 
     #[inline(always)]
-    fn rounded_to_bf16(self) -> Self {
-        unsafe {
-            let halves: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(self.0));
-            F32x16(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves))))
-        }
+    fn pair_neighbours(self, next: Self) -> Self {
+        F32x16(unsafe { std::mem::transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(next.0, self.0)) })
     }
     #[inline(always)]
-    fn pair_with(self, next: Self) -> Self {
-        // All of self, then all of next, in 16 bits each; the permutation brings 0 and 16, 1 and 17, ... together.
-        let halves: __m512i = unsafe { std::mem::transmute(_mm512_cvtne2ps_pbh(next.0, self.0)) };
+    fn of_both(self) -> Self {
         let interleaved = unsafe {
             let lower = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
             // In each 32 bits: i below and i + 16 above.
             let order = _mm512_or_si512(lower, _mm512_slli_epi32::<16>(_mm512_add_epi32(lower, _mm512_set1_epi32(16))));
-            _mm512_permutexvar_epi16(order, halves)
+            _mm512_permutexvar_epi16(order, _mm512_castps_si512(self.0))
         };
         F32x16(unsafe { _mm512_castsi512_ps(interleaved) })
     }
     #[inline(always)]
-    fn pair_neighbours(self, next: Self) -> Self {
-        F32x16(unsafe { std::mem::transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(next.0, self.0)) })
+    fn of_pairs(self) -> (Self, Self) {
+        let upper = unsafe { _mm512_set1_epi32(-0x1_0000) };
+        let pairs = unsafe { _mm512_castps_si512(self.0) };
+        let (lower, upper) = unsafe { (_mm512_slli_epi32::<16>(pairs), _mm512_and_si512(pairs, upper)) };
+        unsafe { (F32x16(_mm512_castsi512_ps(lower)), F32x16(_mm512_castsi512_ps(upper))) }
     }
     #[inline(always)]
     fn add_products(self, b: Self, c: Self) -> Self {
@@ -354,6 +352,6 @@ impl Vector for F64x8 {
     }
     #[inline(always)]
     fn prefetch(at: *const u8) {
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
 }

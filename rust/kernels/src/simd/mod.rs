@@ -18,7 +18,7 @@ mod starts;
 use crate::bf16;
 use crate::isa::{Isa, Name};
 use crate::tile::Block;
-pub(crate) use pairs::{Bf16, Bf16Kernel, run_pairs};
+pub(crate) use pairs::{Bf16, Bf16Kernel, run_pairs, run_pairs_apart};
 pub(crate) use scalar::flushed;
 pub(crate) use starts::{Starts, starts};
 

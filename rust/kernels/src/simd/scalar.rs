@@ -47,12 +47,12 @@ macro_rules! scalar_vector {
             fn splat(x: $elem) -> Self {
                 $vector([x; $lanes])
             }
-            #[inline(always)]
+            #[inline(never)]
             unsafe fn load(from: *const $elem) -> Self {
                 // SAFETY: the caller vouches for `from`; an array has the alignment of its element.
                 $vector(unsafe { from.cast::<[$elem; $lanes]>().read() })
             }
-            #[inline(always)]
+            #[inline(never)]
             unsafe fn store(self, to: *mut $elem) {
                 // SAFETY: as in `load`.
                 unsafe { to.cast::<[$elem; $lanes]>().write(self.0) }
@@ -240,26 +240,27 @@ impl Bf16 for F32x16 {
     type Unit = Twin;
 
     #[inline(never)]
-    fn rounded_to_bf16(self) -> Self {
-        F32x16(self.0.map(|x| f32::from_bits(to_bf16(x) << 16)))
-    }
-    #[inline(never)]
-    fn pair_with(self, next: Self) -> Self {
-        self.map2(next, |x, y| f32::from_bits(to_bf16(x) | (to_bf16(y) << 16)))
-    }
-    #[inline(never)]
     fn pair_neighbours(self, next: Self) -> Self {
         let lane = |i: usize| if i < 16 { self.0[i] } else { next.0[i - 16] };
         F32x16(std::array::from_fn(|i| f32::from_bits(to_bf16(lane(2 * i)) | (to_bf16(lane(2 * i + 1)) << 16))))
     }
     #[inline(never)]
+    fn of_both(self) -> Self {
+        // Neighbour i is in lane i / 2, above where i is odd.
+        let half = |i: usize| self.0[i / 2].to_bits() >> (i % 2 * 16) & 0xffff;
+        F32x16(std::array::from_fn(|i| f32::from_bits(half(i) | half(i + 16) << 16)))
+    }
+    #[inline(never)]
+    fn of_pairs(self) -> (Self, Self) {
+        let (lower, upper) = (|x: f32| x.to_bits() << 16, |x: f32| x.to_bits() & 0xffff_0000);
+        (F32x16(self.0.map(|x| f32::from_bits(lower(x)))), F32x16(self.0.map(|x| f32::from_bits(upper(x)))))
+    }
+    #[inline(never)]
     fn add_products(self, b: Self, c: Self) -> Self {
-        let lower = |x: f32| f32::from_bits(x.to_bits() << 16);
-        let upper = |x: f32| f32::from_bits(x.to_bits() & 0xffff_0000);
+        let ((x_lower, x_upper), (y_lower, y_upper)) = (self.of_pairs(), b.of_pairs());
         F32x16(std::array::from_fn(|i| {
-            let (x, y) = (self.0[i], b.0[i]);
-            let first = flushed(flushed(upper(x)).mul_add(flushed(upper(y)), flushed(c.0[i])));
-            flushed(flushed(lower(x)).mul_add(flushed(lower(y)), first))
+            let first = flushed(flushed(x_upper.0[i]).mul_add(flushed(y_upper.0[i]), flushed(c.0[i])));
+            flushed(flushed(x_lower.0[i]).mul_add(flushed(y_lower.0[i]), first))
         }))
     }
 }
