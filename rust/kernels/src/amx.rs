@@ -276,12 +276,21 @@ pub(crate) struct Packing {
 unsafe impl Sync for Packing {}
 
 impl Packing {
-    /// Finds room for it.
-    pub fn new(from: FromB, k: usize, n: usize, parts: usize) -> Packing {
-        let mut packing = Packing { from, k, n, parts, all: std::ptr::null_mut() };
-        packing.all = room::<f32>(Use::Job, in_pages(packing.panels() * panel_size(parts)));
-        assert!(!packing.all.is_null(), "there is no memory for the columns of a product");
-        packing
+    /// Panels from `all` on.
+    pub fn new(from: FromB, k: usize, n: usize, parts: usize, all: *mut f32) -> Packing {
+        Packing { from, k, n, parts, all }
+    }
+
+    /// Numbers that panels of (`k`, `n`) take.
+    pub fn size(k: usize, n: usize, parts: usize) -> usize {
+        k.div_ceil(KC) * n.div_ceil(PANEL) * panel_size(parts)
+    }
+
+    /// Room for so many numbers of this thread, for a job; those of the job before are gone.
+    pub fn room(len: usize) -> *mut f32 {
+        let room = room::<f32>(Use::Job, in_pages(len));
+        assert!(!room.is_null(), "there is no memory for the columns of products");
+        room
     }
 
     /// Panels of a piece.

@@ -35,6 +35,8 @@ const LARGE: usize = 1 << 20;
 const MAX_COLUMNS: usize = 8192;
 /// Columns of a block whose products are in tiles: rows are turned and packed once for each.
 const TILED_COLUMNS: usize = 1024;
+/// Numbers of deltas that are packed at once at most, if they are not of a single strip: 4 MiB.
+const MAX_PACKED: usize = 1 << 20;
 /// Times that a product takes longer than packing its B, roughly.
 const PACKING: u64 = 16;
 /// Rows whose multiply-adds take as long as the step of an optimizer.
@@ -203,39 +205,70 @@ impl<T: Real> Descent<T> {
                 change(isa, &Team::solo(), rule, slice(params), g, [memory(0), memory(1), memory(2)]);
             }
         };
-        let in_tiles = |index: usize| {
+        let parts_of = |index: usize| {
             let layer = self.layers[index];
             let rows = operands(index).0.rows;
             match bf16::factors::<T>(products, layer.n_in, padded::<T>(layer.n_out), rows, true) {
-                Factors::Tiles { parts } => Some(parts),
-                _ => None,
+                Factors::Tiles { parts } => parts,
+                _ => 0,
             }
         };
-        let plain: Vec<usize> = (0..self.cuts.len()).filter(|&i| in_tiles(self.cuts[i].layer).is_none()).collect();
-        if !plain.is_empty() {
-            let layers = (0..self.layers.len()).filter(|&layer| in_tiles(layer).is_none());
-            let time = layers.map(|layer| self.nanoseconds(layer, &operands)).fold(0, u64::saturating_add);
-            team.run(plain.len(), time, |index| block(plain[index], None));
-        }
-        for strip in &self.strips {
-            let Some(parts) = in_tiles(strip.layer) else { continue };
-            let (of_layer, layer) = (operands(strip.layer), self.layers[strip.layer]);
-            check(layer, of_layer);
-            let time = self.nanoseconds(strip.layer, &operands) * strip.columns as u64 / layer.stride as u64;
-            let delta = of_layer.1;
-            let from =
-                FromB { b: delta.data[strip.column..].as_ptr().cast(), stride: delta.stride, layout: Layout::Rows };
-            let packing = Packing::new(from, delta.rows, strip.columns, parts);
+        // Strips that are in tiles: as many at once as there is room for. The others go with the last of them.
+        let (tiled, plain): (Vec<&Strip>, Vec<&Strip>) = self.strips.iter().partition(|s| parts_of(s.layer) > 0);
+        let size = |strip: &Strip| Packing::size(operands(strip.layer).1.rows, strip.columns, parts_of(strip.layer));
+        let mut tiled = &tiled[..];
+        loop {
+            let mut len = 0;
+            let fits = |strip: &&&Strip| {
+                len += size(strip);
+                len <= MAX_PACKED || len == size(strip)
+            };
+            let (now, later) = tiled.split_at(tiled.iter().take_while(fits).count());
+            let mut all =
+                if now.is_empty() { std::ptr::null_mut() } else { Packing::room(now.iter().map(|s| size(s)).sum()) };
+            let packings: Vec<Packing> =
+                now.iter().map(|strip| self.packing(strip, &operands, parts_of(strip.layer), &mut all)).collect();
+            let panels: Vec<(&Packing, usize)> =
+                packings.iter().flat_map(|packing| (0..packing.panels()).map(move |panel| (packing, panel))).collect();
+            let mut cuts: Vec<(usize, Option<&Packing>)> = Vec::new();
+            for (strip, packing) in now.iter().zip(&packings) {
+                cuts.extend(strip.cuts.clone().map(|cut| (cut, Some(packing))));
+            }
+            if later.is_empty() {
+                cuts.extend(plain.iter().flat_map(|strip| strip.cuts.clone()).map(|cut| (cut, None)));
+            }
+            let time = cuts.iter().map(|(cut, _)| self.nanoseconds(*cut, &operands)).fold(0, u64::saturating_add);
             // SAFETY: these are numbers of float32, whose factors are in tiles; columns and rows were checked.
-            team.run(packing.panels(), time / PACKING, |index| unsafe { packing.pack(products, index) });
-            team.run(strip.cuts.len(), time, |index| block(strip.cuts.start + index, Some(&packing)));
+            team.run(panels.len(), time / PACKING, |index| unsafe { panels[index].0.pack(products, panels[index].1) });
+            team.run(cuts.len(), time, |index| block(cuts[index].0, cuts[index].1));
+            tiled = later;
+            if tiled.is_empty() {
+                break;
+            }
         }
     }
 
-    /// What a step of a layer takes on one thread, roughly.
-    fn nanoseconds<'a>(&self, index: usize, operands: impl Fn(usize) -> Operands<'a, T>) -> u64 {
-        let layer = &self.layers[index];
-        let work = (layer.n_in * layer.stride).saturating_mul(operands(index).0.rows + STEP_ROWS);
+    /// How the deltas of a strip are packed, from `all` on, which goes to where they end.
+    fn packing<'a>(
+        &self,
+        strip: &Strip,
+        operands: impl Fn(usize) -> Operands<'a, T>,
+        parts: usize,
+        all: &mut *mut f32,
+    ) -> Packing {
+        let (x, delta) = operands(strip.layer);
+        check(self.layers[strip.layer], (x, delta));
+        let b = delta.data[strip.column..].as_ptr().cast();
+        let from = FromB { b, stride: delta.stride, layout: Layout::Rows };
+        let packing = Packing::new(from, delta.rows, strip.columns, parts, *all);
+        *all = all.wrapping_add(Packing::size(delta.rows, strip.columns, parts));
+        packing
+    }
+
+    /// What a step of a block takes on one thread, roughly.
+    fn nanoseconds<'a>(&self, cut: usize, operands: impl Fn(usize) -> Operands<'a, T>) -> u64 {
+        let cut = self.cuts[cut];
+        let work = (cut.rows * cut.columns).saturating_mul(operands(cut.layer).0.rows + STEP_ROWS);
         (work / WORK_PER_NANOSECOND) as u64
     }
 }

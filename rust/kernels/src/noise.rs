@@ -261,7 +261,7 @@ fn run_noise<T: Real>(isa: Isa, team: &Team, rule: Rule<T>, draw: Draw, x: View<
     assert!(columns as u64 <= LOW, "columns have numbers of 32 bits");
     let (x_stride, y_stride) = (x.stride, y.stride);
     let (x_data, y_data) = (x.data, Shared(y.data.as_mut_ptr()));
-    in_parts(team, rows, 1, columns, 2, |part| {
+    in_parts(team, rows, 1, columns, 2, &|part| {
         let x = x_data.as_ptr().wrapping_add(part.start * x_stride);
         let y = y_data.get().wrapping_add(part.start * y_stride);
         let draw = Draw { first_row: draw.first_row + part.start, ..draw };

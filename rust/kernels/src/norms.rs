@@ -97,7 +97,7 @@ pub fn column_moments<T: Real>(isa: Isa, team: &Team, x: View<T>, share: &[T], m
     assert!(mean.len() >= width && variance.len() >= width, "the moments are padded");
     let (rows, stride) = (x.rows, x.stride);
     let (mean, variance) = (Shared(mean.as_mut_ptr()), Shared(variance.as_mut_ptr()));
-    in_parts(team, x.columns, T::LANES, 2 * rows, 4, |part| {
+    in_parts(team, x.columns, T::LANES, 2 * rows, 4, &|part| {
         let at = |shared: Shared<T>| shared.get().wrapping_add(part.start);
         let (mean, variance, x) = (at(mean), at(variance), x.data.as_ptr().wrapping_add(part.start));
         let columns = part.len();
@@ -350,7 +350,7 @@ pub fn row_moments<T: Real>(isa: Isa, team: &Team, x: View<T>, epsilon: f64, mea
     check_columns(x.rows, [&*mean, &*inverse]);
     let (columns, stride, x_data) = (x.columns, x.stride, x.data);
     let (mean, inverse) = (Shared(mean.as_mut_ptr()), Shared(inverse.as_mut_ptr()));
-    in_parts(team, x.rows, 1, 2 * columns, 4, |part| {
+    in_parts(team, x.rows, 1, 2 * columns, 4, &|part| {
         let x = x_data.as_ptr().wrapping_add(part.start * stride);
         let (mean, inverse) = (mean.get().wrapping_add(part.start), inverse.get().wrapping_add(part.start));
         // SAFETY: shapes and lengths were checked above; the parts are apart from each other.
@@ -448,7 +448,7 @@ pub fn row_norm_gradient<T: Real>(
     let (columns, rows) = (out.columns, out.rows);
     let (delta_stride, x_stride, out_stride) = (delta.stride, x.stride, out.stride);
     let (delta_data, x_data, out) = (delta.data, x.data, Shared(out.data.as_mut_ptr()));
-    in_parts(team, rows, 1, 2 * columns, 4, |part| {
+    in_parts(team, rows, 1, 2 * columns, 4, &|part| {
         let kernel = ThroughRows {
             rows: part.len(),
             columns,
