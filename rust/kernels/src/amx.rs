@@ -161,8 +161,9 @@ impl Tiled {
     pub(crate) unsafe fn run_on<V: Bf16, U: Unit>(self) -> bool {
         let Tiled { block, parts } = self;
         debug_assert!((1..=Parts::MAX).contains(&parts), "{parts} parts");
+        debug_assert!(!matches!(block.b_layout, Layout::Packed { .. }), "weights are packed for predictions alone");
         let (lanes, width) = (MAX_LANES, PANEL);
-        let of_b = parts_of_b(parts);
+        let of_b = parts_of_b(parts, block.k);
         let of_a = Parts { plane: block.m.next_multiple_of(SIDE) * A_STRIDE, ..of_b };
         let a_room = room::<f32>(Use::Rows, in_pages(parts * (of_a.plane + of_b.plane)));
         assert!(!a_room.is_null(), "there is no memory for the rows of a product");
@@ -183,11 +184,11 @@ impl Tiled {
                 let vectors = (width / lanes).min((block.n - j0) / lanes);
                 let panel = match block.b_layout {
                     Layout::InTiles { at, panels } => {
-                        at.wrapping_add((k0 / KC * panels + j0 / PANEL) * panel_size(parts)).cast_mut()
+                        at.wrapping_add((k0 / KC * panels + j0 / PANEL) * parts * of_b.plane).cast_mut()
                     }
                     _ => {
                         let panel = a_room.wrapping_add(parts * of_a.plane);
-                        // SAFETY: the panel has a plane for each part, of `KC / 2` rows of as many vectors.
+                        // SAFETY: the panel has a plane for each part, of as many vectors as a piece has rows.
                         unsafe { run_pairs_apart(V::SET, PackB { from, k0, depth, j0, vectors, parts: of_b, panel }) };
                         panel
                     }
@@ -257,11 +258,6 @@ fn in_pages(len: usize) -> usize {
 /// Columns of a panel of B.
 pub(crate) const PANEL: usize = 4 * MAX_LANES;
 
-/// Numbers of a panel of a piece, with all parts.
-const fn panel_size(parts: usize) -> usize {
-    parts * KC / 2 * PANEL
-}
-
 /// A B of (`k`, `n`) that is packed once for many blocks: pieces of a sum one after the other, panels in each.
 pub(crate) struct Packing {
     from: FromB,
@@ -283,12 +279,12 @@ impl Packing {
 
     /// Numbers that panels of (`k`, `n`) take.
     pub fn size(k: usize, n: usize, parts: usize) -> usize {
-        k.div_ceil(KC) * n.div_ceil(PANEL) * panel_size(parts)
+        k.div_ceil(KC) * n.div_ceil(PANEL) * parts * parts_of_b(parts, k).plane
     }
 
     /// Room for so many numbers of this thread, for a job; those of the job before are gone.
     pub fn room(len: usize) -> *mut f32 {
-        let room = room::<f32>(Use::Job, in_pages(len));
+        let room = room::<f32>(Use::Job, len);
         assert!(!room.is_null(), "there is no memory for the columns of products");
         room
     }
@@ -316,15 +312,18 @@ impl Packing {
     pub unsafe fn pack(&self, isa: Isa, index: usize) {
         let (k0, j0) = (index / self.across() * KC, index % self.across() * PANEL);
         let (depth, vectors) = (KC.min(self.k - k0), (PANEL / MAX_LANES).min((self.n - j0) / MAX_LANES));
-        let panel = self.all.wrapping_add(index * panel_size(self.parts));
-        let pack = PackB { from: self.from, k0, depth, j0, vectors, parts: parts_of_b(self.parts), panel };
+        let parts = parts_of_b(self.parts, self.k);
+        let panel = self.all.wrapping_add(index * parts.count * parts.plane);
+        let pack = PackB { from: self.from, k0, depth, j0, vectors, parts, panel };
         // SAFETY: the caller's word.
         unsafe { run_pairs_apart(isa.name, pack) }
     }
 }
 
-fn parts_of_b(parts: usize) -> Parts {
-    Parts { count: parts, plane: KC / 2 * PANEL, scale: if parts > 1 { SCALE } else { 1.0 } }
+/// The parts of a panel of a B of `k` rows, as long as the longest of its pieces.
+fn parts_of_b(parts: usize, k: usize) -> Parts {
+    let rows = KC.min(k.next_multiple_of(2 * PAIRS)) / 2;
+    Parts { count: parts, plane: rows * PANEL, scale: if parts > 1 { SCALE } else { 1.0 } }
 }
 
 /// What becomes of the sums of a piece, as at the end of the tiles of `tile.rs`.
@@ -362,7 +361,7 @@ impl<'a> Whole<'a> {
         // SAFETY: the caller's word.
         unsafe {
             if self.scaled && !run_apart(V::SET, AreFinite(sums, place)) {
-                add_up(self.block, self.terms, place, sums);
+                run_apart(V::SET, AddUp { block: self.block, terms: self.terms, place, sums });
                 scale = 1.0;
             }
         }
@@ -442,17 +441,19 @@ impl Kernel<f32> for PutRows<'_, '_> {
                 Start::Row(row) if whole.terms.0 == 0 => (row.add(j), 0),
                 _ => (c.cast_const(), stride),
             };
-            // Once for a single vector, and once for both, which is the rule.
+            // Once for a single vector, and once for both, which is the rule. The scaled sum is rounded before it is added,
+            // as where shares of a batch are added up.
             if vectors == 1 {
                 for row in rows.clone() {
-                    let sum = V::load(sums.0[row].as_ptr()).fma(scale, V::load(start.add(row * start_stride)));
+                    let sum = V::load(sums.0[row].as_ptr()).mul(scale).add(V::load(start.add(row * start_stride)));
                     sum.store(c.add(row * stride));
                 }
             } else {
                 for row in rows.clone() {
                     let (sums, start, c) = (sums.0[row].as_ptr(), start.add(row * start_stride), c.add(row * stride));
-                    V::load(sums).fma(scale, V::load(start)).store(c);
-                    V::load(sums.add(MAX_LANES)).fma(scale, V::load(start.add(MAX_LANES))).store(c.add(MAX_LANES));
+                    V::load(sums).mul(scale).add(V::load(start)).store(c);
+                    let (sums, start) = (sums.add(MAX_LANES), start.add(MAX_LANES));
+                    V::load(sums).mul(scale).add(V::load(start)).store(c.add(MAX_LANES));
                 }
             }
             if !whole.open.is_null() {
@@ -487,32 +488,49 @@ static ZEROS: Zeros = Zeros([0.0; SIDE]);
 /// Takes back the scale of finite sums, and adds the others up anew, one fused multiply-add after the other: a factor was
 /// not finite, or a scaled sum too large.
 ///
-/// # Safety
-/// The place is in the block, and the terms are.
-#[cold]
-#[inline(never)]
-unsafe fn add_up(block: &Block<f32>, (k0, depth): (usize, usize), place: Place, sums: &mut Sums) {
-    let columns = match block.b_layout {
-        Layout::Transposed { columns } => columns,
-        _ => block.n,
-    };
-    for (i, sums) in sums.0.iter_mut().enumerate().take(place.rows) {
-        for (j, sum) in sums.iter_mut().enumerate().take(place.vectors * MAX_LANES) {
-            let (row, column) = (place.row + i, place.column + j);
-            *sum /= SCALE * SCALE;
-            if sum.is_finite() || column >= columns {
-                continue;
-            }
-            *sum = 0.0;
-            for k in k0..k0 + depth {
-                let at = match block.b_layout {
-                    Layout::Transposed { .. } => column * block.b_stride + k,
-                    _ => k * block.b_stride + column,
-                };
-                // SAFETY: the caller's word.
-                let (x, y) =
-                    unsafe { (*block.a.add(row * block.a_strides.0 + k * block.a_strides.1), *block.b.add(at)) };
-                *sum = x.mul_add(y, *sum);
+/// The place is in the block, and the terms, from which on and how many, are.
+struct AddUp<'a> {
+    block: &'a Block<f32>,
+    terms: (usize, usize),
+    place: Place,
+    sums: &'a mut Sums,
+}
+
+impl Kernel<f32> for AddUp<'_> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = f32>>(self) {
+        let AddUp { block, terms: (k0, depth), place, sums } = self;
+        let (row_of_a, column_of_a) = block.a_strides;
+        for (i, at) in (0..place.rows).flat_map(|i| (0..place.vectors).map(move |at| (i, at * MAX_LANES))) {
+            let column = place.column + at;
+            // Beyond the last column of a transposed B there is nothing.
+            let there = match block.b_layout {
+                Layout::Transposed { columns } => columns.saturating_sub(column).min(MAX_LANES),
+                _ => MAX_LANES,
+            };
+            // SAFETY: the caller's word.
+            unsafe {
+                let to = sums.0[i].as_mut_ptr().add(at);
+                let found = V::load(to);
+                let is_finite = found.mul(V::zero()).not_nan();
+                let mut sum = V::zero();
+                for k in k0..k0 + depth {
+                    let x = V::splat(*block.a.add((place.row + i) * row_of_a + k * column_of_a));
+                    let y = match block.b_layout {
+                        Layout::Transposed { .. } => {
+                            let mut lanes = [0.0; MAX_LANES];
+                            for (j, lane) in lanes.iter_mut().enumerate().take(there) {
+                                *lane = *block.b.add((column + j) * block.b_stride + k);
+                            }
+                            V::load(lanes.as_ptr())
+                        }
+                        _ => V::load(block.b.add(k * block.b_stride + column)),
+                    };
+                    sum = x.fma(y, sum);
+                }
+                let sum = V::select(is_finite, found.mul(V::splat(1.0 / (SCALE * SCALE))), sum);
+                V::select(V::first_lanes(there), sum, V::zero()).store(to);
             }
         }
     }

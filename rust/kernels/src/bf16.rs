@@ -26,13 +26,13 @@ const WORTH: usize = 16;
 /// Columns of C up to which turning an A that lies in columns costs more than it wins.
 const WORTH_TURNING: usize = 64;
 
-/// The same for three parts, and how many multiply-adds are worth them: 128 rows of 128 -> 128 took 5 to 15 % longer
+/// Rows, inputs and outputs that are worth three parts, and multiply-adds: 128 rows of 128 -> 128 took 5 to 15 % longer
 /// than in float32, 256 rows of the same 15 % less time, 64 rows of 512 -> 512 as long, 96 rows of them 10 % less.
 const WORTH_THREE: (usize, usize) = (96, 1 << 22);
 
-/// Whether a layer of this shape is large enough for three numbers of bfloat16 to stand for a factor of its products.
+/// Whether a layer of this shape is large enough for three numbers of bfloat16 to stand for a factor of any of its products.
 pub fn may_be_split(n_in: usize, n_out: usize) -> bool {
-    n_in.min(padded::<f32>(n_out)) >= WORTH_THREE.0
+    padded::<f32>(n_in).min(padded::<f32>(n_out)) >= WORTH_THREE.0
 }
 
 /// What a product of (m, n, k) does with its factors on this set: bfloat16 where that is faster; `turned` where A lies
@@ -45,7 +45,11 @@ fn worth(isa: Isa, m: usize, n: usize, k: usize, turned: bool) -> Factors {
     match isa.factors {
         Factors::Tiles { parts: 1 } if least < amx::WORTH => Factors::Pairs,
         Factors::Tiles { .. } if least < amx::WORTH => Factors::Exact,
-        Factors::Tiles { parts: 3 } if least < WORTH_THREE.0 || m * n * k < WORTH_THREE.1 => Factors::Exact,
+        Factors::Tiles { parts: 3 }
+            if least < WORTH_THREE.0 || m.saturating_mul(n).saturating_mul(k) < WORTH_THREE.1 =>
+        {
+            Factors::Exact
+        }
         factors => factors,
     }
 }
@@ -53,11 +57,6 @@ fn worth(isa: Isa, m: usize, n: usize, k: usize, turned: bool) -> Factors {
 /// The same in this type.
 pub(crate) fn factors<T: Real>(isa: Isa, m: usize, n: usize, k: usize, turned: bool) -> Factors {
     if size_of::<T>() == size_of::<f32>() { worth(isa, m, n, k, turned) } else { Factors::Exact }
-}
-
-/// Whether products in this type may be in tiles.
-pub(crate) fn has_tiles<T: Real>(isa: Isa) -> bool {
-    size_of::<T>() == size_of::<f32>() && matches!(isa.factors, Factors::Tiles { .. })
 }
 
 /// Whether factors become bfloat16 in the three products of a layer with `rows` rows, on this set: forward, gradient of the

@@ -3,7 +3,8 @@
 //!
 //! In: what the rows of a batch brought to each layer, and their deltas. Out: the weights and the memory of the optimizer
 //! after the step, with the bits of [`weight_gradient`](crate::weight_gradient) and a step along it.
-//! All layers are one job, so that threads meet once. It never asks whether a gradient is finite: who calls it knows.
+//! All layers are one job, so that threads meet once; where products are in tiles, threads first pack what several blocks
+//! read, as much of it as there is room for, in a job before. It never asks whether a gradient is finite: who calls it knows.
 
 use crate::amx::{self, Packing};
 use crate::bf16::{self, FromB};
@@ -35,7 +36,7 @@ const LARGE: usize = 1 << 20;
 const MAX_COLUMNS: usize = 8192;
 /// Columns of a block whose products are in tiles: rows are turned and packed once for each.
 const TILED_COLUMNS: usize = 1024;
-/// Numbers of deltas that are packed at once at most, if they are not of a single strip: 4 MiB.
+/// Numbers of deltas that are packed at once at most, 4 MiB: with more rows blocks pack their own.
 const MAX_PACKED: usize = 1 << 20;
 /// Times that a product takes longer than packing its B, roughly.
 const PACKING: u64 = 16;
@@ -98,11 +99,11 @@ impl<T: Real> Descent<T> {
         OuterStep::<T>::suits(rows)
     }
 
-    /// Blocks of the weights of these layers, for products on this set.
+    /// Blocks of the weights of these layers, for products on this set with so many rows.
     ///
     /// # Panics
     /// When layers overlap, or one does not [suit](Descent::suits).
-    pub fn new(layers: Vec<Placed>, products: Isa) -> Descent<T> {
+    pub fn new(layers: Vec<Placed>, products: Isa, rows: usize) -> Descent<T> {
         let mut end = 0;
         for layer in &layers {
             let size = layer.n_in.checked_mul(layer.stride).and_then(|size| layer.start.checked_add(size));
@@ -113,9 +114,9 @@ impl<T: Real> Descent<T> {
         }
         let all: usize = layers.iter().map(|layer| layer.n_in * layer.stride).sum();
         let most = if all < LARGE { SMALL_BLOCK } else { MAX_BLOCK };
-        let tiled = bf16::has_tiles::<T>(products);
         let (mut cuts, mut strips) = (Vec::new(), Vec::new());
         for (index, layer) in layers.iter().enumerate() {
+            let tiled = parts::<T>(products, *layer, rows) > 0;
             let (rows, columns) = if tiled { tiled_block::<T>(*layer, most) } else { block::<T>(*layer, most) };
             let width = padded::<T>(layer.n_out);
             for column in (0..width).step_by(columns) {
@@ -205,29 +206,26 @@ impl<T: Real> Descent<T> {
                 change(isa, &Team::solo(), rule, slice(params), g, [memory(0), memory(1), memory(2)]);
             }
         };
-        let parts_of = |index: usize| {
-            let layer = self.layers[index];
-            let rows = operands(index).0.rows;
-            match bf16::factors::<T>(products, layer.n_in, padded::<T>(layer.n_out), rows, true) {
-                Factors::Tiles { parts } => parts,
-                _ => 0,
-            }
-        };
-        // Strips that are in tiles: as many at once as there is room for. The others go with the last of them.
-        let (tiled, plain): (Vec<&Strip>, Vec<&Strip>) = self.strips.iter().partition(|s| parts_of(s.layer) > 0);
-        let size = |strip: &Strip| Packing::size(operands(strip.layer).1.rows, strip.columns, parts_of(strip.layer));
+        let parts_of = |strip: &Strip| parts::<T>(products, self.layers[strip.layer], operands(strip.layer).0.rows);
+        let size = |strip: &Strip| Packing::size(operands(strip.layer).1.rows, strip.columns, parts_of(strip));
+        let is_packed = |strip: &&Strip| parts_of(strip) > 0 && size(strip) <= MAX_PACKED;
+        if !self.strips.iter().any(|strip| is_packed(&strip)) {
+            let time = (0..self.cuts.len()).map(|cut| self.nanoseconds(cut, &operands)).fold(0, u64::saturating_add);
+            return team.run(self.cuts.len(), time, |index| block(index, None));
+        }
+        // As many strips at once as there is room for. What is not packed goes with the last of them.
+        let (tiled, plain): (Vec<&Strip>, Vec<&Strip>) = self.strips.iter().partition(is_packed);
         let mut tiled = &tiled[..];
         loop {
             let mut len = 0;
             let fits = |strip: &&&Strip| {
                 len += size(strip);
-                len <= MAX_PACKED || len == size(strip)
+                len <= MAX_PACKED
             };
             let (now, later) = tiled.split_at(tiled.iter().take_while(fits).count());
-            let mut all =
-                if now.is_empty() { std::ptr::null_mut() } else { Packing::room(now.iter().map(|s| size(s)).sum()) };
+            let mut all = Packing::room(now.iter().map(|strip| size(strip)).sum());
             let packings: Vec<Packing> =
-                now.iter().map(|strip| self.packing(strip, &operands, parts_of(strip.layer), &mut all)).collect();
+                now.iter().map(|strip| self.packing(strip, &operands, parts_of(strip), &mut all)).collect();
             let panels: Vec<(&Packing, usize)> =
                 packings.iter().flat_map(|packing| (0..packing.panels()).map(move |panel| (packing, panel))).collect();
             let mut cuts: Vec<(usize, Option<&Packing>)> = Vec::new();
@@ -270,6 +268,14 @@ impl<T: Real> Descent<T> {
         let cut = self.cuts[cut];
         let work = (cut.rows * cut.columns).saturating_mul(operands(cut.layer).0.rows + STEP_ROWS);
         (work / WORK_PER_NANOSECOND) as u64
+    }
+}
+
+/// How many numbers of bfloat16 stand for a factor of the gradient of a layer in tiles; 0 where it is not in tiles.
+fn parts<T: Real>(products: Isa, layer: Placed, rows: usize) -> usize {
+    match bf16::factors::<T>(products, layer.n_in, padded::<T>(layer.n_out), rows, true) {
+        Factors::Tiles { parts } => parts,
+        _ => 0,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Operands copied to where a tile reads them one number after the other.
 //!
 //! In: pieces of A and B, `KC` deep, as pointers and strides. Out: panels. A panel of B is as wide as a tile, one of A as
-//! high; the room of B is on the stack, that of A belongs to the thread.
+//! high; the room of B is on the stack, that of A, and of both for tiles, belongs to the thread.
 
 use crate::Real;
 use crate::buffer::Buffer;
@@ -161,7 +161,7 @@ impl<V: Vector> Products<V> for Exact {
 /// What a thread has room for.
 #[derive(Clone, Copy)]
 pub(crate) enum Use {
-    /// The rows of A of a block.
+    /// The rows of A of a block, and behind them a panel of B where it is in tiles.
     Rows,
     /// A block of a gradient.
     Gradient,

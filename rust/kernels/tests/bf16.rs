@@ -368,6 +368,29 @@ fn three_parts_are_as_exact_as_fused_multiply_adds() {
     }
 }
 
+/// A piece of a sum is rounded to float32 before it is added to what is there, as it would be in a gradient of its own.
+#[test]
+fn subnormal_sums_are_rounded_before_they_are_added() {
+    let team = Team::of(1);
+    for isa in sets().into_iter().filter(|&isa| has_tiles(isa)) {
+        let (rows, n_in, n_out) = if isa.parts() == 3 { (97, 193, 257) } else { (40, 33, 80) };
+        let mut layer = Layer::new(rows, n_in, n_out);
+        for (matrix, scale) in [(&mut layer.x, 1e-20), (&mut layer.delta, 1e-19)] {
+            let end = matrix.rows * matrix.stride;
+            matrix.data[..end].iter_mut().for_each(|x| *x *= scale);
+        }
+        let mut dw = Matrix::padded(n_in, n_out, 9);
+        let end = dw.rows * dw.stride;
+        dw.data[..end].iter_mut().for_each(|x| *x *= 3e-38);
+        let old = dw.clone();
+        weight_gradient(isa, &team, layer.x.view(), layer.delta.view(), true, dw.view_mut());
+        let (x, delta) = (&layer.x, &layer.delta);
+        let shape = (n_in, n_out, rows);
+        let twin = naive(isa, shape, |i, k| x.at(k, i), |k, j| delta.at(k, j), |_| 0.0, Some(&old));
+        dw.assert_same(&twin, &format!("{isa:?}"));
+    }
+}
+
 /// Infinities and NaN, and what is too large to be scaled, end as they do in fused multiply-adds.
 #[test]
 fn what_several_parts_cannot_hold_is_fused() {
@@ -386,6 +409,11 @@ fn what_several_parts_cannot_hold_is_fused() {
                     "{number:e}: {x:e} for {y:e} at ({i}, {j}), {isa:?}"
                 );
             }
+            // Inputs that are no whole vectors: beyond them there are zeros, whatever is in the delta.
+            let mut layer = Layer::new(96, 345, 128);
+            layer.delta.data[3 * layer.delta.stride + 4] = number;
+            let found = layer.input_gradient(isa, &team);
+            assert!((345..352).all(|j| found.at(3, j) == 0.0), "padding beside {number:e}, {isa:?}");
         }
     }
 }

@@ -73,7 +73,7 @@ fn agrees<T: Real>((isa, products): (Isa, Isa), team: &Team, shapes: &[(usize, u
         let mut p = vec![T::ZERO; len];
         let mut memories = [0, 1, 2].map(|i: usize| if has[i] { vec![T::ZERO; len] } else { vec![] });
         let (mut p_whole, mut memories_whole) = (p.clone(), memories.clone());
-        let descent = Descent::<T>::new(layers.clone(), products);
+        let descent = Descent::<T>::new(layers.clone(), products, rows);
         let mut squares = vec![0.0; if measured { descent.blocks() } else { 0 }];
         let mut total = 0.0;
         for _ in 0..2 {
@@ -156,7 +156,7 @@ fn the_number_of_threads_changes_no_sum_of_squares() {
     let shape = (900, 500);
     let (layers, len) = placed::<f32>(&[shape]);
     let (x, delta) = (padded_rows::<f32>(4, shape.0, 1), padded_rows::<f32>(4, shape.1, 2));
-    let descent = Descent::<f32>::new(layers, Isa::SCALAR);
+    let descent = Descent::<f32>::new(layers, Isa::SCALAR, 4);
     let of_team = |threads| {
         let (mut p, mut squares) = (vec![0.0; len], vec![0.0; descent.blocks()]);
         let operands = |_| (view(&x, 4, shape.0), view(&delta, 4, shape.1));
@@ -174,7 +174,7 @@ fn the_number_of_threads_changes_no_sum_of_squares() {
 #[should_panic(expected = "one after the other")]
 fn layers_that_overlap_are_refused() {
     let layer = Placed { start: 0, n_in: 2, n_out: 16, stride: padded::<f32>(16) };
-    Descent::<f32>::new(vec![layer, Placed { start: 16, ..layer }], Isa::SCALAR);
+    Descent::<f32>::new(vec![layer, Placed { start: 16, ..layer }], Isa::SCALAR, 1);
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn operands_of_another_shape_are_refused() {
     let rule = Change::Sgd(Sgd::Plain, 0.1);
     let isa = Isa::SCALAR;
     let none = [&mut [][..], &mut [], &mut []];
-    Descent::<f32>::new(vec![layer], isa).step(
+    Descent::<f32>::new(vec![layer], isa, 1).step(
         (isa, isa),
         &Team::solo(),
         rule,

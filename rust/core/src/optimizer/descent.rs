@@ -52,7 +52,7 @@ impl<T: Real> Blocks<T> {
         let all: Vec<Placed> = layers.iter().map(placed).collect();
         let goes = |range: &Range<usize>| all.iter().any(|layer| layer.start == range.start && !range.is_empty());
         let (rest, is_weights) = arrays(plan).filter(|(range, _)| !goes(range)).unzip();
-        let descent = Descent::new(all, plan.products);
+        let descent = Descent::new(all, plan.products, rows);
         Some(Blocks { descent, layers, rest, is_weights })
     }
 }
