@@ -53,8 +53,9 @@ class Sequential(Steppable):
     dtype : {"float32", "float64"}, default "float32"
         Type of weights, and of all computation.
     precision : {"highest", "high", "medium", "strict"}, default "highest"
-        How exact the products of training are. "highest": as exact as `dtype`; on processors with AMX three
-        numbers of bfloat16 stand for each factor of large products in float32, and hold all of it. "medium":
+        How exact the products of training are. "highest": as exact as `dtype`; on processors with AMX, in
+        networks with a layer of a million weights, three numbers of bfloat16 stand for each factor of large
+        products in float32, and hold all of it. "medium":
         factors of float32 may be rounded to bfloat16 (relative error of a product 2e-3), with sums, weights
         and all else in float32; two to four times as fast where layers are wide, on processors with
         AVX512-BF16 or AMX. "high": factors may be two numbers of bfloat16 each (4e-6), on processors with
