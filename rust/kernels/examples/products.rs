@@ -1,7 +1,7 @@
 //! How near the three products of a dense layer come to the ceiling of the machine, measured in the same run.
 //!
-//! `cargo run --release --example products -p dnn-kernels [threads] [f64 | bf16 | split] [512x784-100 ...]`: rows, inputs
-//! and outputs, or a list of shapes that matter; in float32, float64, or float32 with factors in bfloat16, one or two.
+//! `cargo run --release --example products -p dnn-kernels [threads] [f64 | bf16 | split | whole] [512x784-100 ...]`: rows, inputs
+//! and outputs, or a list of shapes that matter; in float32, float64, or float32 with factors in bfloat16, one, two or three.
 //! Each figure is the best of several turns, as a share of what loops of multiply-adds without memory reached beside it,
 //! on as many threads at once: two processors that share a core have no more than its units.
 #![expect(clippy::print_stdout, reason = "it reports")]

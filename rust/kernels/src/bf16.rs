@@ -31,7 +31,7 @@ const WORTH_TURNING: usize = 64;
 const WORTH_THREE: (usize, usize) = (96, 1 << 22);
 
 /// Weights of a layer, padded, from which on it may be worth three parts whatever the machine is at. Hyperthreads of a core
-/// share its tiles: beside another program that uses them they did a quarter of their work, and then steps of
+/// share its tiles: beside another program that uses them steps of
 /// 1024-4096-4096-1000 at 512 rows were as long as in float32 (else 30 % shorter), those of 784-512-512-10 at 128 rows 20 %
 /// longer (else 8 % shorter).
 const WORTH_SPLITTING: usize = 1_000_000;
