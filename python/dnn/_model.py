@@ -57,7 +57,7 @@ class Sequential(Steppable):
         networks with a layer of a million weights, three numbers of bfloat16 stand for each factor of large
         products in float32, and hold all of it. "medium":
         factors of float32 may be rounded to bfloat16 (relative error of a product 2e-3), with sums, weights
-        and all else in float32; two to four times as fast where layers are wide, on processors with
+        and all else in float32; 1.5 to 4 times as fast where layers are wide, on processors with
         AVX512-BF16 or AMX. "high": factors may be two numbers of bfloat16 each (4e-6), on processors with
         AMX. Both are as "highest" on others, and with L-BFGS. "strict": fused multiply-adds, with the same
         bits on all instruction sets.

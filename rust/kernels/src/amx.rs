@@ -177,7 +177,7 @@ impl Tiled {
         loop {
             let depth = KC.min(block.k - k0);
             let last = k0 + depth == block.k;
-            let whole = Whole::new(&block, (k0, depth), parts > 1);
+            let at_end = AtEnd::new(&block, (k0, depth), parts > 1);
             // SAFETY: the room has a plane for each part; the columns are those of A.
             unsafe { run_pairs_apart(V::SET, PackA { block: &block, k0, depth, room: a_room, parts: of_a }) };
             for j0 in (0..block.n).step_by(width) {
@@ -218,7 +218,7 @@ impl Tiled {
                         unit.clear(now);
                         match before.replace(here) {
                             Some(place) => {
-                                let mut put = whole.put::<V>(then, place);
+                                let mut put = at_end.put::<V>(then, place);
                                 for step in 0..piece.steps {
                                     unit.add_up(&piece, step, now);
                                     put.some::<V>(SIDE.div_ceil(piece.steps));
@@ -233,9 +233,9 @@ impl Tiled {
                 }
                 if let Some(place) = before {
                     // SAFETY: as above.
-                    finite &= unsafe { whole.put::<V>(&mut sums[1 - turn], place).rest::<V>() };
+                    finite &= unsafe { at_end.put::<V>(&mut sums[1 - turn], place).rest::<V>() };
                 }
-                if last && !whole.rectify && whole.open.is_null() {
+                if last && !at_end.rectify && at_end.open.is_null() {
                     // SAFETY: the columns are those of the block.
                     unsafe { block.finish_panel::<V>(j0, vectors * lanes) };
                 }
@@ -328,7 +328,7 @@ fn parts_of_b(parts: usize, k: usize) -> Parts {
 
 /// What becomes of the sums of a piece, as at the end of the tiles of `tile.rs`.
 #[derive(Clone, Copy)]
-struct Whole<'a> {
+struct AtEnd<'a> {
     block: &'a Block<f32>,
     /// Terms of the piece, from which on and how many.
     terms: (usize, usize),
@@ -341,8 +341,8 @@ struct Whole<'a> {
     check: bool,
 }
 
-impl<'a> Whole<'a> {
-    fn new(block: &'a Block<f32>, terms: (usize, usize), scaled: bool) -> Whole<'a> {
+impl<'a> AtEnd<'a> {
+    fn new(block: &'a Block<f32>, terms: (usize, usize), scaled: bool) -> AtEnd<'a> {
         let last = terms.0 + terms.1 == block.k;
         let rectify = matches!(block.finish, Finish::Activate { activation: Activation::Relu, a, .. } if a == block.c);
         let (open, open_stride) = match block.finish {
@@ -350,7 +350,7 @@ impl<'a> Whole<'a> {
             _ => (std::ptr::null(), 0),
         };
         let check = last && matches!(block.finish, Finish::Check);
-        Whole { block, terms, scaled, rectify: last && rectify, open, open_stride, check }
+        AtEnd { block, terms, scaled, rectify: last && rectify, open, open_stride, check }
     }
 
     /// # Safety
@@ -361,11 +361,11 @@ impl<'a> Whole<'a> {
         // SAFETY: the caller's word.
         unsafe {
             if self.scaled && !run_apart(V::SET, AreFinite(sums, place)) {
-                run_apart(V::SET, AddUp { block: self.block, terms: self.terms, place, sums });
+                run_apart(V::SET, Fused { block: self.block, terms: self.terms, place, sums });
                 scale = 1.0;
             }
         }
-        Put { whole: self, sums, place, scale, done: 0, finite: true }
+        Put { at_end: self, sums, place, scale, done: 0, finite: true }
     }
 }
 
@@ -390,7 +390,7 @@ impl Kernel<f32> for AreFinite<'_> {
 
 /// Sums on their way to where they belong, multiplied by a scale.
 struct Put<'a> {
-    whole: &'a Whole<'a>,
+    at_end: &'a AtEnd<'a>,
     sums: &'a Sums,
     place: Place,
     scale: f32,
@@ -402,7 +402,7 @@ struct Put<'a> {
 
 impl Put<'_> {
     /// # Safety
-    /// As for [`Whole::put`].
+    /// As for [`AtEnd::put`].
     #[inline(always)]
     unsafe fn some<V: Vector<Elem = f32>>(&mut self, rows: usize) {
         let end = self.place.rows.min(self.done + rows);
@@ -414,7 +414,7 @@ impl Put<'_> {
     }
 
     /// # Safety
-    /// As for [`Whole::put`].
+    /// As for [`AtEnd::put`].
     #[inline(always)]
     unsafe fn rest<V: Vector<Elem = f32>>(mut self) -> bool {
         // SAFETY: the caller's word.
@@ -430,15 +430,15 @@ impl Kernel<f32> for PutRows<'_, '_> {
     type Output = bool;
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = f32>>(self) -> bool {
-        let &Put { whole, sums, place: Place { row: i, column: j, vectors, .. }, scale, done, .. } = self.0;
-        let (block, scale, zero) = (whole.block, V::splat(scale), V::zero());
+        let &Put { at_end, sums, place: Place { row: i, column: j, vectors, .. }, scale, done, .. } = self.0;
+        let (block, scale, zero) = (at_end.block, V::splat(scale), V::zero());
         let (rows, stride) = (done..self.1, block.c_stride);
         // SAFETY: the caller's word; where nothing is added there is one row for all.
         unsafe {
             let c = block.c.add(i * stride + j);
             let (start, start_stride) = match block.start {
-                Start::Zero if whole.terms.0 == 0 => (ZEROS.0.as_ptr(), 0),
-                Start::Row(row) if whole.terms.0 == 0 => (row.add(j), 0),
+                Start::Zero if at_end.terms.0 == 0 => (ZEROS.0.as_ptr(), 0),
+                Start::Row(row) if at_end.terms.0 == 0 => (row.add(j), 0),
                 _ => (c.cast_const(), stride),
             };
             // Once for a single vector, and once for both, which is the rule. The scaled sum is rounded before it is added,
@@ -456,16 +456,16 @@ impl Kernel<f32> for PutRows<'_, '_> {
                     V::load(sums).mul(scale).add(V::load(start)).store(c.add(MAX_LANES));
                 }
             }
-            if !whole.open.is_null() {
+            if !at_end.open.is_null() {
                 for (row, at) in rows.clone().flat_map(|row| (0..vectors).map(move |at| (row, at * MAX_LANES))) {
                     let c = c.add(row * stride + at);
-                    let gate = V::load(whole.open.add((i + row) * whole.open_stride + j + at));
+                    let gate = V::load(at_end.open.add((i + row) * at_end.open_stride + j + at));
                     V::select(zero.lt(gate), V::load(c), zero).store(c);
                 }
             }
             let mut squares = zero;
-            if whole.rectify || whole.check {
-                let floor = V::splat(if whole.rectify { 0.0 } else { f32::NEG_INFINITY });
+            if at_end.rectify || at_end.check {
+                let floor = V::splat(if at_end.rectify { 0.0 } else { f32::NEG_INFINITY });
                 for (row, at) in rows.flat_map(|row| (0..vectors).map(move |at| (row, at * MAX_LANES))) {
                     let c = c.add(row * stride + at);
                     let sum = V::load(c);
@@ -474,7 +474,7 @@ impl Kernel<f32> for PutRows<'_, '_> {
                     floor.max(sum).store(c);
                 }
             }
-            !whole.check || squares.sum_lanes().is_finite()
+            !at_end.check || squares.sum_lanes().is_finite()
         }
     }
 }
@@ -489,18 +489,18 @@ static ZEROS: Zeros = Zeros([0.0; SIDE]);
 /// not finite, or a scaled sum too large.
 ///
 /// The place is in the block, and the terms, from which on and how many, are.
-struct AddUp<'a> {
+struct Fused<'a> {
     block: &'a Block<f32>,
     terms: (usize, usize),
     place: Place,
     sums: &'a mut Sums,
 }
 
-impl Kernel<f32> for AddUp<'_> {
+impl Kernel<f32> for Fused<'_> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = f32>>(self) {
-        let AddUp { block, terms: (k0, depth), place, sums } = self;
+        let Fused { block, terms: (k0, depth), place, sums } = self;
         let (row_of_a, column_of_a) = block.a_strides;
         for (i, at) in (0..place.rows).flat_map(|i| (0..place.vectors).map(move |at| (i, at * MAX_LANES))) {
             let column = place.column + at;

@@ -30,9 +30,9 @@ const WORTH_TURNING: usize = 64;
 /// than in float32, 256 rows of the same 15 % less time, 64 rows of 512 -> 512 as long, 96 rows of them 10 % less.
 const WORTH_THREE: (usize, usize) = (96, 1 << 22);
 
-/// Weights of a layer, padded, from which on it may be worth three parts whatever the machine is at. Hyperthreads of a core
-/// share its tiles: beside another program that uses them steps of
-/// 1024-4096-4096-1000 at 512 rows were as long as in float32 (else 30 % shorter), those of 784-512-512-10 at 128 rows 20 %
+/// Weights of a layer, padded, from which on it is worth three parts whatever else the machine does. Hyperthreads of a core
+/// share its tiles. While what goes through them took twice as long as at other times, steps of 1024-4096-4096-1000 at 512 rows
+/// were between 30 % shorter than in float32 and 8 % longer (else 30 % shorter), those of 784-512-512-10 at 128 rows 20 %
 /// longer (else 8 % shorter).
 const WORTH_SPLITTING: usize = 1_000_000;
 
@@ -121,35 +121,24 @@ impl Parts {
     pub const MAX: usize = 3;
 }
 
-/// The pairs of two rows, one above the other, part by part.
+/// The pairs of two vectors, part by part: of two rows, one above the other, or of the neighbours in one.
 ///
 /// # Safety
 /// A vector of each part can be written.
 #[inline(always)]
-unsafe fn put_pairs<V: Bf16>(x: V, y: V, parts: Parts, to: *mut f32) {
+unsafe fn put_pairs<V: Bf16, const OF_ROWS: bool>(x: V, y: V, parts: Parts, to: *mut f32) {
     let scale = V::splat(parts.scale);
-    let (x, y) = (x.mul(scale), y.mul(scale));
-    // SAFETY: the caller's word.
-    unsafe {
-        let pairs = x.pair_with(y);
-        pairs.store(to);
-        if parts.count > 1 {
-            let (x, y, pairs) = left(x, y, pairs);
-            pairs.store(to.add(parts.plane));
-            if parts.count > 2 {
-                let (_, _, pairs) = left(x, y, pairs);
-                pairs.store(to.add(2 * parts.plane));
-            }
+    let (mut x, mut y) = (x.mul(scale), y.mul(scale));
+    for part in 0..parts.count {
+        let neighbours = x.pair_neighbours(y);
+        let pairs = if OF_ROWS { neighbours.of_both() } else { neighbours };
+        // SAFETY: the caller's word.
+        unsafe { pairs.store(to.add(part * parts.plane)) };
+        if part + 1 < parts.count {
+            let (lower, upper) = neighbours.of_both().of_pairs();
+            (x, y) = (x.sub(lower), y.sub(upper));
         }
     }
-}
-
-/// What the pairs of two rows leave of them, and the pairs of that.
-#[inline(always)]
-fn left<V: Bf16>(x: V, y: V, pairs: V) -> (V, V, V) {
-    let (lower, upper) = pairs.of_pairs();
-    let (x, y) = (x.sub(lower), y.sub(upper));
-    (x, y, x.pair_with(y))
 }
 
 /// The first `n` numbers from `from` on as pairs, part by part, zeros behind; 32 at most.
@@ -158,35 +147,13 @@ fn left<V: Bf16>(x: V, y: V, pairs: V) -> (V, V, V) {
 /// `n` numbers can be read, and a vector of each part written.
 #[inline(always)]
 unsafe fn put_neighbours<V: Bf16>(from: *const f32, n: usize, parts: Parts, to: *mut f32) {
-    let (lanes, scale) = (f32::LANES, V::splat(parts.scale));
+    let lanes = f32::LANES;
     // SAFETY: the caller's word; of the second vector only what is there.
     unsafe {
-        let (first, second) = if n == 2 * lanes {
-            (V::load(from), V::load(from.add(lanes)))
-        } else {
-            let second = V::load_up_to(from.wrapping_add(lanes), n.saturating_sub(lanes));
-            (V::load_up_to(from, n.min(lanes)), second)
-        };
-        let (first, second) = (first.mul(scale), second.mul(scale));
-        let pairs = first.pair_neighbours(second);
-        pairs.store(to);
-        if parts.count > 1 {
-            let (first, second, pairs) = left_of_neighbours(first, second, pairs);
-            pairs.store(to.add(parts.plane));
-            if parts.count > 2 {
-                let (_, _, pairs) = left_of_neighbours(first, second, pairs);
-                pairs.store(to.add(2 * parts.plane));
-            }
-        }
+        let first = V::load_up_to(from, n.min(lanes));
+        let second = V::load_up_to(from.wrapping_add(lanes), n.saturating_sub(lanes));
+        put_pairs::<V, false>(first, second, parts, to);
     }
-}
-
-/// What the pairs of neighbours leave of them, and the pairs of that.
-#[inline(always)]
-fn left_of_neighbours<V: Bf16>(first: V, second: V, pairs: V) -> (V, V, V) {
-    let (lower, upper) = pairs.of_both().of_pairs();
-    let (first, second) = (first.sub(lower), second.sub(upper));
-    (first, second, first.pair_neighbours(second))
 }
 
 /// Squares of pairs before they are turned, one for each part, on cache lines.
@@ -223,7 +190,7 @@ unsafe fn pack_rows<V: Bf16>(
             unsafe {
                 let row = from.add(k * stride + j * lanes);
                 let next = if k + 1 < depth { V::load(row.add(stride)) } else { V::zero() };
-                put_pairs(V::load(row), next, parts, panel.add((k / 2 * vectors + j) * lanes));
+                put_pairs::<V, true>(V::load(row), next, parts, panel.add((k / 2 * vectors + j) * lanes));
             }
         }
     }
@@ -292,7 +259,7 @@ unsafe fn pack_a<V: Bf16>(block: &Block<f32>, k0: usize, depth: usize, room: *mu
                     let x = if 2 * k < terms { V::load_up_to(from.add(2 * k * column), rows) } else { V::zero() };
                     let next = from.wrapping_add((2 * k + 1) * column);
                     let next = if 2 * k + 1 < terms { V::load_up_to(next, rows) } else { V::zero() };
-                    put_pairs(x, next, Parts { plane: Squares::SIZE, ..parts }, square.add(k * lanes));
+                    put_pairs::<V, true>(x, next, Parts { plane: Squares::SIZE, ..parts }, square.add(k * lanes));
                 }
                 for part in 0..parts.count {
                     let to = to.add(part * parts.plane);

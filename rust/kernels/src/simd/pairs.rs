@@ -18,13 +18,9 @@ pub(crate) trait Bf16: Vector<Elem = f32> {
     type Unit: Unit;
     /// The pairs of neighbours: lanes 0 and 1, 2 and 3, ... of self, then those of `next`.
     fn pair_neighbours(self, next: Self) -> Self;
-    /// Pairs of the lanes of both, 0 and 0, 1 and 1, ..., where there were those of neighbours.
+    /// Where there are pairs of neighbours in two vectors: in each lane the pair of what both had there, as of two rows, one
+    /// above the other.
     fn of_both(self) -> Self;
-    /// In each lane the pair of self and `next`: of two rows, one above the other.
-    #[inline(always)]
-    fn pair_with(self, next: Self) -> Self {
-        self.pair_neighbours(next).of_both()
-    }
     /// For pairs: the lower numbers and the upper ones, as `f32`.
     fn of_pairs(self) -> (Self, Self);
     /// For pairs: `c`, plus the product of the upper numbers, plus that of the lower ones, rounded after each.
