@@ -4,7 +4,8 @@ In: a grid, and who takes part. Out: a JSON file with every turn, a picture of t
 It looks for the networks where dnn is slow; `python -m benchmarks` tells how fast it is on named ones.
 
 A cell of the grid is a network of hidden layers as wide as its inputs: classes from a softmax with cross
-entropy, or with one output the squared error; relu, Adam, float32. `--drawn` leaves all of that to chance.
+entropy, or with one output the squared error; relu, Adam, float32. `--drawn` leaves all of that to chance,
+among a few activations, losses and optimizers that every peer has, or with `--varied` among more of them.
 Everyone trains on the same shuffled rows. With `--predict` it is a call of `predict` with as many rows as a
 batch has. Within a cell turns go round, A B C, A B C. The file is written
 after each cell: a run that was stopped goes on where it was, and a run on a finished file adds turns to the
@@ -23,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from . import heatmap, peers, report, runner
+from . import heatmap, peers, report, runner, workloads
 from .workloads import Workload
 
 WIDTHS = (1, 2, 7, 16, 31, 32, 33, 64, 100, 128, 256, 257, 512, 1000, 1024, 2048, 4096)
@@ -36,6 +37,8 @@ TABLES = ((1, 10), (2, 10), (4, 10), (8, 10), (1, 1), (1, 4096))
 QUICK_TABLES = ((2, 10), (1, 1))
 DEFAULT, DEFAULT_PREDICT = ("numpy", "torch", "jax"), ("numpy", "torch", "jax", "onnx")
 OPTIMIZERS, HIDDEN = ("adam", "sgd"), ("relu", "tanh", "sigmoid")
+# Losses that go with several outputs, and with one.
+SEVERAL, SINGLE = ("cross_entropy", "mse"), ("mse",)
 
 # Left out: a step of more multiply-adds than this, about half a second on two cores; or more parameters,
 # since each is there four times for each system and number of threads: itself, its gradient, two moments.
@@ -43,6 +46,7 @@ MOST_WORK = 4e10
 MOST_PARAMETERS = 40e6
 MOST_ELEMENTS = 2**23  # of x: 32 MiB
 WIDEST, MOST_DRAWN_WORK = 2000.0, 4e9  # of the networks that are drawn
+MOST_DRAWS = 1000  # for each that is asked for; fewer may be possible
 # Steps of a fit are chosen so that it takes about so long: what a fit costs beside its steps is small then.
 TURN = 0.05
 # Below so many multiply-adds a step is timed on one thread only: nobody gains from two.
@@ -92,7 +96,7 @@ class Cell:
 
     @property
     def output(self) -> str:
-        return "softmax" if self.loss == "cross_entropy" else "identity"
+        return workloads.OUTPUTS.get(self.loss, "identity")
 
     @property
     def work(self) -> float:
@@ -143,7 +147,7 @@ def grid(asked: argparse.Namespace) -> list[Cell]:
             batch,
             asked.optimizer,
             asked.hidden,
-            "cross_entropy" if outputs > 1 else "mse",
+            loss_of(outputs, asked.loss),
             asked.predict,
         )
         for depth, outputs in tables
@@ -152,19 +156,32 @@ def grid(asked: argparse.Namespace) -> list[Cell]:
     ]
 
 
+def loss_of(outputs: int, asked: str | None) -> str:
+    """The loss that was asked for, where it goes with so many outputs."""
+    if asked and (outputs > 1 or asked != "cross_entropy"):
+        return asked
+    return "cross_entropy" if outputs > 1 else "mse"
+
+
 def drawn(asked: argparse.Namespace) -> list[Cell]:
     """Networks nobody chose: one to six hidden layers, each of a width of its own; the same for a seed."""
     rng = np.random.default_rng(asked.seed)
 
     def size(most: float) -> int:
         """Every order of magnitude is as likely."""
-        return round(most ** rng.random())
+        return round(min(most, asked.most or most) ** rng.random())
 
+    optimizers, hidden, several, single = OPTIMIZERS, HIDDEN, SEVERAL, SINGLE
+    if asked.varied:
+        optimizers, hidden, several = workloads.OPTIMIZERS, workloads.HIDDEN, workloads.LOSSES
+        single = tuple(loss for loss in several if loss != "cross_entropy")
     cells: list[Cell] = []
-    while len(cells) < asked.drawn:
+    for _ in range(MOST_DRAWS * asked.drawn):
+        if len(cells) == asked.drawn:
+            break
         widths = (*[size(WIDEST) for _ in range(rng.integers(2, 8))], size(1000.0))
-        losses = ("cross_entropy", "mse") if widths[-1] > 1 else ("mse",)
-        choices = (str(rng.choice(names)) for names in (OPTIMIZERS, HIDDEN, losses))
+        losses = several if widths[-1] > 1 else single
+        choices = (str(rng.choice(names)) for names in (optimizers, hidden, losses))
         cell = Cell(widths, size(1000.0), *choices, asked.predict)
         if not cell.left_out() and cell.work <= MOST_DRAWN_WORK and cell not in cells:
             cells.append(cell)
@@ -308,10 +325,13 @@ def arguments() -> argparse.Namespace:
     add("--batches", help=f"default {','.join(map(str, COARSE_BATCHES))}")
     add("--tables", help=f"depth x outputs; default {','.join(f'{d}x{o}' for d, o in TABLES)}")
     add("--fine", action="store_true", help="more widths and batches")
-    add("--optimizer", choices=OPTIMIZERS, default="adam", help="adam")
-    add("--hidden", choices=HIDDEN, default="relu", help="activation of hidden layers (relu)")
+    add("--optimizer", choices=workloads.OPTIMIZERS, default="adam", help="adam")
+    add("--hidden", choices=workloads.HIDDEN, default="relu", help="activation of hidden layers (relu)")
+    add("--loss", choices=workloads.LOSSES, help="cross_entropy; with one output mse")
     add("--predict", action="store_true", help="time calls of predict instead of steps")
     add("--drawn", type=int, metavar="N", help="no grid, but N networks that are drawn")
+    add("--varied", action="store_true", help="draw among more activations, losses and optimizers")
+    add("--most", type=int, metavar="N", help="no layer of a drawn network is wider, nor a batch larger")
     add("--seed", type=int, default=0, help="which networks are drawn (0)")
     add("--turns", type=int, default=3, help="timed turns for each cell and run (3)")
     add(
@@ -329,7 +349,10 @@ def arguments() -> argparse.Namespace:
     add("--plot", metavar="FILE", help="write the picture")
     add("--no-measuring", action="store_true", help="only show what the file has")
     add("--quick", action="store_true", help="a smoke run: eight cells, one turn, no figures to quote")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if asked.most is not None and asked.most < 2:
+        parser.error("--most must be 2 or more")
+    return asked
 
 
 def run(asked: argparse.Namespace, cells: list[Cell], document: dict[str, Any]) -> None:

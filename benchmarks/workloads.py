@@ -12,10 +12,20 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
+HIDDEN = ("relu", "tanh", "sigmoid", "leaky_relu", "elu", "gelu", "silu", "softplus")
+LOSSES = ("cross_entropy", "binary_cross_entropy", "mse", "huber")
+OUTPUTS = {"cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
+# SGD with a momentum of 0.9; a decay of 0.01; squares that are forgotten by a tenth in each step.
+OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "rmsprop")
+MOMENTUM, DECAY, RHO = 0.9, 0.01, 0.9
+
 
 @dataclass(frozen=True)
 class Workload:
-    """One network and how it is trained; the output is identity for mse, softmax for cross_entropy."""
+    """One network and how it is trained; the output is what its loss goes with.
+
+    hidden is one of `HIDDEN`, loss of `LOSSES`, optimizer of `OPTIMIZERS`.
+    """
 
     name: str
     widths: tuple[int, ...]
@@ -30,7 +40,7 @@ class Workload:
 
     @property
     def output(self) -> str:
-        return "softmax" if self.loss == "cross_entropy" else "identity"
+        return OUTPUTS.get(self.loss, "identity")
 
     @property
     def activations(self) -> list[str]:
@@ -54,12 +64,17 @@ class Workload:
         )
 
     def data(self, seed: int = 1) -> tuple[Array, Array]:
-        """Make x (rows, n_in), standard normal, y = tanh(x w / sqrt(n_in)) (rows, n_out) or its argmax."""
+        """Make x (rows, n_in), standard normal, and y = tanh(x w / sqrt(n_in)) (rows, n_out).
+
+        Labels are its argmax, targets of 0 and 1 whether it is positive.
+        """
         rng = np.random.default_rng(seed)
         n_in, n_out = self.widths[0], self.widths[-1]
         x = rng.standard_normal((self.rows, n_in), dtype=np.float32)
         w = rng.standard_normal((n_in, n_out), dtype=np.float32)
         y = np.tanh(x @ w / np.float32(np.sqrt(n_in)))
+        if self.loss == "binary_cross_entropy":
+            return x, (y > 0).astype(np.float32)
         return x, (y.argmax(axis=1) if self.loss == "cross_entropy" else y)
 
     def data_for_prediction(self, rows: int, seed: int = 3) -> Array:

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from benchmarks import heatmap, sweep
+from benchmarks import heatmap, sweep, workloads
+from benchmarks.peers import dnn_peer, numpy_peer
 
 
 def system(name: str, threads: int, *microseconds: float) -> dict[str, Any]:
@@ -101,16 +103,60 @@ def test_the_picture_of_drawn_networks_has_a_point_for_each(tmp_path: Path) -> N
     assert matplotlib.image.imread(path).shape[2] == 4
 
 
-def test_networks_are_drawn_by_a_seed_and_none_has_too_much_to_do() -> None:
-    one, again, other = (
-        sweep.drawn(argparse.Namespace(drawn=40, seed=seed, predict=False)) for seed in (1, 1, 2)
+def asked_for(drawn: int, seed: int, **others: Any) -> argparse.Namespace:
+    return argparse.Namespace(
+        **{"predict": False, "varied": False, "most": None, **others}, drawn=drawn, seed=seed
     )
+
+
+def test_networks_are_drawn_by_a_seed_and_none_has_too_much_to_do() -> None:
+    one, again, other = (sweep.drawn(asked_for(40, seed)) for seed in (1, 1, 2))
     assert one == again != other
     assert len({cell.key for cell in one}) == 40
     assert all(cell.work <= sweep.MOST_DRAWN_WORK and not cell.left_out() for cell in one)
     assert {cell.loss for cell in one} == {"cross_entropy", "mse"}
     assert all(cell.loss == "mse" for cell in one if cell.widths[-1] == 1)
     assert {cell.hidden for cell in one} == set(sweep.HIDDEN)
+
+
+def test_varied_networks_have_all_there_is_to_draw_and_none_is_wider_than_asked() -> None:
+    cells = sweep.drawn(asked_for(200, 1, varied=True, most=64.0))
+    assert {cell.loss for cell in cells} == set(workloads.LOSSES)
+    assert {cell.hidden for cell in cells} == set(workloads.HIDDEN)
+    assert {cell.optimizer for cell in cells} == set(workloads.OPTIMIZERS)
+    assert max(max(*cell.widths, cell.batch) for cell in cells) <= 64
+    assert all(cell.loss != "cross_entropy" for cell in cells if cell.widths[-1] == 1)
+
+
+@pytest.mark.parametrize("loss", workloads.LOSSES)
+def test_targets_are_those_of_the_loss(loss: str) -> None:
+    cell = sweep.Cell((5, 7, 3), 4, "adam", "relu", loss)
+    x, y = cell.workload("dnn").data()
+    assert y.shape == ((len(x),) if loss == "cross_entropy" else (len(x), 3))
+    if loss == "binary_cross_entropy":
+        assert set(y.ravel()) == {0.0, 1.0}
+    assert cell.output == {"cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}.get(
+        loss, "identity"
+    )
+
+
+@pytest.mark.parametrize("optimizer", workloads.OPTIMIZERS)
+@pytest.mark.parametrize("loss", workloads.LOSSES)
+def test_dnn_and_numpy_have_the_same_losses_on_what_both_have(loss: str, optimizer: str) -> None:
+    workload = workloads.Workload(
+        "a", (5, 16, 9, 3), "gelu", loss, optimizer, 1e-2, 8, 20, 2, False
+    ).checked()
+    x, y = workload.data()
+    found = []
+    for kind in (dnn_peer.Dnn, numpy_peer.Numpy):
+        peer = kind(workload, x, y, 1)
+        if kind is numpy_peer.Numpy and optimizer not in numpy_peer.OPTIMIZERS:
+            with pytest.raises(KeyError):
+                peer.reset()
+            return
+        peer.reset()
+        found.append(peer.fit())
+    np.testing.assert_allclose(*found, rtol=2e-5)
 
 
 def test_predictions_are_cells_of_their_own() -> None:

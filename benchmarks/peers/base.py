@@ -15,8 +15,9 @@ Array = np.ndarray[Any, Any]
 class Peer:
     """One system with one network, its data and its number of threads.
 
-    x is (rows, n_in) float32; y is (rows, n_out) float32 for mse, (rows,) of labels for cross_entropy. What a
+    x is (rows, n_in) float32; y is (rows,) of labels for cross_entropy, else (rows, n_out) float32. What a
     user of the system would do once, before training (convert the data, compile), is done here and not timed.
+    What the system does not have is a KeyError.
     """
 
     compile_seconds = 0.0

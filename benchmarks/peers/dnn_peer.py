@@ -8,8 +8,16 @@ from typing import Any
 import dnn
 import numpy as np
 
-from ..workloads import Workload
+from ..workloads import DECAY, MOMENTUM, RHO, Workload
 from .base import Array, Peer
+
+OPTIMIZERS: dict[str, Callable[[float], dnn.Optimizer]] = {
+    "sgd": dnn.SGD,
+    "momentum": lambda rate: dnn.SGD(rate, momentum=MOMENTUM),
+    "adam": dnn.Adam,
+    "adamw": lambda rate: dnn.AdamW(rate, weight_decay=DECAY),
+    "rmsprop": lambda rate: dnn.RMSprop(rate, rho=RHO),
+}
 
 
 class Dnn(Peer):
@@ -29,8 +37,7 @@ class Dnn(Peer):
 
     def reset(self) -> None:
         w = self.workload
-        optimizer = (dnn.SGD if w.optimizer == "sgd" else dnn.Adam)(w.learning_rate)
-        self.model.compile(optimizer=optimizer, loss=w.loss)
+        self.model.compile(optimizer=OPTIMIZERS[w.optimizer](w.learning_rate), loss=w.loss)
         self.model.set_weights(self.initial)
 
     def fit(self) -> list[float]:

@@ -7,16 +7,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ..workloads import Workload
+from ..workloads import DECAY, MOMENTUM, RHO, Workload
 from .base import Array, Peer
 
-ACTIVATIONS = {"sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh, "relu": jax.nn.relu}
+ACTIVATIONS = {
+    "sigmoid": jax.nn.sigmoid,
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "leaky_relu": jax.nn.leaky_relu,
+    "elu": jax.nn.elu,
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "silu": jax.nn.silu,
+    "softplus": jax.nn.softplus,
+}
+OUTPUTS = {"softmax": jax.nn.softmax, "sigmoid": jax.nn.sigmoid, "identity": lambda z: z}
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 
@@ -32,18 +43,34 @@ def loss_of(workload: Workload, params: list[Any], x: Any, y: Any) -> Any:
     z = forward(workload, params, x)
     if workload.loss == "mse":
         return jnp.mean((z - y) ** 2)
+    if workload.loss == "huber":
+        clipped = jnp.clip(z - y, -1, 1)
+        return jnp.mean(clipped * (z - y - clipped / 2))
+    if workload.loss == "binary_cross_entropy":
+        return jnp.mean(jax.nn.softplus(z) - y * z)
     return -jnp.mean(jnp.sum(jax.nn.one_hot(y, z.shape[1]) * jax.nn.log_softmax(z), axis=1))
 
 
 def step(workload: Workload, state: Any, batch: Any) -> tuple[Any, Any]:
-    """One step; state is (params, m, v, t), the last three only for Adam."""
+    """One step; state is (params, moments): what the optimizer remembers."""
     params, moments = state
     loss, grads = jax.value_and_grad(lambda p: loss_of(workload, p, *batch))(params)
     rate = workload.learning_rate
     if workload.optimizer == "sgd":
         return (jax.tree.map(lambda p, g: p - rate * g, params, grads), moments), loss
+    if workload.optimizer == "momentum":
+        (v,) = moments
+        v = jax.tree.map(lambda v, g: MOMENTUM * v - rate * g, v, grads)
+        return (jax.tree.map(jnp.add, params, v), (v,)), loss
+    if workload.optimizer == "rmsprop":
+        (v,) = moments
+        v = jax.tree.map(lambda v, g: RHO * v + (1 - RHO) * g * g, v, grads)
+        moved = jax.tree.map(lambda p, g, v: p - rate * g / (jnp.sqrt(v) + EPSILON), params, grads, v)
+        return (moved, (v,)), loss
     m, v, t = moments
     t = t + 1
+    if workload.optimizer == "adamw":
+        params = [(w - rate * DECAY * w, b) for w, b in params]
     m = jax.tree.map(lambda m, g: BETA_1 * m + (1 - BETA_1) * g, m, grads)
     v = jax.tree.map(lambda v, g: BETA_2 * v + (1 - BETA_2) * g * g, v, grads)
     alpha, root = rate / (1 - BETA_1**t), jnp.sqrt(1 - BETA_2**t)
@@ -99,10 +126,10 @@ class Jax(Peer):
 
     def reset(self) -> None:
         params = [(jnp.array(w), jnp.array(b)) for w, b in self.initial]
-        moments: tuple[Any, ...] = ()
-        if self.workload.optimizer == "adam":
-            zeros = [jax.tree.map(jnp.zeros_like, params) for _ in range(2)]
-            moments = (*zeros, jnp.zeros((), jnp.float32))
+        memories = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2, "adamw": 2}[self.workload.optimizer]
+        moments: tuple[Any, ...] = tuple(jax.tree.map(jnp.zeros_like, params) for _ in range(memories))
+        if memories == 2:
+            moments = (*moments, jnp.zeros((), jnp.float32))
         self.state = jax.block_until_ready((params, moments))
 
     def fit(self) -> list[float]:
@@ -110,11 +137,10 @@ class Jax(Peer):
         return [float(loss) for loss in jax.device_get(losses)]
 
     def predictor(self, x: Array) -> Callable[[], Any]:
-        softmax = self.workload.output == "softmax"
+        output = OUTPUTS[self.workload.output]
 
         def predict(params: Any, x: Any) -> Any:
-            z = forward(self.workload, params, x)
-            return jax.nn.softmax(z) if softmax else z
+            return output(forward(self.workload, params, x))
 
         rows, params = jnp.asarray(x), self.state[0]
         compiled = jax.jit(predict).lower(params, rows).compile()

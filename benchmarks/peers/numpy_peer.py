@@ -8,10 +8,15 @@ from typing import Any
 import numpy as np
 
 from ..numpy_mlp import SGD, Adam, NumpyMLP
-from ..workloads import Workload
+from ..workloads import MOMENTUM, Workload
 from .base import Array, Peer
 
 ONE_HOT_UP_TO = 32
+OPTIMIZERS: dict[str, Callable[[float], SGD | Adam]] = {
+    "sgd": SGD,
+    "momentum": lambda rate: SGD(rate, MOMENTUM),
+    "adam": Adam,
+}
 
 
 class Numpy(Peer):
@@ -38,8 +43,7 @@ class Numpy(Peer):
 
     def reset(self) -> None:
         self.model.set_weights(self.initial)
-        optimizer = SGD if self.workload.optimizer == "sgd" else Adam
-        self.optimizer = optimizer(self.workload.learning_rate)
+        self.optimizer = OPTIMIZERS[self.workload.optimizer](self.workload.learning_rate)
 
     def fit(self) -> list[float]:
         w = self.workload

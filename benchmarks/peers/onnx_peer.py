@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from ..workloads import Workload
 from .base import Array, Peer
 
-NODES = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "Relu", "softmax": "Softmax"}
+NODES = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "Relu", "softmax": "Softmax", "identity": None}
+NODES |= {"leaky_relu": "LeakyRelu", "elu": "Elu", "softplus": "Softplus"}
 # Both are years old, so that a graph made by a new onnx is read by any runtime.
 OPSET, IR_VERSION = 13, 8
 
@@ -28,8 +29,8 @@ def graph(workload: Workload) -> bytes:
         tensors += [w, b]
         nodes.append(helper.make_node("Gemm", [value, w.name, b.name], [f"z{i}"]))
         value = f"z{i}"
-        if activation in NODES:
-            nodes.append(helper.make_node(NODES[activation], [value], [f"a{i}"]))
+        if name := NODES[activation]:
+            nodes.append(helper.make_node(name, [value], [f"a{i}"]))
             value = f"a{i}"
     table = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", width])

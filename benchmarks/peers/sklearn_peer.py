@@ -15,10 +15,12 @@ import sklearn
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from ..workloads import Workload
+from ..workloads import MOMENTUM, Workload
 from .base import Array, Peer
 
-ACTIVATIONS = {"sigmoid": "logistic"}
+ACTIVATIONS = {"sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
+# The solver, and its momentum.
+SOLVERS = {"sgd": ("sgd", 0.0), "momentum": ("sgd", MOMENTUM), "adam": ("adam", 0.0)}
 
 
 class GivenWeights:
@@ -42,6 +44,9 @@ class Regressor(GivenWeights, MLPRegressor):
     pass
 
 
+ESTIMATORS: dict[str, type[Classifier | Regressor]] = {"cross_entropy": Classifier, "mse": Regressor}
+
+
 class ScikitLearn(Peer):
     def __init__(self, workload: Workload, x: Array, y: Array, threads: int):
         warnings.simplefilter("ignore", ConvergenceWarning)  # it is told to stop after so many epochs
@@ -60,15 +65,15 @@ class ScikitLearn(Peer):
 
     def reset(self) -> None:
         w = self.workload
-        adam = w.optimizer == "adam"
-        self.model = (Classifier if w.loss == "cross_entropy" else Regressor)(
+        solver, momentum = SOLVERS[w.optimizer]
+        self.model = ESTIMATORS[w.loss](
             hidden_layer_sizes=w.widths[1:-1],
-            activation=ACTIVATIONS.get(w.hidden, w.hidden),
-            solver=w.optimizer,
+            activation=ACTIVATIONS[w.hidden],
+            solver=solver,
             alpha=0.0,
             batch_size=w.batch_size,
-            learning_rate_init=w.learning_rate * (1.0 if adam else self.doubled),
-            momentum=0.0,
+            learning_rate_init=w.learning_rate * (1.0 if solver == "adam" else self.doubled),
+            momentum=momentum,
             nesterovs_momentum=False,
             max_iter=w.epochs,
             shuffle=w.shuffle,

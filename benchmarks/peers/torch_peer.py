@@ -10,10 +10,35 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..workloads import Workload
+from ..workloads import DECAY, MOMENTUM, RHO, Workload
 from .base import Array, Peer
 
-ACTIVATIONS = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}
+ACTIVATIONS = {
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+}
+# Softmax and sigmoid are part of their losses.
+LOSSES = {
+    "mse": nn.MSELoss,
+    "huber": nn.HuberLoss,
+    "cross_entropy": nn.CrossEntropyLoss,
+    "binary_cross_entropy": nn.BCEWithLogitsLoss,
+}
+OUTPUTS = {"softmax": nn.Softmax(dim=1), "sigmoid": nn.Sigmoid()}
+# There is no fused RMSprop.
+OPTIMIZERS: dict[str, Callable[[Any, float], torch.optim.Optimizer]] = {
+    "sgd": lambda params, rate: torch.optim.SGD(params, rate, fused=True),
+    "momentum": lambda params, rate: torch.optim.SGD(params, rate, MOMENTUM, fused=True),
+    "adam": lambda params, rate: torch.optim.Adam(params, rate, fused=True),
+    "adamw": lambda params, rate: torch.optim.AdamW(params, rate, weight_decay=DECAY, fused=True),
+    "rmsprop": lambda params, rate: torch.optim.RMSprop(params, rate, RHO, foreach=True),
+}
 GATHER_UP_TO = (
     2**20
 )  # elements of x: smaller tables are put in order once an epoch, larger ones batch by batch
@@ -30,8 +55,8 @@ class PyTorch(Peer):
         layers: list[Any] = []
         for n, m in pairwise(workload.widths):
             layers += [nn.Linear(n, m), ACTIVATIONS[workload.hidden]()]
-        self.model = nn.Sequential(*layers[:-1])  # softmax is part of the loss
-        self.loss = nn.CrossEntropyLoss() if workload.loss == "cross_entropy" else nn.MSELoss()
+        self.model = nn.Sequential(*layers[:-1])
+        self.loss = LOSSES[workload.loss]()
         self.initial = [torch.from_numpy(w.T.copy()) for w in workload.weights()]
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -46,8 +71,9 @@ class PyTorch(Peer):
     def reset(self) -> None:
         for mine, given in zip(self.model.parameters(), self.initial, strict=True):
             mine.copy_(given)
-        optimizer = torch.optim.SGD if self.workload.optimizer == "sgd" else torch.optim.Adam
-        self.optimizer = optimizer(self.model.parameters(), lr=self.workload.learning_rate, fused=True)
+        self.optimizer = OPTIMIZERS[self.workload.optimizer](
+            self.model.parameters(), self.workload.learning_rate
+        )
 
     def fit(self) -> list[float]:
         w, x, y, model, loss_of, optimizer = (
@@ -82,8 +108,8 @@ class PyTorch(Peer):
 
     def predictor(self, x: Array) -> Callable[[], Any]:
         rows, model = torch.from_numpy(x), self.model
-        if self.workload.output == "softmax":
-            model = nn.Sequential(*model, nn.Softmax(dim=1))
+        if self.workload.output in OUTPUTS:
+            model = nn.Sequential(*model, OUTPUTS[self.workload.output])
 
         def predict() -> Any:
             with torch.inference_mode():
