@@ -64,6 +64,11 @@ impl<T: Real> Batch<T> {
         })
     }
 
+    /// Rows at most.
+    pub fn capacity(&self) -> usize {
+        self.scale.len()
+    }
+
     /// Gathers the rows with these numbers; `total_weight` is that of the whole batch.
     pub fn gather(&mut self, isa: Isa, data: &Data<T>, rows: &[u32], total_weight: f64) {
         self.rows = rows.len();
@@ -178,8 +183,14 @@ impl Batches {
     /// The row numbers of batch `i`.
     #[inline]
     pub fn rows(&self, i: usize) -> &[u32] {
-        let start = i * self.batch_size;
-        &self.order[start..self.order.len().min(start + self.batch_size)]
+        self.rows_of(i..i + 1)
+    }
+
+    /// The row numbers of these batches.
+    #[inline]
+    pub fn rows_of(&self, batches: Range<usize>) -> &[u32] {
+        let end = self.order.len().min(batches.end * self.batch_size);
+        &self.order[batches.start * self.batch_size..end]
     }
 }
 

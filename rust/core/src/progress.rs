@@ -99,6 +99,11 @@ impl<T: Real> Progress<T> {
         if shows_others { Reach::default() } else { self.reach }
     }
 
+    /// Whether the weights after each step count, for their mean.
+    pub fn averages(&self) -> bool {
+        self.average.is_some()
+    }
+
     /// Averages the weights after a step, where that is asked for.
     pub fn after_step(&mut self, plan: &Plan, team: &Team, params: &Params<T>) {
         if let Some(average) = &mut self.average {

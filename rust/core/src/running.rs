@@ -26,9 +26,9 @@ impl Running {
         Ok(Running { batches: self.batches })
     }
 
-    /// Counts a batch that was learned from.
-    pub fn count(&mut self) {
-        self.batches = self.batches.saturating_add(1);
+    /// Counts batches that were learned from.
+    pub fn count(&mut self, batches: usize) {
+        self.batches = self.batches.saturating_add(batches as u64);
     }
 }
 

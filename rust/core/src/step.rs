@@ -7,6 +7,8 @@ mod later;
 mod shares;
 mod small;
 
+pub use small::MOST_IN_TURN;
+
 use crate::backward::backward;
 use crate::batches::{BLOCK_ROWS, Batch, blocks};
 use crate::data::Data;
@@ -125,11 +127,12 @@ impl<T: Real> Step<T> {
         let shards = capacity.div_ceil(share);
         let shard = |index: usize| {
             let rows = if index == 0 { capacity } else { share };
+            let tiny = tiny(plan, rows, capacity)?;
             Ok(Shard {
                 gradient: Params::zeroed(plan)?,
                 work: Workspace::new(plan, rows, false)?,
-                batch: Batch::with_capacity(data, rows)?,
-                tiny: tiny(plan, rows, capacity)?,
+                batch: Batch::with_capacity(data, small::room(data, tiny.as_ref(), rows))?,
+                tiny,
                 found: (None, None),
             })
         };
@@ -528,7 +531,8 @@ fn not_finite<T: Real>(plan: &Plan, gradient: &Params<T>) -> Option<usize> {
 }
 
 fn gradient_of(plan: &Plan, layer: usize) -> Outcome {
-    Outcome::Diverged(format!("the gradient of layer {} is not finite", plan.layers[layer].name))
+    let name = &plan.layers[layer].name;
+    Outcome::Diverged(format!("the gradient of layer {name} is not finite, or the sum of its squares is not"))
 }
 
 /// What the kernel of small networks needs for `rows` rows, where this is one. All shares of a `block` go the same way.

@@ -82,7 +82,7 @@ pub fn train_on_batch<'a, T: Real>(
             }
             step.take(plan, &team, optimizer, rate, params, false);
             step.remember_moments(plan, params);
-            running.count();
+            running.count(1);
             progress.weights_changed();
             progress.reach = reach;
             Ok((loss / weight + penalty, metrics))

@@ -278,23 +278,32 @@ impl<T: Real> Targets<T> {
 }
 
 impl<T: Real> Targets<T> {
+    /// Begins with the next row.
+    #[inline(always)]
+    pub(crate) fn go_on(&mut self) {
+        // Null stays null: labels have no stride.
+        self.dense = self.dense.wrapping_add(self.stride);
+        self.labels = self.labels.wrapping_add(1);
+    }
+
     /// Columns `j` to `j + width` of row `i`, a label being a 1 among zeros; zeros in the other lanes.
     ///
     /// # Safety
     /// The row and the columns are among those it was made for, and `width` is at most [`Real::LANES`].
     #[inline(always)]
     pub(crate) unsafe fn load<V: Vector<Elem = T>>(&self, i: usize, j: usize, width: usize) -> V {
-        // SAFETY: the caller's word; the array has room for the lanes of any vector.
+        // SAFETY: the caller's word.
         unsafe {
             if !self.dense.is_null() {
                 return V::load_up_to(self.dense.add(i * self.stride + j), width);
             }
-            let mut lanes = [T::ZERO; MAX_LANES];
-            let label = *self.labels.add(i) as usize;
-            if (j..j + width).contains(&label) {
-                lanes[label - j] = T::ONE;
+            // Not by way of memory: to read what was just written in pieces takes as long as a small product.
+            let lane = (*self.labels.add(i) as usize).wrapping_sub(j);
+            if lane >= width {
+                return V::zero();
             }
-            V::load(lanes.as_ptr())
+            let up_to_it = V::select(V::first_lanes(lane + 1), V::num(1.0), V::zero());
+            V::select(V::first_lanes(lane), V::zero(), up_to_it)
         }
     }
 }

@@ -184,14 +184,23 @@ pub fn sgd<T: Real>(isa: Isa, team: &Team, rule: Sgd, rate: f64, p: &mut [T], g:
     });
 }
 
-struct AdamStep<T> {
-    rule: Adam,
+/// One of Adam, of `n` parameters along their gradient.
+#[derive(Clone, Copy)]
+pub(crate) struct AdamStep<T> {
+    pub rule: Adam,
     n: usize,
     p: *mut T,
     g: *const T,
     m: *mut T,
     v: *mut T,
+    /// Null unless AMSGrad is wanted.
     largest: *mut T,
+}
+
+impl<T> AdamStep<T> {
+    pub fn new(rule: Adam, n: usize, p: *mut T, g: *const T, [m, v]: [*mut T; 2]) -> AdamStep<T> {
+        AdamStep { rule, n, p, g, m, v, largest: std::ptr::null_mut() }
+    }
 }
 
 impl<T: Real> Kernel<T> for AdamStep<T> {
@@ -232,6 +241,14 @@ impl<T: Real> Each<T> for AdamStep<T> {
             p.sub(size.mul(m).div(root)).store_up_to(self.p.add(i), n);
         }
     }
+}
+
+/// A step along the gradient of a single row: gradient descent at a rate, or Adam without the largest v.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the sentence above names them")]
+pub enum RowStep {
+    Sgd(Sgd, f64),
+    Adam(Adam),
 }
 
 /// One step of Adam; `largest` (the largest v so far) is empty unless AMSGrad is wanted.

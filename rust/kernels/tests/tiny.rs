@@ -1,9 +1,11 @@
 //! Small networks in one kernel, against a plain twin in float64 and the products of the other kernels.
 
 use dnn_kernels::{
-    Activation, Asked, Buffer, Isa, Real, Sgd, Stage, Target, Team, Tiny, TinyLoss, View, ViewMut, forward,
-    forward_turned, is_turned, padded, row_stride, sgd, tiny_backward, tiny_descent, tiny_forward, tiny_gradient,
+    Activation, Adam, Asked, Buffer, Change, Isa, Real, RowStep, Sgd, Stage, Target, Team, Tiny, TinyLoss, View,
+    ViewMut, change, forward, forward_turned, is_turned, padded, row_stride, tiny_backward, tiny_forward,
+    tiny_gradient, tiny_steps,
 };
+use std::ops::Range;
 
 /// Numbers between -1 and 1 that look like noise.
 struct Noise(u64);
@@ -13,6 +15,18 @@ impl Noise {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 11) as f64 / (1u64 << 52) as f64 - 1.0
     }
+}
+
+const ROW_STEPS: [RowStep; 5] = [
+    RowStep::Sgd(Sgd::Plain, 0.3),
+    RowStep::Sgd(Sgd::Momentum(0.9), 0.3),
+    RowStep::Sgd(Sgd::Nesterov(0.9), 0.3),
+    RowStep::Sgd(Sgd::Dampened(0.9), 0.3),
+    RowStep::Adam(Adam { beta_1: 0.9, beta_2: 0.99, size: 0.1, scale: 1.5, epsilon: 1e-3 }),
+];
+
+fn has_memory(step: RowStep) -> [bool; 2] {
+    [!matches!(step, RowStep::Sgd(Sgd::Plain, _)), matches!(step, RowStep::Adam(_))]
 }
 
 struct Network<T> {
@@ -164,18 +178,39 @@ fn ours<T: Real>(isa: Isa, net: &Network<T>, x: &[T], target: Target<T>, loss: T
         let mut of_all = vec![T::ZERO; gradient.len()];
         let asked = Asked { loss, target, scale: &scale, losses: &mut losses };
         let _same = tiny_gradient(isa, &tiny, &net.params, view, asked, &mut work, &mut of_all);
-        for rule in [Sgd::Plain, Sgd::Momentum(0.9), Sgd::Nesterov(0.9), Sgd::Dampened(0.9)] {
-            let velocity = if rule == Sgd::Plain { vec![] } else { of_all.clone() };
-            let [mut stepped, mut descended] = [(); 2].map(|()| (net.params.clone(), velocity.clone()));
+        let takes = |step: &RowStep| tiny.learns() || !matches!(step, RowStep::Adam(_));
+        for step in ROW_STEPS.into_iter().filter(takes) {
+            let memory = |i: usize| if has_memory(step)[i] { of_all.clone() } else { vec![] };
+            let [mut stepped, mut descended] = [(); 2].map(|()| (net.params.clone(), [memory(0), memory(1)]));
             if broken.is_none() && losses[0].is_finite() {
-                sgd(isa, &Team::solo(), rule, 0.3, &mut stepped.0, &of_all, &mut stepped.1);
+                let [first, second] = &mut stepped.1;
+                let whole = match step {
+                    RowStep::Sgd(rule, rate) => Change::Sgd(rule, rate),
+                    RowStep::Adam(rule) => Change::Adam(rule),
+                };
+                change(isa, &Team::solo(), whole, &mut stepped.0, &of_all, [first, second, &mut []]);
             }
             let asked = Asked { loss, target, scale: &scale, losses: &mut losses };
-            let at = (&mut descended.0[..], &mut descended.1[..]);
-            let found = tiny_descent(isa, &tiny, at, view, asked, &mut work, (rule, 0.3));
-            assert!(found.is_some() || (broken.is_none() && losses[0].is_finite()));
-            assert_eq!(bits(&losses, &descended.0), bits(&again.0, &stepped.0), "{rule:?}: a step along the gradient");
-            assert_eq!(bits(&losses, &descended.1), bits(&again.0, &stepped.1), "{rule:?}: the velocity after it");
+            let [first, second] = &mut descended.1;
+            let memories = [&mut first[..], &mut second[..]];
+            let mut room = vec![T::ZERO; of_all.len()];
+            let taken = tiny_steps(
+                isa,
+                &tiny,
+                &mut descended.0,
+                &mut room,
+                memories,
+                view,
+                asked,
+                &mut work,
+                &[step],
+                f64::MAX,
+            );
+            assert!(taken == 0 || (broken.is_none() && losses[0].is_finite()));
+            assert_eq!(bits(&losses, &descended.0), bits(&again.0, &stepped.0), "{step:?}: a step along the gradient");
+            for (ours, theirs) in descended.1.iter().zip(&stepped.1) {
+                assert_eq!(bits(&losses, ours), bits(&again.0, theirs), "{step:?}: the memory after it");
+            }
         }
     }
     // The padding is not of the gradient, and stays as it was: 0.
@@ -383,5 +418,105 @@ fn a_gradient_that_is_not_finite_names_its_stage() {
             let finite = found.losses.iter().all(|loss| loss.is_finite());
             assert!(!finite || found.broken.is_some(), "{isa:?}: {:?}", found.losses);
         }
+    }
+}
+
+fn rows_in_turn<T: Real>(huge: f64) {
+    let mut noise = Noise(11);
+    let nets = [(&[2, 1][..], true), (&[6, 2], false), (&[3, 20, 3], true), (&[40, 33, 9], true), (&[35, 8, 4], false)];
+    let cases = nets.into_iter().flat_map(|net| ROW_STEPS.map(|step| (net, step)));
+    for ((widths, bias), step) in cases {
+        let mut net = network::<T>(widths, Activation::Tanh, Activation::Identity, bias, &mut noise);
+        // Adam steps everything; below, gradient descent leaves the weights of a stage alone.
+        net.stages[0].learns_weights = widths.len() == 2 || matches!(step, RowStep::Adam(_));
+        let (rows, n_in, n_out) = (7, widths[0], widths[widths.len() - 1]);
+        let stride = n_in + 3;
+        let mut x: Vec<T> = (0..rows * stride).map(|_| T::from_f64(noise.next())).collect();
+        let dense: Vec<T> = (0..rows * n_out).map(|_| T::from_f64(noise.next())).collect();
+        let labels: Vec<u32> = (0..rows).map(|i| (i % n_out) as u32).collect();
+        let scale: Vec<T> = (0..rows).map(|i| T::from_f64(0.5 + 0.1 * i as f64)).collect();
+        let at = |i: usize| match step {
+            RowStep::Sgd(rule, rate) => RowStep::Sgd(rule, rate * (1.0 + 0.1 * i as f64)),
+            RowStep::Adam(rule) => RowStep::Adam(Adam { size: rule.size * (1.0 + 0.1 * i as f64), ..rule }),
+        };
+        let steps: Vec<RowStep> = (0..rows).map(at).collect();
+        let tiny = Tiny::new::<T>(net.stages.clone(), 1).expect("a plan");
+        let memories = has_memory(step).map(|there| vec![T::ZERO; if there { net.params.len() } else { 0 }]);
+        // Without a row whose gradient has squares that are not finite, and with one, behind which no step is taken. Weights
+        // that do not learn have no gradient.
+        let found = if net.stages[0].learns_weights { &[rows, 4][..] } else { &[rows] };
+        for &broken in found {
+            if broken < rows {
+                x[broken * stride] = T::from_f64(huge);
+            }
+            for is_dense in [true, false] {
+                let loss = if is_dense { TinyLoss::Squared } else { TinyLoss::SoftmaxCrossEntropy };
+                let target = |range: Range<usize>| match is_dense {
+                    true => Target::Dense(View::new(&dense[range.start * n_out..], range.len(), n_out, n_out)),
+                    false => Target::Labels(&labels[range]),
+                };
+                for isa in Isa::available() {
+                    let run = |range: Range<usize>, state: &mut (Vec<T>, [Vec<T>; 2]), losses: &mut [f64]| {
+                        let mut work = Buffer::zeroed(tiny.len()).expect("memory");
+                        work.fill(T::from_f64(f64::NAN));
+                        let view = View::new(&x[range.start * stride..], range.len(), n_in, stride);
+                        let (target, scale) = (target(range.clone()), &scale[range.clone()]);
+                        let asked = Asked { loss, target, scale, losses };
+                        let (params, [first, second]) = state;
+                        let mut room = vec![T::ZERO; params.len()];
+                        tiny_steps(
+                            isa,
+                            &tiny,
+                            params,
+                            &mut room,
+                            [first, second],
+                            view,
+                            asked,
+                            &mut work,
+                            &steps[range],
+                            f64::MAX,
+                        )
+                    };
+                    let [mut one_by_one, mut at_once] = [(); 2].map(|()| (net.params.clone(), memories.clone()));
+                    let [mut losses, mut losses_at_once] = [[0.0; 7]; 2];
+                    for i in 0..broken {
+                        assert_eq!(run(i..i + 1, &mut one_by_one, &mut losses[i..=i]), 1);
+                    }
+                    assert_eq!(run(0..rows, &mut at_once, &mut losses_at_once), broken, "{widths:?} {isa:?}");
+                    assert!(at_once == one_by_one, "{widths:?} {step:?} {isa:?}");
+                    assert_eq!(losses_at_once[..broken], losses[..broken], "{widths:?} {step:?} {isa:?}");
+                    // A softmax of one class has nothing to learn.
+                    assert!(at_once.0 != net.params || (n_out == 1 && !is_dense), "{widths:?} {step:?}: it learns");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_in_turn_have_the_bits_of_calls_for_each_and_none_is_taken_behind_one_that_is_not_finite() {
+    rows_in_turn::<f32>(1e30);
+    rows_in_turn::<f64>(1e200);
+}
+
+#[test]
+fn no_step_is_taken_where_a_loss_is_above_the_most() {
+    let mut noise = Noise(12);
+    let net = network::<f32>(&[3, 4, 2], Activation::Tanh, Activation::Identity, true, &mut noise);
+    let tiny = Tiny::new::<f32>(net.stages.clone(), 1).expect("a plan");
+    let (x, scale) = ([0.5f32; 9], [1.0f32; 3]);
+    // Of the second row.
+    let targets = [0.0f32, 0.0, 30.0, 0.0, 0.0, 0.0];
+    let mut work = Buffer::zeroed(tiny.len()).expect("memory");
+    for (most_loss, expected) in [(1e6, 3), (100.0, 1), (1e-9, 0)] {
+        let (mut params, mut losses) = (net.params.clone(), [0.0; 3]);
+        let target = Target::Dense(View::new(&targets, 3, 2, 2));
+        let asked = Asked { loss: TinyLoss::Squared, target, scale: &scale, losses: &mut losses };
+        let view = View::new(&x, 3, 3, 3);
+        let steps = [RowStep::Sgd(Sgd::Plain, 0.01); 3];
+        let memories = [&mut [][..], &mut []];
+        let taken =
+            tiny_steps(Isa::SCALAR, &tiny, &mut params, &mut [], memories, view, asked, &mut work, &steps, most_loss);
+        assert_eq!((taken, params == net.params), (expected, expected == 0), "{most_loss} {losses:?}");
     }
 }

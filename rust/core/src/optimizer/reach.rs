@@ -41,10 +41,7 @@ impl Reach {
         params: &Params<T>,
         gradient: Option<&Params<T>>,
     ) -> bool {
-        // Half the largest would do; a quarter leaves room for rounding.
-        let fits = |sizes: &Sizes| sizes.weights <= T::LARGEST / 4.0 && sizes.first <= T::LARGEST / 4.0;
-        // Nobody takes a step along a gradient whose squares are no numbers.
-        let any_gradient = T::LARGEST.sqrt();
+        let (fits, any_gradient) = (Sizes::fit::<T>, any_gradient::<T>());
         let after = self.0.map(|known| optimizer.sizes_after(plan, rate, known, any_gradient));
         self.0 = after.filter(fits).or_else(|| {
             let known = Sizes {
@@ -57,6 +54,41 @@ impl Reach {
         });
         self.0.is_some()
     }
+
+    /// How many steps at these rates, along any gradients whose squares are numbers, are allowed as the weights are before
+    /// the first.
+    pub fn allows_many<T: Real>(
+        &mut self,
+        plan: &Plan,
+        optimizer: &Optimizer<T>,
+        rates: &[f64],
+        params: &Params<T>,
+    ) -> usize {
+        let Some((&first, others)) = rates.split_first() else { return 0 };
+        if !self.allows(plan, optimizer, first, params, None) {
+            return 0;
+        }
+        let goes_on = |&&rate: &&f64| {
+            let after = self.0.map(|known| optimizer.sizes_after(plan, rate, known, any_gradient::<T>()));
+            let after = after.filter(Sizes::fit::<T>);
+            // What is known stays where a step is not allowed: it is not taken.
+            self.0 = after.or(self.0);
+            after.is_some()
+        };
+        1 + others.iter().take_while(goes_on).count()
+    }
+}
+
+impl Sizes {
+    /// Half the largest would do; a quarter leaves room for rounding.
+    fn fit<T: Real>(&self) -> bool {
+        self.weights <= T::LARGEST / 4.0 && self.first <= T::LARGEST / 4.0
+    }
+}
+
+/// Nobody takes a step along a gradient whose squares are no numbers.
+fn any_gradient<T: Real>() -> f64 {
+    T::LARGEST.sqrt()
 }
 
 fn of<T: Real>(isa: Isa, memory: &Option<Params<T>>) -> f64 {

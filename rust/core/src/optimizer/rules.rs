@@ -4,7 +4,8 @@ use super::{Optimizer, slice};
 use crate::params::Params;
 use crate::plan::Plan;
 use dnn_kernels::{
-    Adadelta, Adagrad, Adam, AdamW, Adamax, Change, Lion, Nadam, RAdam, Real, RmsProp, Rprop, Rule, Sgd, Team, change,
+    Adadelta, Adagrad, Adam, AdamW, Adamax, Change, Lion, Nadam, RAdam, Real, RmsProp, RowStep, Rprop, Rule, Sgd, Team,
+    change,
 };
 use dnn_spec::OptimizerSpec;
 use std::ops::Range;
@@ -134,6 +135,17 @@ pub(super) fn descent_of(spec: &OptimizerSpec) -> Option<Sgd> {
         (_, true) => Sgd::Dampened(momentum),
         _ => Sgd::Momentum(momentum),
     })
+}
+
+/// The step of number `t` along the gradient of a single row.
+pub(super) fn row_step(spec: &OptimizerSpec, t: u64, rate: f64) -> Option<RowStep> {
+    match *spec {
+        OptimizerSpec::Sgd { .. } => Some(RowStep::Sgd(descent_of(spec)?, rate)),
+        OptimizerSpec::Adam { beta_1, beta_2, epsilon, epsilon_hat, .. } => {
+            Some(RowStep::Adam(adam_at(t as f64, beta_1, beta_2, epsilon, rate, epsilon_hat)))
+        }
+        _ => None,
+    }
 }
 
 /// The arrays that learn, and whether each is a matrix of weights: a bias is none, nor are gamma, beta and slopes.

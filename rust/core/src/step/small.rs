@@ -1,17 +1,30 @@
 //! The gradient of a small network where nothing is asked for but that: what is the same for every batch is found once.
 //!
-//! In: rows of data. Out: their loss and its gradient, with the bits of `Step::loss_and_gradient`. It tells
-//! of nothing that goes wrong, only that something did.
+//! In: rows of data. Out: their loss and its gradient, with the bits of `Step::loss_and_gradient`, or the weights after steps
+//! along those of single rows. It tells of nothing that goes wrong, only that something did.
 
 use super::{Step, weight_of};
 use crate::batches::Batch;
 use crate::data::Data;
 use crate::loss::Loss;
 use crate::metrics::Sums;
+use crate::optimizer::Optimizer;
 use crate::params::Params;
 use crate::plan::{Layer, Plan};
 use crate::workspace::{view, view_mut};
-use dnn_kernels::{Asked, Buffer, Real, Sgd, Tiny, TinyLoss, tiny_descent, tiny_gradient};
+use dnn_kernels::{Asked, Buffer, Real, RowStep, Tiny, TinyLoss, tiny_gradient, tiny_steps};
+use dnn_spec::OptimizerSpec;
+
+/// Rows that are learned from one after the other in one call, and numbers of x in them, at most: what a call takes is some
+/// hundred nanoseconds, and x should still be in the first-level cache.
+pub const MOST_IN_TURN: usize = 64;
+const MOST_NUMBERS: usize = 2048;
+
+/// Rows that a batch has room for, of data: those of a block, or as many as single ones are learned from in one call.
+pub fn room<T: Real>(data: &Data<T>, tiny: Option<&(Tiny, Buffer<T>)>, rows: usize) -> usize {
+    let is_row = tiny.is_some_and(|(tiny, _)| tiny.is_row());
+    if is_row { (MOST_NUMBERS / data.x.shape().1).clamp(1, MOST_IN_TURN).min(data.rows()) } else { rows }
+}
 
 /// A network that one kernel computes, with its room.
 pub struct Small<'a, T: Real> {
@@ -61,50 +74,107 @@ impl<T: Real> Step<T> {
 }
 
 impl<T: Real> Small<'_, T> {
-    /// Whether [`Small::learn`] can take a step of gradient descent.
-    pub fn descends(&self) -> bool {
-        self.tiny.is_row()
+    /// How many rows [`Small::step_rows`] can learn from in one call: none in a network for several rows at once, or where the
+    /// optimizer takes steps of another kind; one where rows weigh more than others, or somebody looks at each.
+    pub fn rows_in_turn(&self, data: &Data<T>, optimizer: &Optimizer<T>, looks: bool) -> usize {
+        let takes_steps = match optimizer.spec {
+            OptimizerSpec::Sgd { .. } => true,
+            OptimizerSpec::Adam { amsgrad, .. } => !amsgrad && self.tiny.learns(),
+            _ => false,
+        };
+        if !self.tiny.is_row() || !takes_steps {
+            0
+        } else if looks || !data.weights.is_empty() {
+            1
+        } else {
+            self.batch.capacity()
+        }
     }
 
-    /// The sum of the losses of these rows, and that of their weights, with their metrics in `sums`; `None` where something is
-    /// not finite, or may not be, and where the rows weigh nothing. Their gradient is in `gradient` then, unless it is to take a `descent` along it, which writes none.
-    #[inline]
-    pub fn learn(
+    /// Learns from rows one after the other, [so many](Small::rows_in_turn) at most, each with its step, and tells how many
+    /// steps were taken: none where something is not finite, or may not be, or the row weighs nothing, and none after it.
+    /// `each` is given what the loss of each row adds to that of the epoch, and its weight.
+    pub fn step_rows(
         &mut self,
         plan: &Plan,
         params: &mut Params<T>,
         data: &Data<T>,
         rows: &[u32],
         sums: &mut Sums<T>,
-        descent: Option<(Sgd, &mut [T])>,
-        rate: f64,
+        memories: [&mut [T]; 2],
+        steps: &[RowStep],
+        mut each: impl FnMut(f64, f64),
+    ) -> usize {
+        let (isa, n) = (plan.isa, rows.len());
+        assert!(n == 1 || data.weights.is_empty(), "rows weigh the same");
+        let weight = weight_of(data, &rows[..1]);
+        if weight <= 0.0 {
+            return 0;
+        }
+        self.batch.gather(isa, data, rows, weight);
+        self.set_scale(n, data);
+        let losses = &mut [0.0; MOST_IN_TURN][..n];
+        let (target, scale) = (self.batch.target(), self.batch.scale());
+        let asked = Asked { loss: self.kind, target, scale, losses: &mut *losses };
+        let (x, most_loss) = (self.batch.x(), largest_loss(self.loss.factor(), weight));
+        let taken = tiny_steps(isa, self.tiny, params, self.gradient, memories, x, asked, self.room, steps, most_loss);
+        for loss in &losses[..taken] {
+            each(self.loss.factor() * (loss * weight) * self.loss_factor, weight);
+        }
+        if !sums.is_empty() && taken > 0 {
+            self.add_to(sums, plan, n);
+        }
+        taken
+    }
+
+    /// What the gradient of each of `n` rows is multiplied by, where that is not set already.
+    fn set_scale(&mut self, n: usize, data: &Data<T>) {
+        if self.scaled != n || !data.weights.is_empty() {
+            self.batch.set_scale(self.loss.factor() * self.gradient_factor);
+            self.scaled = n;
+        }
+    }
+
+    /// Adds the metrics of the rows that went through.
+    fn add_to(&mut self, sums: &mut Sums<T>, plan: &Plan, rows: usize) {
+        self.tiny.output(self.room, view_mut(self.output, rows, plan.last()));
+        sums.add(plan, self.batch, view(self.output, rows, plan.last()));
+    }
+
+    /// The sum of the losses of these rows, and that of their weights, with their gradient in `gradient` and their metrics in
+    /// `sums`; `None` where something is not finite, and where the rows weigh nothing.
+    #[inline]
+    pub fn learn(
+        &mut self,
+        plan: &Plan,
+        params: &Params<T>,
+        data: &Data<T>,
+        rows: &[u32],
+        sums: &mut Sums<T>,
     ) -> Option<(f64, f64)> {
         let (isa, n, weight) = (plan.isa, rows.len(), weight_of(data, rows));
         if weight <= 0.0 {
             return None;
         }
         self.batch.gather(isa, data, rows, weight);
-        if self.scaled != n || !data.weights.is_empty() {
-            self.batch.set_scale(self.loss.factor() * self.gradient_factor);
-            self.scaled = n;
-        }
+        self.set_scale(n, data);
         let (x, losses) = (self.batch.x(), &mut self.losses[..n]);
         let (target, scale) = (self.batch.target(), self.batch.scale());
         let asked = Asked { loss: self.kind, target, scale, losses: &mut *losses };
-        let broken = match descent {
-            Some((rule, velocity)) => {
-                tiny_descent(isa, self.tiny, (params, velocity), x, asked, self.room, (rule, rate))
-            }
-            None => tiny_gradient(isa, self.tiny, params, x, asked, self.room, self.gradient),
-        };
+        let broken = tiny_gradient(isa, self.tiny, params, x, asked, self.room, self.gradient);
         let loss = self.loss.sum(self.batch, losses);
         if broken.is_some() || !loss.is_finite() {
             return None;
         }
         if !sums.is_empty() {
-            self.tiny.output(self.room, view_mut(self.output, n, plan.last()));
-            sums.add(plan, self.batch, view(self.output, n, plan.last()));
+            self.add_to(sums, plan, n);
         }
         Some((loss * self.loss_factor, weight))
     }
+}
+
+/// What the loss of a row may be, so that it is a number still, times its weight and a factor.
+fn largest_loss(factor: f64, weight: f64) -> f64 {
+    // As much smaller as a product is rounded.
+    f64::MAX * (1.0 - f64::EPSILON) / weight.max(1.0) / factor.max(1.0)
 }

@@ -24,9 +24,9 @@ use crate::params::Params;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::running::Running;
-use crate::step::{Outcome, Step};
+use crate::step::{MOST_IN_TURN, Outcome, Step};
 use crate::stopping::watched;
-use dnn_kernels::{Pace, Real, Team};
+use dnn_kernels::{Pace, Real, RowStep, Team};
 use dnn_spec::{FitSpec, Objective, OptimizerSpec};
 
 /// Epochs that a history has room for from the start: a day of them at a second each, and no more memory than it is worth.
@@ -50,6 +50,8 @@ pub struct Training<'a, T: Real> {
     batches: Batches,
     /// One for each batch of the epoch.
     rates: Vec<f64>,
+    /// Those that are taken in one call.
+    row_steps: Vec<RowStep>,
     /// The metrics of the epoch.
     sums: Sums<T>,
     /// The numbers of all rows, where a mean of weights has to find means and variances of its own.
@@ -119,7 +121,7 @@ impl<'a, T: Real> Training<'a, T> {
         }
         if block_rows == 1 && plan.has_batch_statistics() {
             return Err(Error::invalid(
-                "batch_size=1 leaves nothing to normalise with: a row alone has no variance; give batches of several \
+                "a batch of one row leaves nothing to normalise with: a row alone has no variance; give batches of several \
                  rows, or use LayerNormalization, which does not look at other rows",
             ));
         }
@@ -169,6 +171,7 @@ impl<'a, T: Real> Training<'a, T> {
             lbfgs,
             batches,
             rates,
+            row_steps: Vec::with_capacity(MOST_IN_TURN),
             sums,
             all_rows,
             pace,
@@ -334,7 +337,7 @@ impl<'a, T: Real> Training<'a, T> {
             let _known = step.make_whole(plan, team);
         }
         pace.end(team);
-        running.count();
+        running.count(1);
         history.steps += 1;
         Ok(totals.add(&spec.objective, loss, penalty, weight, rows.len()))
     }

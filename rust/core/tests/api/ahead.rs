@@ -1,6 +1,6 @@
 //! Steps of small networks that nobody watches: the numbers are those of steps that are looked at one by one.
 
-use crate::network::{Task, Watcher, bits, fit_spec, layer, model, optimizers, with};
+use crate::network::{Task, Watcher, bits, fit_spec, layer, model, optimizers, table, with};
 use dnn_core::{Averaging, Clip, Epoch, FitSpec, Measure, Metric, Model, Objective, OptimizerSpec, Real, Stopped, fit};
 use serde_json::Value;
 
@@ -10,6 +10,8 @@ struct Came {
     params: Vec<u64>,
     memories: [Vec<u64>; 3],
     steps: u64,
+    steps_of_fit: usize,
+    batches: u64,
     epochs: Vec<Epoch>,
     stopped: Stopped,
     message: String,
@@ -25,6 +27,8 @@ fn came<T: Real>(mut model: Model<T>, task: &Task<T>, spec: &FitSpec, looks_away
         params: bits(&model.params),
         memories: [memory(&optimizer.first), memory(&optimizer.second), memory(&optimizer.largest)],
         steps: optimizer.steps,
+        steps_of_fit: history.steps,
+        batches: model.running.batches,
         epochs: history.epochs,
         stopped: history.stopped,
         message: history.message,
@@ -88,6 +92,57 @@ fn whatever_is_asked_for<T: Real>() {
             same(&regression, "mse", optimizers()[2], &numbers, &spec);
         }
     }
+}
+
+/// More rows than go to a call, each with a step of its own.
+fn rows_in_turn<T: Real>() {
+    let layers = vec![layer(7, "tanh"), layer(2, "identity")];
+    let task = Task::<T>::for_loss("mse", 150, 5, 2);
+    let weighed = |weight: &dyn Fn(usize) -> f64| {
+        let mut task = Task::<T>::for_loss("mse", 150, 5, 2);
+        task.weights = Some((0..150).map(weight).collect());
+        task
+    };
+    for optimizer in [optimizers()[0], optimizers()[2]] {
+        let spec = fit_spec(1, 3, 0.01);
+        same(&layers, "mse", optimizer, &task, &spec);
+        same(
+            &layers,
+            "mse",
+            optimizer,
+            &task,
+            &FitSpec { averaging: Some(Averaging::Ema { decay: 0.9 }), ..spec.clone() },
+        );
+        // Rows that weigh more than others, and the first of them nothing, with columns that are longer than they may be.
+        let short: Vec<_> = layers.iter().map(|layer| with(layer.clone(), "max_norm", 0.1)).collect();
+        let in_order = FitSpec { shuffle: false, ..spec.clone() };
+        for layers in [&layers, &short] {
+            same(layers, "mse", optimizer, &weighed(&|i| (i / 3 % 4) as f64), &in_order);
+        }
+        // A loss that is a number, and is none by its weight; gradients that are numbers, and their squares are not; both
+        // within a call.
+        let mut heavy = weighed(&|i| if i == 70 { f64::MAX / 1e4 } else { 1.0 });
+        heavy.y = table(150, 2, |i, j| if i == 70 { 1e3 } else { task.y.row(i)[j].to_f64() });
+        same(&layers, "mse", optimizer, &heavy, &in_order);
+        let x = table::<T>(150, 5, |i, j| if i == 70 { T::LARGEST.sqrt() } else { task.x.row(i)[j].to_f64() });
+        same(&layers, "mse", optimizer, &Task { x, ..Task::for_loss("mse", 150, 5, 2) }, &in_order);
+        let y = table::<T>(150, 2, |i, j| if i == 70 { T::LARGEST.sqrt() } else { task.y.row(i)[j].to_f64() });
+        same(&layers, "mse", optimizer, &Task { y, ..Task::for_loss("mse", 150, 5, 2) }, &in_order);
+        // The number of a step stays the largest there is.
+        let new = || {
+            let mut model = model::<T>(5, layers.clone(), "mse", optimizer);
+            model.optimizer.as_mut().expect("it is compiled").steps = u64::MAX - 3;
+            model
+        };
+        let [seen, unseen] = [false, true].map(|looks_away| came(new(), &task, &spec, looks_away));
+        assert_eq!(seen, unseen, "{optimizer:?}");
+    }
+}
+
+#[test]
+fn rows_that_go_to_a_call_together_have_the_bits_of_single_steps() {
+    rows_in_turn::<f32>();
+    rows_in_turn::<f64>();
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! A whole small network at once: all rows of a batch forward, the usual losses, and back to every gradient.
+//! A whole small network at once: all rows of a batch forward, the usual losses, and back to every gradient; or rows in turn,
+//! each with a step.
 //!
 //! In: parameters, rows and targets as the other kernels take them. Out: losses, and gradients where those would be, or
 //! parameters that took a step.
@@ -10,13 +11,14 @@
 //! its rows, and then the lanes are added in halves, the same on every instruction set.
 //!
 //! Of a batch of one row a vector has no lanes but one to fill so: there a table is a vector of units, and nothing of what
-//! the last paragraph says of sums holds (`row.rs`).
+//! the last paragraph says of sums holds: `single.rs` takes a row through the network and back, `row.rs` through a stage.
 
 mod calls;
 mod network;
 mod pass;
 mod product;
 mod row;
+mod single;
 
-pub use calls::{Asked, tiny_backward, tiny_descent, tiny_forward, tiny_gradient};
+pub use calls::{Asked, tiny_backward, tiny_forward, tiny_gradient, tiny_steps};
 pub use network::{Stage, Tiny, TinyLoss};

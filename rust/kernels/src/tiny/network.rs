@@ -133,8 +133,18 @@ impl Tiny {
     }
 
     /// What a loop over the numbers of so many units goes through: so many numbers, so many times a stride apart.
-    pub(super) fn tables<T: Real>(&self, units: usize, width: usize) -> (usize, usize) {
-        if self.is_row() || self.stride == width { (self.size::<T>(units), 1) } else { (width, units) }
+    pub(super) fn tables(&self, units: usize, width: usize) -> (usize, usize) {
+        if self.stride == width { (units * width, 1) } else { (width, units) }
+    }
+
+    /// Whether everything learns.
+    pub fn learns(&self) -> bool {
+        self.stages.iter().all(|s| s.learns_weights && (s.learns_bias || !s.use_bias))
+    }
+
+    /// Up to where the parameters of the stages reach.
+    pub(super) fn end(&self) -> usize {
+        self.end
     }
 
     pub(super) fn last(&self) -> usize {

@@ -1,15 +1,14 @@
 //! A block of rows through a small network, and back.
 //!
-//! In: parameters, rows, targets. Out: losses, and gradients in the layout of the parameters, or the parameters after a step
-//! along that of a single row.
+//! In: parameters, rows, targets. Out: losses, and gradients in the layout of the parameters.
 
 use super::network::{Stage, Tiny, TinyLoss};
-use super::product::{EachSlope, EachUnit, Product, Sums};
-use super::row::{Becomes, Row, finish_row, minus_log_of};
+use super::product::{Product, Slopes, Sums, Units};
+use super::row::minus_log_of;
 use crate::activation::Activation;
 use crate::dense::View;
 use crate::math;
-use crate::simd::{Kernel, Starts, Vector, starts};
+use crate::simd::{Kernel, Starts, Vector, run_apart, starts};
 use crate::softmax::Targets;
 use crate::{Real, padded};
 
@@ -85,19 +84,6 @@ impl<T: Real> Forward<'_, T> {
                     *to.add(i) = T::ZERO;
                 }
             }
-        }
-    }
-
-    /// Puts x of a single row where it is padded.
-    ///
-    /// # Safety
-    /// As for `run`.
-    #[inline(always)]
-    unsafe fn pad_x<V: Vector<Elem = T>>(&self) {
-        let to = self.work.wrapping_add(self.tiny.x);
-        for k in starts::<T>(self.x.columns) {
-            // SAFETY: the entry has checked x, and the workspace has room for it, padded.
-            unsafe { V::load_up_to(self.x.data.as_ptr().add(k), T::LANES.min(self.x.columns - k)).store(to.add(k)) }
         }
     }
 
@@ -205,9 +191,7 @@ impl<T: Real> Forward<'_, T> {
         let (stride, width) = (tiny.stride, padded::<T>(self.x.rows));
         // SAFETY: the entry has checked the parameters and the workspace.
         unsafe {
-            if tiny.is_row() {
-                self.pad_x::<V>();
-            } else if !self.has_x {
+            if !self.has_x {
                 self.turn_x(width);
             }
             let mut input = self.work.wrapping_add(tiny.x).cast_const();
@@ -215,43 +199,30 @@ impl<T: Real> Forward<'_, T> {
                 let (a, z) = (self.work.wrapping_add(tiny.a[index]), self.work.wrapping_add(tiny.z[index]));
                 let w = self.params.wrapping_add(stage.start);
                 let ((of_input, of_output), bias) = (stage.strides(), w.wrapping_add(stage.n_weights()));
-                if tiny.is_row() {
-                    Row { stage, w }.forward::<V>(input, z);
-                } else {
-                    Product {
-                        m: stage.n_out,
-                        k: stage.n_in,
-                        a: w,
-                        a_strides: (of_output, of_input),
-                        start: if stage.use_bias { bias } else { std::ptr::null() },
-                        b: input,
-                        c: z,
-                        stride,
-                        width,
-                    }
-                    .run::<V>();
+                Product {
+                    m: stage.n_out,
+                    k: stage.n_in,
+                    a: w,
+                    a_strides: (of_output, of_input),
+                    start: if stage.use_bias { bias } else { std::ptr::null() },
+                    b: input,
+                    c: z,
+                    stride,
+                    width,
                 }
+                .run::<V>();
                 let fused = index == tiny.last()
                     && matches!(self.loss, Some(Wanted { loss: TinyLoss::SoftmaxCrossEntropy, .. }));
                 if stage.activation != Activation::Identity && !fused {
-                    let (n, tables) = tiny.tables::<T>(stage.n_out, width);
-                    for i in (0..tables).map(|j| j * stride) {
-                        let (z, a) = (z.add(i).cast_const(), a.add(i));
-                        stage.activation.with(EachUnit::<V> { n, z, a });
-                    }
+                    let (n, tables) = tiny.tables(stage.n_out, width);
+                    run_apart(V::SET, Units { activation: stage.activation, n, tables, stride, z, a });
                 } else if z != a {
                     std::ptr::copy_nonoverlapping(z.cast_const(), a, tiny.size::<T>(stage.n_out));
                 }
                 input = a;
             }
             if let Some(wanted) = &self.loss {
-                if tiny.is_row() {
-                    let last = tiny.last();
-                    let (y, delta) = (self.work.wrapping_add(tiny.a[last]), self.work.wrapping_add(tiny.delta[last]));
-                    finish_row::<V>(wanted, tiny.stages[last].n_out, y, delta);
-                } else {
-                    self.finish_rows::<V>(wanted, width);
-                }
+                self.finish_rows::<V>(wanted, width);
             }
         }
     }
@@ -264,8 +235,8 @@ pub(super) struct Backward<'a, T> {
     pub work: *mut T,
     /// Whether the delta of the last stage is dL/da, and not dL/dz.
     pub last_is_da: bool,
-    pub becomes: Becomes<T>,
-    /// Where the gradient goes, or the parameters that step along it.
+    /// Whether the gradient is added to what is there.
+    pub accumulate: bool,
     pub gradient: *mut T,
 }
 
@@ -282,30 +253,22 @@ impl<T: Real> Backward<'_, T> {
         let mut broken = None;
         // SAFETY: the entry has checked the parameters, the gradient and the workspace.
         unsafe {
-            for r in starts::<T>(if tiny.is_row() { 0 } else { width }) {
+            for r in starts::<T>(width) {
                 V::num(1.0).store(at(tiny.ones).add(r));
             }
             for (index, stage) in tiny.stages.iter().enumerate().rev() {
                 let delta = at(tiny.delta[index]);
                 if stage.activation != Activation::Identity && (index < tiny.last() || self.last_is_da) {
                     let (a, z) = (at(tiny.a[index]).cast_const(), at(tiny.z[index]).cast_const());
-                    let (n, tables) = tiny.tables::<T>(stage.n_out, width);
-                    for i in (0..tables).map(|j| j * stride) {
-                        let (a, z, delta) = (a.add(i), z.add(i), delta.add(i));
-                        stage.activation.with(EachSlope::<V> { n, a, z, delta });
-                    }
+                    let (n, tables) = tiny.tables(stage.n_out, width);
+                    run_apart(V::SET, Slopes { activation: stage.activation, n, tables, stride, a, z, delta });
                 }
                 let delta = delta.cast_const();
                 let input = at(if index == 0 { tiny.x } else { tiny.a[index - 1] }).cast_const();
                 let first = if stage.learns_weights { 0 } else { stage.n_in };
                 let end = stage.n_in + usize::from(stage.learns_bias && stage.use_bias);
                 let (dw, n_weights) = (self.gradient.wrapping_add(stage.start), stage.n_weights());
-                if tiny.is_row() && first < end {
-                    let row = Row { stage, w: self.params.wrapping_add(stage.start) };
-                    if broken.is_none() && !row.has_squares::<V>(input, delta) {
-                        broken = Some(index);
-                    }
-                } else if first < end {
+                if first < end {
                     Sums {
                         x: input,
                         ones: at(tiny.ones),
@@ -315,87 +278,76 @@ impl<T: Real> Backward<'_, T> {
                         n_out: stage.n_out,
                         stride,
                         width,
-                        accumulate: matches!(self.becomes, Becomes::Added),
+                        accumulate: self.accumulate,
                         dw,
                         dw_strides: stage.strides(),
                         db: dw.wrapping_add(n_weights),
                     }
                     .run::<V>();
-                    if broken.is_none() && !self.has_squares::<V>(stage) {
+                    if broken.is_none() && !has_squares::<V>(stage, dw) {
                         broken = Some(index);
                     }
                 }
                 if index <= tiny.lowest {
                     break;
                 }
-                let (next, w) = (at(tiny.delta[index - 1]), self.params.wrapping_add(stage.start));
-                if tiny.is_row() {
-                    Row { stage, w }.input_gradient::<V>(delta, next);
-                } else {
-                    Product {
-                        m: stage.n_in,
-                        k: stage.n_out,
-                        a: w,
-                        a_strides: stage.strides(),
-                        start: std::ptr::null(),
-                        b: delta,
-                        c: next,
-                        stride,
-                        width,
-                    }
-                    .run::<V>();
+                Product {
+                    m: stage.n_in,
+                    k: stage.n_out,
+                    a: self.params.wrapping_add(stage.start),
+                    a_strides: stage.strides(),
+                    start: std::ptr::null(),
+                    b: delta,
+                    c: at(tiny.delta[index - 1]),
+                    stride,
+                    width,
                 }
-            }
-            if tiny.is_row() && !(self.descends() && broken.is_some()) {
-                broken = self.gradient_of_row::<V>().or(broken);
+                .run::<V>();
             }
         }
         broken
     }
+}
 
-    pub fn descends(&self) -> bool {
-        matches!(self.becomes, Becomes::Descended(_))
-    }
+/// Both ways, or one of them. Together they are one call of a kernel, which a step of a few weights can tell.
+pub(super) struct Pass<'a, T: Real> {
+    pub forward: Option<Forward<'a, T>>,
+    pub backward: Option<Backward<'a, T>>,
+}
 
-    /// Whether the sum of the squares of the gradient of a stage is a number of the type, or one in float64.
-    ///
-    /// # Safety
-    /// As for `run`; it was written.
+impl<T: Real> Kernel<T> for Pass<'_, T> {
+    /// The first stage met whose gradient has a square that is not finite.
+    type Output = Option<usize>;
     #[inline(always)]
-    unsafe fn has_squares<V: Vector<Elem = T>>(&self, stage: &Stage) -> bool {
-        let (dw, n_weights) = (self.gradient.wrapping_add(stage.start), stage.n_weights());
-        let start = if stage.learns_weights { 0 } else { n_weights };
-        let bias = if stage.learns_bias && stage.use_bias { padded::<T>(stage.n_out) } else { 0 };
-        let mut squares = V::zero();
-        for i in (Starts { next: start, ..starts::<T>(n_weights + bias) }) {
-            // SAFETY: the caller's word.
-            let g = unsafe { V::load(dw.add(i)) };
-            squares = g.fma(g, squares);
-        }
-        squares.sum_lanes().is_finite()
-    }
-
-    /// The gradient of a single row, whose deltas are all known: weights may step along it. Where it is added to others,
-    /// the last stage is told of whose sum has a square that is not finite, as the parts do not tell.
-    ///
-    /// # Safety
-    /// As for `run`.
-    #[inline(always)]
-    unsafe fn gradient_of_row<V: Vector<Elem = T>>(&self) -> Option<usize> {
-        let mut broken = None;
-        let tiny = self.tiny;
-        let at = |start: usize| self.work.wrapping_add(start).cast_const();
-        for (index, stage) in tiny.stages.iter().enumerate().skip(tiny.lowest) {
-            let x = at(if index == 0 { tiny.x } else { tiny.a[index - 1] });
-            let w = self.gradient.wrapping_add(stage.start);
-            // SAFETY: the caller's word.
-            unsafe {
-                Row { stage, w: w.cast_const() }.gradient::<V>(x, at(tiny.delta[index]), self.becomes, w);
-                if matches!(self.becomes, Becomes::Added) && !self.has_squares::<V>(stage) {
-                    broken = Some(index);
-                }
+    unsafe fn run<V: Vector<Elem = T>>(self) -> Option<usize> {
+        // SAFETY: the caller's word.
+        unsafe {
+            if let Some(forward) = &self.forward {
+                forward.run::<V>();
+            }
+            // No closure: it would be a function of its own, without the instructions of the set.
+            match &self.backward {
+                Some(backward) => backward.run::<V>(),
+                None => None,
             }
         }
-        broken
     }
+}
+
+/// Whether the sum of the squares of the gradient of a stage, at `dw`, is a number of the type, or one in float64.
+///
+/// # Safety
+/// It was written.
+#[inline(always)]
+pub(super) unsafe fn has_squares<V: Vector>(stage: &Stage, dw: *const V::Elem) -> bool {
+    let n_weights = stage.n_weights();
+    let start = if stage.learns_weights { 0 } else { n_weights };
+    let bias = if stage.learns_bias && stage.use_bias { padded::<V::Elem>(stage.n_out) } else { 0 };
+    let mut squares = V::zero();
+    for i in (Starts { next: start, ..starts::<V::Elem>(n_weights + bias) }) {
+        // SAFETY: the caller's word.
+        let g = unsafe { V::load(dw.add(i)) };
+        squares = g.fma(g, squares);
+    }
+    squares.sum_lanes().is_finite()
 }

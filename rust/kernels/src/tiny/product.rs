@@ -3,45 +3,80 @@
 //! In: pointers and sizes that the entries have checked. Out: tables of the same kind, or rows of a weight gradient.
 
 use crate::Real;
-use crate::activation::{Curve, Visit};
-use crate::simd::{Starts, Vector, starts};
+use crate::activation::{Activation, Curve, Visit};
+use crate::simd::{Kernel, Starts, Vector, starts};
+use std::marker::PhantomData;
 use std::ops::Range;
 
-/// `f` over the units of a table.
-pub(super) struct EachUnit<V: Vector> {
+/// `a = f(z)` over `tables` of `n` numbers, `stride` apart. It is a function of its own: with all activations it is large.
+pub(super) struct Units<T> {
+    pub activation: Activation,
     pub n: usize,
-    pub z: *const V::Elem,
-    pub a: *mut V::Elem,
+    pub tables: usize,
+    pub stride: usize,
+    pub z: *const T,
+    pub a: *mut T,
 }
 
-impl<V: Vector> Visit for EachUnit<V> {
+impl<T: Real> Kernel<T> for Units<T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) {
+        self.activation.with(EachUnit::<V>(&self, PhantomData));
+    }
+}
+
+struct EachUnit<'a, V: Vector>(&'a Units<V::Elem>, PhantomData<V>);
+
+impl<V: Vector> Visit for EachUnit<'_, V> {
     type Output = ();
     #[inline(always)]
     fn visit<C: Curve>(self, curve: C) {
-        for i in starts::<V::Elem>(self.n) {
-            // SAFETY: the maker vouches for n numbers, whole vectors of them.
-            unsafe { curve.value(V::load(self.z.add(i))).store(self.a.add(i)) }
+        let &Units { n, tables, stride, z, a, .. } = self.0;
+        for table in 0..tables {
+            for i in starts::<V::Elem>(n) {
+                let i = table * stride + i;
+                // SAFETY: the maker vouches for n numbers of each, whole vectors of them.
+                unsafe { curve.value(V::load(z.add(i))).store(a.add(i)) }
+            }
         }
     }
 }
 
-/// `delta * f'` over the units of a table.
-pub(super) struct EachSlope<V: Vector> {
+/// `delta <- delta f'` over as many.
+pub(super) struct Slopes<T> {
+    pub activation: Activation,
     pub n: usize,
-    pub a: *const V::Elem,
-    pub z: *const V::Elem,
-    pub delta: *mut V::Elem,
+    pub tables: usize,
+    pub stride: usize,
+    pub a: *const T,
+    pub z: *const T,
+    pub delta: *mut T,
 }
 
-impl<V: Vector> Visit for EachSlope<V> {
+impl<T: Real> Kernel<T> for Slopes<T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector<Elem = T>>(self) {
+        self.activation.with(EachSlope::<V>(&self, PhantomData));
+    }
+}
+
+struct EachSlope<'a, V: Vector>(&'a Slopes<V::Elem>, PhantomData<V>);
+
+impl<V: Vector> Visit for EachSlope<'_, V> {
     type Output = ();
     #[inline(always)]
     fn visit<C: Curve>(self, curve: C) {
-        for i in starts::<V::Elem>(self.n) {
-            // SAFETY: the maker vouches for n numbers, whole vectors of them.
-            unsafe {
-                let slope = curve.slope(V::load(self.a.add(i)), V::load(self.z.add(i)));
-                V::load(self.delta.add(i)).mul(slope).store(self.delta.add(i));
+        let &Slopes { n, tables, stride, a, z, delta, .. } = self.0;
+        for table in 0..tables {
+            for i in starts::<V::Elem>(n) {
+                let i = table * stride + i;
+                // SAFETY: the maker vouches for n numbers of each, whole vectors of them.
+                unsafe {
+                    let slope = curve.slope(V::load(a.add(i)), V::load(z.add(i)));
+                    V::load(delta.add(i)).mul(slope).store(delta.add(i));
+                }
             }
         }
     }

@@ -183,8 +183,14 @@ impl<T: Real> Row<'_, T> {
             let first = if learns_weights && !is_turned { 0 } else { n_in };
             for k in first..n_in + usize::from(learns_bias && use_bias) {
                 let (x, at) = if k < n_in { (*x.add(k), k * stride) } else { (T::ONE, self.stage.n_weights()) };
-                for j in starts::<T>(n_out) {
+                let mut j = 0;
+                // Once at least, so that a layer of one vector has no loop.
+                loop {
                     put(to.add(at + j), V::splat(x).mul(V::load(delta.add(j))), becomes);
+                    j += T::LANES;
+                    if j >= n_out {
+                        break;
+                    }
                 }
             }
         }
@@ -272,7 +278,9 @@ pub(super) unsafe fn finish_row<V: Vector>(
             sum = sum.add(e);
             weight = weight.add(wanted.targets.load::<V>(0, j, width(j)));
         }
-        let (sum, weight) = (V::splat(sum_of(sum)), V::splat(sum_of(weight)));
+        let zero = V::zero();
+        let [sum, weight, ..] = V::sum_each([sum, weight, zero, zero, zero, zero, zero, zero]);
+        let (sum, weight) = (V::splat(sum), V::splat(weight));
         let (log_sum, part) = (math::log(sum), weight.div(sum));
         for j in starts::<V::Elem>(n_out) {
             let t = wanted.targets.load::<V>(0, j, width(j));
@@ -300,12 +308,12 @@ pub(super) enum Becomes<T> {
     /// It is added to that.
     Added,
     /// What is there takes a step of gradient descent along it.
-    Descended(Step<T>),
+    Descended(Descent<T>),
 }
 
 /// A step of gradient descent: its rule and rate, where the parameters begin, and where the velocity does.
 #[derive(Clone, Copy)]
-pub(super) struct Step<T> {
+pub(super) struct Descent<T> {
     pub rule: Sgd,
     pub rate: f64,
     pub params: *const T,
@@ -331,7 +339,7 @@ unsafe fn put<V: Vector>(to: *mut V::Elem, g: V, becomes: Becomes<V::Elem>) {
             match becomes {
                 Becomes::Written => g.store(to),
                 Becomes::Added => V::load(to).add(g).store(to),
-                Becomes::Descended(Step { rule, rate, params, velocity }) => {
+                Becomes::Descended(Descent { rule, rate, params, velocity }) => {
                     let velocity = velocity.wrapping_offset(to.cast_const().offset_from(params));
                     rule.step(V::num(rate), g, to, velocity, V::Elem::LANES);
                 }
