@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +192,23 @@ def test_weights_of_any_type_and_layout_are_taken_and_never_written(dtype: str, 
     flat["number"] = np.arange(28)
     model.flat_parameters = flat["number"]
     np.testing.assert_array_equal(model.flat_parameters, np.arange(28))
+
+
+def test_who_wants_errors_from_numpy_gets_none_from_rounding_to_0() -> None:
+    x, y = np.full((6, 2), 1e-60), np.full(6, 1e-200)
+    x[0] = 1.0
+    with np.errstate(all="raise"):
+        for scale in (None, "standard", "robust"):
+            model = dnn.Sequential([dnn.Dense(3, "tanh"), dnn.Dense(1)], seed=1, scale=scale)
+            model.fit(x, y, epochs=2, verbose=0)
+            assert np.isfinite(model.predict(x)).all()
+        model.set_weights([np.full((2, 3), 1e-60), np.zeros(3), np.ones((3, 1)), np.zeros(1)])
+        model.train_on_batch(x, y)
+
+
+def test_arrays_are_taken_while_another_thread_imports_masked_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of a module that is being imported there is only the beginning.
+    monkeypatch.setitem(sys.modules, "numpy.ma", types.ModuleType("numpy.ma"))
+    model = model_of(dnn.Dense(1))
+    model.fit([[1.0], [2.0]], [1.0, 2.0], verbose=0)
+    assert model.predict([[1.0]]).shape == (1, 1)

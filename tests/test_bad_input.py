@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import pickle
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -309,6 +310,12 @@ CASES = [
          r"learning_rate\[1\] must be a finite"),
     Case("table of rates", lambda m: dnn.SGD(np.ones((2, 2))), ValueError, r"a sequence of rates is 1-D"),
     Case("momentum of 1", lambda m: dnn.SGD(momentum=1.0), ValueError, r"momentum must be .* below 1, got 1"),
+    Case("complex momentum", lambda m: dnn.SGD(momentum=np.complex128(0.5 + 5j)), TypeError,
+         r"momentum must be .*, got .*complex128"),
+    Case("a string in an array", lambda m: dnn.SGD(np.array("1.5")), TypeError,
+         r"learning_rate must be .* got an array of <U3"),
+    Case("a signal", lambda m: dnn.SGD(momentum=decimal.Decimal("sNaN")), TypeError,
+         r"momentum must be .*Decimal"),
     Case("nesterov without momentum", lambda m: dnn.SGD(nesterov=True), ValueError,
          r"nesterov=True needs momentum"),
     Case("nesterov and dampened", lambda m: dnn.SGD(momentum=0.9, nesterov=True, dampened=True), ValueError,

@@ -434,10 +434,42 @@ def test_the_bar_draws_rarely_however_fast_epochs_are(
     assert "epoch 2000/2000" in text
 
 
-def test_a_closed_stream_does_not_end_training(monkeypatch: pytest.MonkeyPatch, regression: Table) -> None:
-    stream = Terminal()
-    stream.close()
-    monkeypatch.setattr(sys, "stderr", stream)
-    history = model_of(dnn.Dense(1)).fit(*regression, epochs=2, verbose=2)
+class Written:
+    """The least that may stand in the place of standard error."""
+
+    def write(self, text: str) -> None: ...
+
+
+@pytest.mark.parametrize("verbose", ["auto", 0, 1, 2])
+@pytest.mark.parametrize("kind", ["closed", "closed terminal", "of few methods", "none"])
+def test_no_standard_error_ends_training(
+    kind: str, verbose: int | str, monkeypatch: pytest.MonkeyPatch, regression: Table
+) -> None:
+    streams: dict[str, Any] = {
+        "closed": io.StringIO(),
+        "closed terminal": Terminal(),
+        "of few methods": Written(),
+        "none": None,
+    }
+    if kind.startswith("closed"):
+        streams[kind].close()
+    monkeypatch.setattr(sys, "stderr", streams[kind])
+    history = model_of(dnn.Dense(1)).fit(*regression, epochs=2, verbose=verbose)
     monkeypatch.undo()
     assert len(history.epochs) == 2
+
+
+def test_only_what_weights_of_rows_are_to_each_other_counts(regression: Table) -> None:
+    weight = np.arange(60) % 4 + 1.0
+    losses = []
+    for size in (1.0, 1e-150, 1e-199, 1e300):
+        model = model_of(dnn.Dense(4, "tanh"), dnn.Dense(1))
+        history = model.fit(*regression, epochs=3, sample_weight=size * weight, metrics=["mae"], verbose=0)
+        measured = model.evaluate(*regression, sample_weight=size * weight)
+        losses.append([*history.history["loss"], *history.history["mae"], measured["loss"]])
+    np.testing.assert_allclose(losses[1:], [losses[0]] * 3, rtol=1e-12)
+    for size in (1e-210, 1e-310):
+        with pytest.raises(
+            ValueError, match=r"the sum of sample_weight is .*e-\d+; below 1e-200 losses would lose"
+        ):
+            model_of(dnn.Dense(1)).fit(*regression, sample_weight=np.full(60, size), verbose=0)

@@ -30,7 +30,7 @@ BLOCK_BYTES = 1 << 20
 _WRONG_KINDS = {
     "c": (
         "has complex numbers ({dtype}), which a network can't take",
-        "pass the parts as columns: np.column_stack([{name}.real, {name}.imag])",
+        "pass real numbers; of x the parts can be columns: np.column_stack([x.real, x.imag])",
     ),
     "S": ("has strings", "a network takes numbers: encode them first"),
     "U": ("has strings", "a network takes numbers: encode them first"),
@@ -45,8 +45,9 @@ def numeric(value: Any, name: str) -> Array:
     """`value` as an array of booleans, integers or real numbers. An ndarray is not copied."""
     if value is None or isinstance(value, (str, bytes, dict, set, frozenset)):
         raise TypeError(f"{name} must be an array of numbers, got {_checks.shown(value)}")
-    masked = sys.modules.get("numpy.ma")  # if it was never imported, nobody has a masked array
-    if masked is not None and isinstance(value, masked.MaskedArray):
+    # If it was never imported, or another thread is importing it just now, nobody has a masked array.
+    masked = getattr(sys.modules.get("numpy.ma"), "MaskedArray", None)
+    if masked is not None and isinstance(value, masked):
         raise TypeError(
             f"{name} is a masked array, whose mask would be lost; fill it in ({name}.filled(0.0)) or leave "
             "out its masked rows"
@@ -178,7 +179,7 @@ def blocks(
     """The rows of `array` as C-contiguous blocks of `dtype`, each with the number of its first row."""
     step = _rows_in_block(array.shape[1], dtype)
     # An overflow shows as an infinity in the block, and is refused by name; a warning would say less.
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for start in range(0, array.shape[0] if picked is None else len(picked), step):
             part = array[start : start + step] if picked is None else array[picked[start : start + step]]
             part = dense(part)
@@ -274,7 +275,7 @@ def fitting(value: Any, name: str, shape: tuple[int, ...], dtype: str) -> Array:
     array = numeric(value, name)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, but needs {shape}")
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         # Of another type, in another order of bytes, or not aligned: copied.
         fits = np.require(array, dtype, "A")
         # NaN and infinity show in the extremes, which take no memory.

@@ -60,14 +60,18 @@ def number(
     bounds = [("above", above), ("at least", at_least), ("below", below), ("at most", at_most)]
     need = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
     need = f"a finite number {need}".rstrip()
-    if isinstance(value, (bool, np.bool_, str, bytes)) or not hasattr(value, "__float__"):
+    if isinstance(value, (bool, np.bool_, str, bytes, np.complexfloating)) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be {need}, got {shown(value)} ({type(value).__name__})")
     if isinstance(value, np.ndarray) and value.ndim > 0:
         raise TypeError(f"{name} must be {need}, got an array of shape {value.shape}")
+    if isinstance(value, np.ndarray) and value.dtype.kind not in "iufO":
+        raise TypeError(f"{name} must be {need}, got an array of {value.dtype}")
     try:
         result = float(value)
     except OverflowError:  # a whole number of hundreds of digits
         raise ValueError(f"{name} must be {need}, got {shown(value)}") from None
+    except (TypeError, ValueError):  # an array of a string, a duration, a decimal that is a signal
+        raise TypeError(f"{name} must be {need}, got {shown(value)} ({type(value).__name__})") from None
     fits = (
         math.isfinite(result)
         and (above is None or result > above)

@@ -125,7 +125,9 @@ def with_class_weight(given: Source, class_weight: Any) -> Source:
     _, y_name, weight_name = given.names
     weights = _targets.class_weights(given.y, class_weight, y_name)
     if given.sample_weight is not None:
-        weights = weights * _arrays.row_weights(given.sample_weight, weight_name, len(given.x))
+        of_rows = _arrays.row_weights(given.sample_weight, weight_name, len(given.x))
+        with np.errstate(over="ignore", under="ignore"):  # a sum that is not finite is refused
+            weights = weights * of_rows
     return given._replace(sample_weight=weights)
 
 

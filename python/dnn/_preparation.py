@@ -35,13 +35,14 @@ class Scaling(NamedTuple):
     def apply(self, block: NDArray[Any]) -> NDArray[Any]:
         """`block` (rows, columns) scaled, as float64."""
         scaled = block.astype(np.float64)
-        scaled -= self.center
-        scaled /= self.scale
+        with np.errstate(under="ignore"):
+            scaled -= self.center
+            scaled /= self.scale
         return scaled
 
     def undo(self, block: NDArray[Any]) -> None:
         """Turn `block`, of scaled numbers, into what they were; in place."""
-        with np.errstate(over="ignore"):  # who asked is told, see Sequential.predict
+        with np.errstate(over="ignore", under="ignore"):  # who asked is told, see Sequential.predict
             block[:] = block.astype(np.float64) * self.scale + self.center
 
 
@@ -180,7 +181,7 @@ def _standard(array: NDArray[Any], name: str, picked: Picked, weight: Float | No
             result += terms.sum(axis=0)
         return result
 
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         mean = weighed(np.zeros(n_columns), 1) / total
         # The second pass takes the rounding of the first out of the mean.
         rest = weighed(mean, 1) / total
@@ -211,7 +212,7 @@ def _robust(array: NDArray[Any], name: str, picked: Picked, weight: Float | None
             low, high = np.percentile(values, (25.0, 75.0), axis=0)
         else:
             low, center[columns], high = _weighted_quantiles(values[keeps], weight[keeps])
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             scale[columns] = high - low
     return _checked(center, np.where(scale < 10 * np.finfo(np.float64).eps, 1.0, scale), name)
 

@@ -36,7 +36,10 @@ def _is_live() -> bool:
     stream = sys.stderr
     if stream is None:
         return False
-    return stream.isatty() or type(stream).__module__.partition(".")[0] == "ipykernel"
+    try:
+        return bool(stream.isatty()) or type(stream).__module__.partition(".")[0] == "ipykernel"
+    except (AttributeError, OSError, ValueError):  # whatever stands in its place, or it is closed
+        return False
 
 
 class Bar:
@@ -123,9 +126,9 @@ def _columns() -> int:
 
 
 def _put(text: str) -> None:
-    # A closed pipe must not end a training that may have taken hours.
+    # A closed pipe must not end a training that may have taken hours, nor one without standard error.
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
-    except (OSError, ValueError):
+    except (AttributeError, OSError, ValueError):
         pass

@@ -339,6 +339,9 @@ fn check_targets<T: Real>(loss: &Loss, y: Table<T>) -> Result<(), Error> {
     }
 }
 
+/// What the weights of all rows must add up to.
+const LEAST_WEIGHT: f64 = 1e-200;
+
 fn check_weights(weights: &[f64], rows: usize) -> Result<Vec<f64>, Error> {
     if weights.len() != rows {
         let got = weights.len();
@@ -352,6 +355,12 @@ fn check_weights(weights: &[f64], rows: usize) -> Result<Vec<f64>, Error> {
     let total: f64 = weights.iter().sum();
     if !(total > 0.0 && total.is_finite()) {
         return Err(Error::Invalid(format!("the sum of sample_weight is {total}; it must be positive and finite")));
+    }
+    // Products with numbers that are hardly normal lose digits.
+    if total < LEAST_WEIGHT {
+        return Err(Error::Invalid(format!(
+            "the sum of sample_weight is {total:e}; below {LEAST_WEIGHT:e} losses would lose digits: multiply the weights"
+        )));
     }
     collected(weights.iter().copied(), weights.len(), "sample_weight")
 }
