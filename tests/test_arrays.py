@@ -212,3 +212,22 @@ def test_arrays_are_taken_while_another_thread_imports_masked_ones(monkeypatch: 
     model = model_of(dnn.Dense(1))
     model.fit([[1.0], [2.0]], [1.0, 2.0], verbose=0)
     assert model.predict([[1.0]]).shape == (1, 1)
+
+
+@pytest.mark.filterwarnings("ignore:Setting the (strides|shape):DeprecationWarning")
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_arrays_whose_layout_changes_meanwhile_are_read_as_they_were(loss: str) -> None:
+    def fitted(change: bool) -> dnn.Sequential:
+        x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+        y = x[:, :3].copy() if loss == "mse" else np.arange(60) % 3
+
+        def disturb(epoch: int, logs: Any) -> None:
+            if change:
+                x.strides = (0, 4)
+                y.shape = (*y.shape[::-1], 1)
+
+        model = dnn.Sequential([dnn.Dense(3, "softmax" if loss == "cross_entropy" else None)], seed=1)
+        model.fit(x, y, loss=loss, epochs=3, verbose=0, callbacks=[disturb])
+        return model
+
+    assert same(fitted(True), fitted(False))

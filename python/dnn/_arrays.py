@@ -148,7 +148,12 @@ def readable(
     if check is not None:
         for start, block in blocks(array, dtype):
             check(block, start)
-    return array
+    return apart(array)
+
+
+def apart(array: Array) -> Array:
+    """The same numbers, whose layout nobody changes: that of `array` may be, while it is read."""
+    return array.view()
 
 
 def rows(array: Array, name: str, dtype: str, check: Check | None = None, map: Map | None = None) -> Rows:

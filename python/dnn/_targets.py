@@ -70,7 +70,7 @@ def read(value: Any, name: str, n_rows: int, task: Task, x_name: str = "x") -> T
 def readable(targets: Targets, dtype: str, n_threads: int = 1, map: Map | None = None) -> Rows | NDArray[Any]:
     """The targets for the extension to read, every value checked."""
     if targets.are_labels:
-        return targets.values
+        return _arrays.apart(targets.values)
     loss = targets.task.loss.name
     check = _CHECKS.get(targets.task.targets)
     if check is None:
