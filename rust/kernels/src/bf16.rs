@@ -32,8 +32,8 @@ const WORTH_THREE: (usize, usize) = (96, 1 << 22);
 
 /// Weights of a layer, padded, from which on it is worth three parts whatever else the machine does. Hyperthreads of a core
 /// share its tiles. While what goes through them took twice as long as at other times, steps of 1024-4096-4096-1000 at 512 rows
-/// were between 30 % shorter than in float32 and 8 % longer (else 30 % shorter), those of 784-512-512-10 at 128 rows 20 %
-/// longer (else 8 % shorter).
+/// were between 30 % shorter than in float32 and 24 % longer (else 30 % shorter), those of 784-512-512-10 at 128 rows 20 %
+/// longer (else 8 % shorter). Where a layer has hardly more than a million weights it can be half as long again.
 const WORTH_SPLITTING: usize = 1_000_000;
 
 /// Whether a layer of this shape is so large that three numbers of bfloat16 should stand for a factor of its products.

@@ -106,7 +106,7 @@ impl<T: Real> Small<'_, T> {
         mut each: impl FnMut(f64, f64),
     ) -> usize {
         let (isa, n) = (plan.isa, rows.len());
-        assert!(n == 1 || data.weights.is_empty(), "rows weigh the same");
+        assert!(n == 1 || (sums.is_empty() && data.weights.is_empty()), "one row at a time");
         let weight = weight_of(data, &rows[..1]);
         if weight <= 0.0 {
             return 0;
