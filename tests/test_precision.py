@@ -87,10 +87,10 @@ def test_strict_is_highest_where_layers_are_small():
 @functools.cache
 def large(precision, *, isa=None, n_threads=None, dtype="float32"):
     """A step of a network that is worth three numbers of bfloat16 for a factor; the twin takes seconds."""
-    layers = [dnn.Input(1000), dnn.Dense(1000, "relu"), dnn.Dense(3, "softmax")]
+    layers = [dnn.Input(2000), dnn.Dense(2000, "relu"), dnn.Dense(3, "softmax")]
     model = dnn.Sequential(layers, seed=1, precision=precision, isa=isa, dtype=dtype)
     rng = np.random.default_rng(3)
-    x = rng.standard_normal((96, 1000)).astype(np.float32)
+    x = rng.standard_normal((96, 2000)).astype(np.float32)
     model.fit(x, np.argmax(x[:, :3], axis=1), batch_size=96, optimizer="sgd", n_threads=n_threads, verbose=0)
     return model
 
@@ -106,7 +106,8 @@ def test_highest_takes_three_numbers_for_a_factor_where_the_set_has_tiles(isa):
 def test_highest_has_the_bits_of_its_twin_for_any_number_of_threads():
     wanted = large("highest", isa="scalar-amx")
     for isa in TILES:
-        for n_threads in (1, 2, 3):
+        # One step of the twin takes ten seconds.
+        for n_threads in (1,) if isa == "scalar-amx" else (1, 2, 3):
             assert same(wanted, large("highest", isa=isa, n_threads=n_threads)), (isa, n_threads)
 
 
@@ -179,8 +180,8 @@ def test_the_gradient_of_a_step_is_near_the_exact_one(precision, isa, least, mos
 
 def test_the_gradient_of_highest_is_as_near_to_float64_as_that_of_strict():
     rng = np.random.default_rng(3)
-    x, y = rng.standard_normal((96, 1000)).astype(np.float32), np.arange(96) % 3
-    wide = [dnn.Input(1000), dnn.Dense(1000, "tanh"), dnn.Dense(3, "softmax")]
+    x, y = rng.standard_normal((96, 2000)).astype(np.float32), np.arange(96) % 3
+    wide = [dnn.Input(2000), dnn.Dense(2000, "tanh"), dnn.Dense(3, "softmax")]
 
     def compiled(precision, dtype="float32"):
         model = dnn.Sequential(wide, seed=1, precision=precision, isa=TILES[0], dtype=dtype)
@@ -198,6 +199,7 @@ def test_the_gradient_of_highest_is_as_near_to_float64_as_that_of_strict():
         # A step so large that the weights from before it are lost beside it.
         step = (before[0].astype(np.float64) - model.get_weights()[0]) / 1e9
         errors[precision] = np.linalg.norm(step - right[0]) / np.linalg.norm(right[0])
+    assert errors["highest"] != errors["strict"]
     assert errors["highest"] < 1.1 * errors["strict"] < errors["high"] / 4
 
 

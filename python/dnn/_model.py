@@ -54,7 +54,7 @@ class Sequential(Steppable):
         Type of weights, and of all computation.
     precision : {"highest", "high", "medium", "strict"}, default "highest"
         How exact the products of training are. "highest": as exact as `dtype`; on processors with AMX, in
-        networks with a layer of a million weights, three numbers of bfloat16 stand for each factor of large
+        networks with a layer of four million weights, three numbers of bfloat16 stand for each factor of large
         products in float32, and hold all of it. "medium":
         factors of float32 may be rounded to bfloat16 (relative error of a product 2e-3), with sums, weights
         and all else in float32; 1.5 to 4 times as fast where layers are wide, on processors with

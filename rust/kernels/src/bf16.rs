@@ -31,10 +31,10 @@ const WORTH_TURNING: usize = 64;
 const WORTH_THREE: (usize, usize) = (96, 1 << 22);
 
 /// Weights of a layer, padded, from which on it is worth three parts whatever else the machine does. Hyperthreads of a core
-/// share its tiles. While what goes through them took twice as long as at other times, steps of 1024-4096-4096-1000 at 512 rows
-/// were between 30 % shorter than in float32 and 24 % longer (else 30 % shorter), those of 784-512-512-10 at 128 rows 20 %
-/// longer (else 8 % shorter). Where a layer has hardly more than a million weights it can be half as long again.
-const WORTH_SPLITTING: usize = 1_000_000;
+/// share its tiles: what goes through them takes two to four times as long in some minutes as in others. In bad ones a step of
+/// two layers took as long as in float32 times 1.2 to 1.45 with 1024 and 1536 units (quiet 0.83), 0.78 to 1.41 with 2048,
+/// 0.88 to 1.11 with 3072, and 0.96 to 1.24 with 4096 (quiet 0.69).
+const WORTH_SPLITTING: usize = 4_000_000;
 
 /// Whether a layer of this shape is so large that three numbers of bfloat16 should stand for a factor of its products.
 pub fn may_be_split(n_in: usize, n_out: usize) -> bool {
