@@ -3,7 +3,7 @@
 //! In: what the kernel is given, from outside. Out: the same as it takes it, and what it finds.
 
 use super::network::{Tiny, TinyLoss};
-use super::pass::{Backward, Forward, Pass, TurnX, Wanted};
+use super::pass::{Backward, Forward, Pass, Turn, Wanted};
 use super::row::{Becomes, Descent};
 use super::single::{Back, Single};
 use crate::Real;
@@ -203,9 +203,10 @@ fn forward<'a, T: Real>(
 ) -> Forward<'a, T> {
     check_x(tiny, &x);
     let loss = loss.map(|asked| wanted(tiny, x.rows, asked));
-    let has_x = TurnX::suits(&x);
+    let has_x = Turn::suits(&x);
     if has_x {
-        let turn = TurnX { x, to: work[tiny.x..].as_mut_ptr(), stride: tiny.stride };
+        let (from, to) = (x.data.as_ptr(), work[tiny.x..].as_mut_ptr());
+        let turn = Turn { rows: x.rows, columns: x.columns, from, stride: x.stride, to, to_stride: tiny.stride };
         // SAFETY: it suits, and the workspace is for as many rows and columns.
         unsafe { run(isa, turn) }
     }

@@ -37,6 +37,17 @@ impl Stage {
         if self.is_turned { (1, self.stride) } else { (self.stride, 1) }
     }
 
+    /// Whether the gradient of its weights runs in vectors of outputs, whose sums over the rows are chains, and not in
+    /// vectors of rows, whose lanes have to be added up in the end. What either takes was counted in instructions: of the
+    /// first, a product for each row, and the deltas that are turned; of the other, whose weights share their loads, one for
+    /// each vector of rows, and the sum. Steps of 4-16-16-3 at 16 rows have 22 % fewer in all, and take 1.3 instead of 1.55 us.
+    pub(super) fn suits_outputs<T: Real>(&self, rows: usize) -> bool {
+        let (inputs, vectors) = (self.n_in + 1, self.n_out.div_ceil(T::LANES));
+        let of_outputs = vectors * (rows * inputs + 100 * rows.div_ceil(T::LANES)) + 100;
+        let of_rows = inputs * self.n_out * (7 * rows / (4 * T::LANES) + 6);
+        !self.is_turned && of_outputs < of_rows
+    }
+
     /// The length of the weights in the parameters; the bias lies behind them.
     pub(super) fn n_weights(&self) -> usize {
         self.stride * if self.is_turned { self.n_out } else { self.n_in }
@@ -63,7 +74,8 @@ pub struct Tiny {
     pub(super) z: Vec<usize>,
     /// dL/dz of each stage; of several rows every other stage has the same room.
     pub(super) delta: Vec<usize>,
-    pub(super) ones: usize,
+    /// Deltas of a stage, one row after the other.
+    pub(super) turned: usize,
     pub(super) t: usize,
     pub(super) len: usize,
     /// The lowest stage that learns: nobody below it needs a delta.
@@ -99,17 +111,20 @@ impl Tiny {
             len = len.checked_add(size)?;
             Some(start)
         };
-        let x = room(stages[0].n_in)?;
-        let a = stages.iter().map(|s| room(s.n_out)).collect::<Option<Vec<_>>>()?;
+        // Of several rows there is an input more, for the bias.
+        let more = usize::from(stride > 1);
+        let x = room(stages[0].n_in + more)?;
+        let a = stages.iter().map(|s| room(s.n_out + more)).collect::<Option<Vec<_>>>()?;
         let z = stages.iter().zip(&a).map(|(s, &a)| if s.activation.needs_z() { room(s.n_out) } else { Some(a) });
         let z = z.collect::<Option<Vec<_>>>()?;
         let widest = stages.iter().map(|s| s.n_out).max()?;
         let rooms = if stride == 1 { stages.len() } else { stages.len().min(2) };
         let rooms = (0..rooms).map(|_| room(widest)).collect::<Option<Vec<_>>>()?;
         let delta = rooms.into_iter().cycle().take(stages.len()).collect();
-        let (ones, t) = (room(1)?, room(last.n_out)?);
+        let turned = if stride == 1 { 0 } else { room(padded::<T>(widest))? };
+        let t = room(last.n_out)?;
         let lowest = stages.iter().position(|s| s.learns_weights || s.learns_bias).unwrap_or(stages.len());
-        Some(Tiny { stages, stride, lowest, x, a, z, delta, ones, t, len, lanes: T::LANES, end })
+        Some(Tiny { stages, stride, lowest, x, a, z, delta, turned, t, len, lanes: T::LANES, end })
     }
 
     /// Numbers in the workspace.

@@ -11,16 +11,20 @@ use crate::math;
 use crate::simd::{Kernel, Starts, Vector, run_apart, starts};
 use crate::softmax::Targets;
 use crate::{Real, padded};
+use std::ops::Range;
 
-/// Puts x into (inputs, rows), and zeros beyond, in squares of vectors: apart from the rest of the forward pass, whose
-/// few instructions for narrow x they would slow down by their registers.
-pub(super) struct TurnX<'a, T> {
-    pub x: View<'a, T>,
-    pub to: *mut T,
+/// Rows become columns, and zeros beyond, in squares of vectors: apart from the passes, whose few instructions for
+/// narrow x they would slow down by their registers.
+pub(super) struct Turn<T> {
+    pub rows: usize,
+    pub columns: usize,
+    pub from: *const T,
     pub stride: usize,
+    pub to: *mut T,
+    pub to_stride: usize,
 }
 
-impl<T: Real> TurnX<'_, T> {
+impl<T: Real> Turn<T> {
     /// Whether all of x can be read in whole vectors, and is worth it: of columns below half a vector most of a square is
     /// empty. (A step of 30-1 at 512 rows takes 13 instead of 19 us.)
     pub fn suits(x: &View<T>) -> bool {
@@ -30,17 +34,18 @@ impl<T: Real> TurnX<'_, T> {
     }
 }
 
-impl<T: Real> Kernel<T> for TurnX<'_, T> {
+impl<T: Real> Kernel<T> for Turn<T> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(self) {
-        let TurnX { x, to, stride } = self;
-        for i in starts::<T>(x.rows) {
-            for j in starts::<T>(x.columns) {
-                let (rows, columns) = (T::LANES.min(x.rows - i), T::LANES.min(x.columns - j));
-                let from = x.data.as_ptr().wrapping_add(i * x.stride + j);
+        let Turn { rows, columns, from, stride, to, to_stride } = self;
+        for i in starts::<T>(rows) {
+            for j in starts::<T>(columns) {
+                let (rows, columns) = (T::LANES.min(rows - i), T::LANES.min(columns - j));
                 // SAFETY: the caller's word.
-                unsafe { V::turn(from, x.stride, rows, to.add(j * stride + i), stride, columns) }
+                unsafe {
+                    V::turn(from.add(i * stride + j), stride, rows, to.add(j * to_stride + i), to_stride, columns);
+                }
             }
         }
     }
@@ -199,18 +204,22 @@ impl<T: Real> Forward<'_, T> {
                 let (a, z) = (self.work.wrapping_add(tiny.a[index]), self.work.wrapping_add(tiny.z[index]));
                 let w = self.params.wrapping_add(stage.start);
                 let ((of_input, of_output), bias) = (stage.strides(), w.wrapping_add(stage.n_weights()));
-                Product {
-                    m: stage.n_out,
-                    k: stage.n_in,
-                    a: w,
-                    a_strides: (of_output, of_input),
-                    start: if stage.use_bias { bias } else { std::ptr::null() },
-                    b: input,
-                    c: z,
-                    stride,
-                    width,
-                }
-                .run::<V>();
+                run_apart(
+                    V::SET,
+                    Product {
+                        m: stage.n_out,
+                        k: stage.n_in,
+                        a: w,
+                        a_strides: (of_output, of_input),
+                        start: if stage.use_bias { bias } else { std::ptr::null() },
+                        b: input,
+                        b_stride: stride,
+                        c: z,
+                        c_stride: stride,
+                        width,
+                        accumulate: false,
+                    },
+                );
                 let fused = index == tiny.last()
                     && matches!(self.loss, Some(Wanted { loss: TinyLoss::SoftmaxCrossEntropy, .. }));
                 if stage.activation != Activation::Identity && !fused {
@@ -241,6 +250,48 @@ pub(super) struct Backward<'a, T> {
 }
 
 impl<T: Real> Backward<'_, T> {
+    /// The gradient of the weights of these inputs of a stage, the bias being the last, at `dw`.
+    ///
+    /// # Safety
+    /// As for `run`.
+    #[inline(always)]
+    unsafe fn weights<V: Vector<Elem = T>>(
+        &self,
+        stage: &Stage,
+        inputs: Range<usize>,
+        x: *const T,
+        delta: *const T,
+        dw: *mut T,
+    ) {
+        let &Backward { tiny, rows, accumulate, .. } = self;
+        let (n_in, n_out, stride) = (stage.n_in, stage.n_out, tiny.stride);
+        // SAFETY: the caller's word; the workspace has room for deltas that are turned.
+        unsafe {
+            if !stage.suits_outputs::<T>(rows) {
+                let (dw_strides, db, width) = (stage.strides(), dw.add(stage.n_weights()), padded::<T>(rows));
+                return Sums { x, n_in, inputs, delta, n_out, stride, width, accumulate, dw, dw_strides, db }
+                    .run::<V>();
+            }
+            let (to, to_stride) = (self.work.add(tiny.turned), padded::<T>(n_out));
+            run_apart(V::SET, Turn { rows: n_out, columns: rows, from: delta, stride, to, to_stride });
+            let product = Product {
+                m: inputs.len(),
+                k: rows,
+                a: x.add(inputs.start * stride),
+                a_strides: (stride, 1),
+                start: std::ptr::null(),
+                b: to,
+                b_stride: to_stride,
+                // The row of the bias follows those of the weights.
+                c: dw.add(inputs.start * stage.stride),
+                c_stride: stage.stride,
+                width: to_stride,
+                accumulate,
+            };
+            run_apart(V::SET, product);
+        }
+    }
+
     /// The first stage met whose gradient has a square that is not finite.
     ///
     /// # Safety
@@ -253,9 +304,6 @@ impl<T: Real> Backward<'_, T> {
         let mut broken = None;
         // SAFETY: the entry has checked the parameters, the gradient and the workspace.
         unsafe {
-            for r in starts::<T>(width) {
-                V::num(1.0).store(at(tiny.ones).add(r));
-            }
             for (index, stage) in tiny.stages.iter().enumerate().rev() {
                 let delta = at(tiny.delta[index]);
                 if stage.activation != Activation::Identity && (index < tiny.last() || self.last_is_da) {
@@ -263,27 +311,16 @@ impl<T: Real> Backward<'_, T> {
                     let (n, tables) = tiny.tables(stage.n_out, width);
                     run_apart(V::SET, Slopes { activation: stage.activation, n, tables, stride, a, z, delta });
                 }
-                let delta = delta.cast_const();
-                let input = at(if index == 0 { tiny.x } else { tiny.a[index - 1] }).cast_const();
+                let (delta, input) = (delta.cast_const(), at(if index == 0 { tiny.x } else { tiny.a[index - 1] }));
                 let first = if stage.learns_weights { 0 } else { stage.n_in };
                 let end = stage.n_in + usize::from(stage.learns_bias && stage.use_bias);
-                let (dw, n_weights) = (self.gradient.wrapping_add(stage.start), stage.n_weights());
+                let dw = self.gradient.wrapping_add(stage.start);
                 if first < end {
-                    Sums {
-                        x: input,
-                        ones: at(tiny.ones),
-                        n_in: stage.n_in,
-                        inputs: first..end,
-                        delta,
-                        n_out: stage.n_out,
-                        stride,
-                        width,
-                        accumulate: self.accumulate,
-                        dw,
-                        dw_strides: stage.strides(),
-                        db: dw.wrapping_add(n_weights),
+                    // The bias is the weight of one more input, which is 1.
+                    for r in starts::<T>(width) {
+                        V::num(1.0).store(input.add(stage.n_in * stride + r));
                     }
-                    .run::<V>();
+                    self.weights::<V>(stage, first..end, input, delta, dw);
                     if broken.is_none() && !has_squares::<V>(stage, dw) {
                         broken = Some(index);
                     }
@@ -291,18 +328,22 @@ impl<T: Real> Backward<'_, T> {
                 if index <= tiny.lowest {
                     break;
                 }
-                Product {
-                    m: stage.n_in,
-                    k: stage.n_out,
-                    a: self.params.wrapping_add(stage.start),
-                    a_strides: stage.strides(),
-                    start: std::ptr::null(),
-                    b: delta,
-                    c: at(tiny.delta[index - 1]),
-                    stride,
-                    width,
-                }
-                .run::<V>();
+                run_apart(
+                    V::SET,
+                    Product {
+                        m: stage.n_in,
+                        k: stage.n_out,
+                        a: self.params.wrapping_add(stage.start),
+                        a_strides: stage.strides(),
+                        start: std::ptr::null(),
+                        b: delta,
+                        b_stride: stride,
+                        c: at(tiny.delta[index - 1]),
+                        c_stride: stride,
+                        width,
+                        accumulate: false,
+                    },
+                );
             }
         }
         broken

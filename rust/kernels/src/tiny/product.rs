@@ -93,11 +93,14 @@ pub(super) struct Product<T> {
     /// One for each row of C; null is zero.
     pub start: *const T,
     pub b: *const T,
+    /// From one row of B to the next.
+    pub b_stride: usize,
     pub c: *mut T,
-    /// From one unit to the next, in B and C.
-    pub stride: usize,
-    /// Numbers of each unit that are computed: whole vectors.
+    pub c_stride: usize,
+    /// Numbers of each row of C that are computed: whole vectors.
     pub width: usize,
+    /// Whether they are added to what is there.
+    pub accumulate: bool,
 }
 
 impl<T: Real> Product<T> {
@@ -131,11 +134,13 @@ impl<T: Real> Product<T> {
                     }
                 }
                 a = a.wrapping_add(self.a_strides.1);
-                b = b.wrapping_add(self.stride);
+                b = b.wrapping_add(self.b_stride);
             }
             for i in 0..MR {
                 for v in 0..NV {
-                    acc[i][v].store(self.c.add((i0 + i) * self.stride + r + v * T::LANES));
+                    let to = self.c.add((i0 + i) * self.c_stride + r + v * T::LANES);
+                    let sum = if self.accumulate { V::load(to).add(acc[i][v]) } else { acc[i][v] };
+                    sum.store(to);
                 }
             }
         }
@@ -168,11 +173,12 @@ impl<T: Real> Product<T> {
             }
         }
     }
+}
 
-    /// # Safety
-    /// A, B, C and the start reach as far as the sizes and strides say.
+impl<T: Real> Kernel<T> for Product<T> {
+    type Output = ();
     #[inline(always)]
-    pub(super) unsafe fn run<V: Vector<Elem = T>>(&self) {
+    unsafe fn run<V: Vector<Elem = T>>(self) {
         let mut r = 0;
         // SAFETY: the caller's word.
         unsafe {
@@ -190,9 +196,8 @@ impl<T: Real> Product<T> {
 
 /// `dw[i][j] = sum over the rows of x[i] delta[j]`, for the rows of a weight gradient.
 pub(super) struct Sums<T> {
-    /// (inputs, rows), and the row of ones that stands for the bias.
+    /// (inputs, rows), and behind the last input one that is 1, for the bias.
     pub x: *const T,
-    pub ones: *const T,
     pub n_in: usize,
     /// Which inputs, `n_in` being the bias.
     pub inputs: Range<usize>,
@@ -210,7 +215,7 @@ pub(super) struct Sums<T> {
 
 impl<T: Real> Sums<T> {
     fn input(&self, i: usize) -> *const T {
-        if i < self.n_in { self.x.wrapping_add(i * self.stride) } else { self.ones }
+        self.x.wrapping_add(i * self.stride)
     }
 
     /// Two inputs by two outputs, or by four where the set has registers for that: sums that are still in lanes.
