@@ -179,6 +179,10 @@ impl<T: Typed> Observer<T> for Watch<'_, T> {
         self.call(state, true, |hook| hook.call_method1("epoch_end", (epoch.epoch, logs(hook.py(), epoch, &metrics)?)))
     }
 
+    fn watches_epochs(&self) -> bool {
+        self.wanted.epoch.is_some() || self.wanted.epoch_begin
+    }
+
     fn watches_steps(&self) -> bool {
         self.wanted.batch
     }

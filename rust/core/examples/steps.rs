@@ -46,6 +46,9 @@ impl Observer<f32> for Blind {
     fn epoch_end(&mut self, _: &Epoch, _: bool, _: State<f32>) -> Flow {
         Flow::Go
     }
+    fn watches_epochs(&self) -> bool {
+        false
+    }
     fn watches_steps(&self) -> bool {
         false
     }

@@ -180,6 +180,11 @@ impl Batches {
         self.order.len().div_ceil(self.batch_size)
     }
 
+    /// Those that have all their rows; a last one may have fewer.
+    pub fn whole(&self) -> usize {
+        self.order.len() / self.batch_size
+    }
+
     /// The row numbers of batch `i`.
     #[inline]
     pub fn rows(&self, i: usize) -> &[u32] {

@@ -19,7 +19,7 @@ pub struct Epoch {
     pub rate: f64,
     /// Euclidean norm of the gradient of its last step.
     pub grad_norm: f64,
-    /// Since the start of `fit`.
+    /// Since the start of `fit`; epochs that are taken together share their time.
     pub seconds: f64,
 }
 

@@ -53,6 +53,10 @@ pub trait Observer<T: Real> {
     fn epoch_begin(&mut self, epoch: usize, state: State<T>) -> Flow;
     /// After an epoch; `last` when training ends with it.
     fn epoch_end(&mut self, epoch: &Epoch, last: bool, state: State<T>) -> Flow;
+    /// Whether it is told of every epoch, when that is over; asked before each. Otherwise it may be told of the last of several.
+    fn watches_epochs(&self) -> bool {
+        true
+    }
     /// Whether it is told of the steps of an epoch; asked at its beginning.
     fn watches_steps(&self) -> bool {
         true

@@ -18,7 +18,7 @@ use crate::pairs::Pairs;
 use crate::params::Params;
 use crate::plan::Plan;
 pub use descent::Blocks;
-use dnn_kernels::{Isa, Operands, Real, RowStep, Team, limit_column_norms};
+use dnn_kernels::{InTurn, Isa, Operands, Real, Team, TinyStep, limit_column_norms};
 use dnn_spec::OptimizerSpec;
 use muon::Muon;
 pub use reach::Reach;
@@ -139,17 +139,18 @@ impl<T: Real> Optimizer<T> {
         limit_columns(plan, params);
     }
 
-    /// The coming steps at these rates, each along the gradient of a single row, in `steps`: gradient descent and Adam. Returns
-    /// the memories that go with them.
-    pub fn row_steps(&mut self, rates: &[f64], steps: &mut Vec<RowStep>) -> [&mut [T]; 2] {
+    /// The coming steps at these rates, each of a small network, with room for them in `steps`: gradient descent and Adam.
+    pub fn tiny_steps<'a>(&'a mut self, rates: &[f64], steps: &'a mut Vec<TinyStep>) -> InTurn<'a, T> {
         steps.clear();
         let number = |ahead: usize| self.steps.saturating_add(ahead as u64 + 1);
-        steps.extend(rates.iter().enumerate().filter_map(|(i, &rate)| rules::row_step(&self.spec, number(i), rate)));
-        [&mut self.first, &mut self.second].map(|memory| memory.as_mut().map_or(&mut [][..], |memory| &mut memory[..]))
+        steps.extend(rates.iter().enumerate().filter_map(|(i, &rate)| rules::tiny_step(&self.spec, number(i), rate)));
+        let slice = |memory: &'a mut Option<Params<T>>| memory.as_mut().map_or(&mut [][..], |memory| &mut memory[..]);
+        let memories = [&mut self.first, &mut self.second].map(slice);
+        InTurn { steps, memories, most_loss: f64::MAX, squares: &mut [] }
     }
 
     /// Parameters and memories have taken such steps, one or, where no columns are limited, more.
-    pub fn stepped_rows(&mut self, plan: &Plan, params: &mut Params<T>, steps: usize) {
+    pub fn stepped(&mut self, plan: &Plan, params: &mut Params<T>, steps: usize) {
         self.steps = self.steps.saturating_add(steps as u64);
         limit_columns(plan, params);
     }

@@ -15,6 +15,7 @@ const LINE: usize = 64;
 pub(crate) const LARGE_PAGE: usize = 2 << 20;
 
 /// `n` rounded up to whole vectors: the length of a padded row.
+#[inline(always)]
 pub fn padded<T: Real>(n: usize) -> usize {
     n.next_multiple_of(T::LANES)
 }

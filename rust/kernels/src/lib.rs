@@ -60,10 +60,12 @@ pub use prepacked::{PackedWeights, forward_packed};
 pub use rows::{all_finite, convert, convert_scaled, sum_of_squares};
 pub use simd::Real;
 pub use softmax::{Target, multiply_softmax_slope, softmax_cross_entropy, softmax_in_place};
-pub use tiny::{Asked, Stage, Tiny, TinyLoss, tiny_backward, tiny_forward, tiny_gradient, tiny_steps};
+pub use tiny::{
+    Asked, InTurn, Stage, Tiny, TinyLoss, tiny_backward, tiny_batch_steps, tiny_forward, tiny_gradient, tiny_steps,
+};
 pub use update::{
-    Adadelta, Adagrad, Adam, AdamW, Adamax, Change, LambDirection, Lion, Nadam, RAdam, RmsProp, RowStep, Rprop, Rule,
-    Sgd, Sums as PenaltySums, adam, add_in_order, add_penalty_gradient, blend, change, clamp, limit_column_norms,
+    Adadelta, Adagrad, Adam, AdamW, Adamax, Change, LambDirection, Lion, Nadam, RAdam, RmsProp, Rprop, Rule, Sgd,
+    Sums as PenaltySums, TinyStep, adam, add_in_order, add_penalty_gradient, blend, change, clamp, limit_column_norms,
     move_towards, penalty_sums, scale, sgd, step,
 };
 pub use vectors::{add_multiple, dot, largest};

@@ -7,7 +7,7 @@ use crate::isa::Isa;
 use crate::simd::{Kernel, Vector, run};
 
 /// The sum of x^2, in `f64`: sixteen sums, one for each place in a group of sixteen, then those in order.
-struct SumOfSquares<'a, T>(&'a [T]);
+pub(crate) struct SumOfSquares<'a, T>(pub &'a [T]);
 
 impl<T: Real> Kernel<T> for SumOfSquares<'_, T> {
     type Output = f64;

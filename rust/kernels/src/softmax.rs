@@ -278,12 +278,12 @@ impl<T: Real> Targets<T> {
 }
 
 impl<T: Real> Targets<T> {
-    /// Begins with the next row.
+    /// Begins so many rows behind.
     #[inline(always)]
-    pub(crate) fn go_on(&mut self) {
-        // Null stays null: labels have no stride.
-        self.dense = self.dense.wrapping_add(self.stride);
-        self.labels = self.labels.wrapping_add(1);
+    pub(crate) fn go_on(&mut self, rows: usize) {
+        // Null stays null: labels have no stride, and there is either one or the other.
+        self.dense = self.dense.wrapping_add(rows * self.stride);
+        self.labels = self.labels.wrapping_add(rows);
     }
 
     /// Columns `j` to `j + width` of row `i`, a label being a 1 among zeros; zeros in the other lanes.

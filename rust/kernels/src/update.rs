@@ -102,13 +102,14 @@ pub fn change<T: Real>(isa: Isa, team: &Team, change: Change, p: &mut [T], g: &[
     }
 }
 
-struct SgdStep<T> {
-    rule: Sgd,
-    n: usize,
-    rate: f64,
-    p: *mut T,
-    g: *const T,
-    v: *mut T,
+/// One of gradient descent, of `n` parameters along their gradient; a velocity where the rule has one.
+pub(crate) struct SgdStep<T> {
+    pub rule: Sgd,
+    pub n: usize,
+    pub rate: f64,
+    pub p: *mut T,
+    pub g: *const T,
+    pub v: *mut T,
 }
 
 impl<T: Real> Kernel<T> for SgdStep<T> {
@@ -243,10 +244,10 @@ impl<T: Real> Each<T> for AdamStep<T> {
     }
 }
 
-/// A step along the gradient of a single row: gradient descent at a rate, or Adam without the largest v.
+/// A step of a small network: gradient descent at a rate, or Adam without the largest v.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the sentence above names them")]
-pub enum RowStep {
+pub enum TinyStep {
     Sgd(Sgd, f64),
     Adam(Adam),
 }

@@ -1,9 +1,9 @@
 //! Small networks in one kernel, against a plain twin in float64 and the products of the other kernels.
 
 use dnn_kernels::{
-    Activation, Adam, Asked, Buffer, Change, Isa, Real, RowStep, Sgd, Stage, Target, Team, Tiny, TinyLoss, View,
-    ViewMut, change, forward, forward_turned, is_turned, padded, row_stride, tiny_backward, tiny_forward,
-    tiny_gradient, tiny_steps,
+    Activation, Adam, Asked, Buffer, Change, InTurn, Isa, Real, Sgd, Stage, Target, Team, Tiny, TinyLoss, TinyStep,
+    View, ViewMut, change, forward, forward_turned, is_turned, padded, row_stride, sum_of_squares, tiny_backward,
+    tiny_batch_steps, tiny_forward, tiny_gradient, tiny_steps,
 };
 use std::ops::Range;
 
@@ -17,16 +17,16 @@ impl Noise {
     }
 }
 
-const ROW_STEPS: [RowStep; 5] = [
-    RowStep::Sgd(Sgd::Plain, 0.3),
-    RowStep::Sgd(Sgd::Momentum(0.9), 0.3),
-    RowStep::Sgd(Sgd::Nesterov(0.9), 0.3),
-    RowStep::Sgd(Sgd::Dampened(0.9), 0.3),
-    RowStep::Adam(Adam { beta_1: 0.9, beta_2: 0.99, size: 0.1, scale: 1.5, epsilon: 1e-3 }),
+const STEPS: [TinyStep; 5] = [
+    TinyStep::Sgd(Sgd::Plain, 0.3),
+    TinyStep::Sgd(Sgd::Momentum(0.9), 0.3),
+    TinyStep::Sgd(Sgd::Nesterov(0.9), 0.3),
+    TinyStep::Sgd(Sgd::Dampened(0.9), 0.3),
+    TinyStep::Adam(Adam { beta_1: 0.9, beta_2: 0.99, size: 0.1, scale: 1.5, epsilon: 1e-3 }),
 ];
 
-fn has_memory(step: RowStep) -> [bool; 2] {
-    [!matches!(step, RowStep::Sgd(Sgd::Plain, _)), matches!(step, RowStep::Adam(_))]
+fn has_memory(step: TinyStep) -> [bool; 2] {
+    [!matches!(step, TinyStep::Sgd(Sgd::Plain, _)), matches!(step, TinyStep::Adam(_))]
 }
 
 struct Network<T> {
@@ -178,34 +178,23 @@ fn ours<T: Real>(isa: Isa, net: &Network<T>, x: &[T], target: Target<T>, loss: T
         let mut of_all = vec![T::ZERO; gradient.len()];
         let asked = Asked { loss, target, scale: &scale, losses: &mut losses };
         let _same = tiny_gradient(isa, &tiny, &net.params, view, asked, &mut work, &mut of_all);
-        let takes = |step: &RowStep| tiny.learns() || !matches!(step, RowStep::Adam(_));
-        for step in ROW_STEPS.into_iter().filter(takes) {
+        let takes = |step: &TinyStep| tiny.learns() || !matches!(step, TinyStep::Adam(_));
+        for step in STEPS.into_iter().filter(takes) {
             let memory = |i: usize| if has_memory(step)[i] { of_all.clone() } else { vec![] };
             let [mut stepped, mut descended] = [(); 2].map(|()| (net.params.clone(), [memory(0), memory(1)]));
             if broken.is_none() && losses[0].is_finite() {
                 let [first, second] = &mut stepped.1;
                 let whole = match step {
-                    RowStep::Sgd(rule, rate) => Change::Sgd(rule, rate),
-                    RowStep::Adam(rule) => Change::Adam(rule),
+                    TinyStep::Sgd(rule, rate) => Change::Sgd(rule, rate),
+                    TinyStep::Adam(rule) => Change::Adam(rule),
                 };
                 change(isa, &Team::solo(), whole, &mut stepped.0, &of_all, [first, second, &mut []]);
             }
             let asked = Asked { loss, target, scale: &scale, losses: &mut losses };
             let [first, second] = &mut descended.1;
-            let memories = [&mut first[..], &mut second[..]];
+            let in_turn = InTurn { steps: &[step], memories: [first, second], most_loss: f64::MAX, squares: &mut [] };
             let mut room = vec![T::ZERO; of_all.len()];
-            let taken = tiny_steps(
-                isa,
-                &tiny,
-                &mut descended.0,
-                &mut room,
-                memories,
-                view,
-                asked,
-                &mut work,
-                &[step],
-                f64::MAX,
-            );
+            let taken = tiny_steps(isa, &tiny, &mut descended.0, &mut room, view, asked, &mut work, in_turn);
             assert!(taken == 0 || (broken.is_none() && losses[0].is_finite()));
             assert_eq!(bits(&losses, &descended.0), bits(&again.0, &stepped.0), "{step:?}: a step along the gradient");
             for (ours, theirs) in descended.1.iter().zip(&stepped.1) {
@@ -424,22 +413,22 @@ fn a_gradient_that_is_not_finite_names_its_stage() {
 fn rows_in_turn<T: Real>(huge: f64) {
     let mut noise = Noise(11);
     let nets = [(&[2, 1][..], true), (&[6, 2], false), (&[3, 20, 3], true), (&[40, 33, 9], true), (&[35, 8, 4], false)];
-    let cases = nets.into_iter().flat_map(|net| ROW_STEPS.map(|step| (net, step)));
+    let cases = nets.into_iter().flat_map(|net| STEPS.map(|step| (net, step)));
     for ((widths, bias), step) in cases {
         let mut net = network::<T>(widths, Activation::Tanh, Activation::Identity, bias, &mut noise);
         // Adam steps everything; below, gradient descent leaves the weights of a stage alone.
-        net.stages[0].learns_weights = widths.len() == 2 || matches!(step, RowStep::Adam(_));
+        net.stages[0].learns_weights = widths.len() == 2 || matches!(step, TinyStep::Adam(_));
         let (rows, n_in, n_out) = (7, widths[0], widths[widths.len() - 1]);
         let stride = n_in + 3;
         let mut x: Vec<T> = (0..rows * stride).map(|_| T::from_f64(noise.next())).collect();
         let dense: Vec<T> = (0..rows * n_out).map(|_| T::from_f64(noise.next())).collect();
         let labels: Vec<u32> = (0..rows).map(|i| (i % n_out) as u32).collect();
-        let scale: Vec<T> = (0..rows).map(|i| T::from_f64(0.5 + 0.1 * i as f64)).collect();
+        let scale = [T::from_f64(0.7)];
         let at = |i: usize| match step {
-            RowStep::Sgd(rule, rate) => RowStep::Sgd(rule, rate * (1.0 + 0.1 * i as f64)),
-            RowStep::Adam(rule) => RowStep::Adam(Adam { size: rule.size * (1.0 + 0.1 * i as f64), ..rule }),
+            TinyStep::Sgd(rule, rate) => TinyStep::Sgd(rule, rate * (1.0 + 0.1 * i as f64)),
+            TinyStep::Adam(rule) => TinyStep::Adam(Adam { size: rule.size * (1.0 + 0.1 * i as f64), ..rule }),
         };
-        let steps: Vec<RowStep> = (0..rows).map(at).collect();
+        let steps: Vec<TinyStep> = (0..rows).map(at).collect();
         let tiny = Tiny::new::<T>(net.stages.clone(), 1).expect("a plan");
         let memories = has_memory(step).map(|there| vec![T::ZERO; if there { net.params.len() } else { 0 }]);
         // Without a row whose gradient has squares that are not finite, and with one, behind which no step is taken. Weights
@@ -460,22 +449,12 @@ fn rows_in_turn<T: Real>(huge: f64) {
                         let mut work = Buffer::zeroed(tiny.len()).expect("memory");
                         work.fill(T::from_f64(f64::NAN));
                         let view = View::new(&x[range.start * stride..], range.len(), n_in, stride);
-                        let (target, scale) = (target(range.clone()), &scale[range.clone()]);
-                        let asked = Asked { loss, target, scale, losses };
+                        let asked = Asked { loss, target: target(range.clone()), scale: &scale, losses };
                         let (params, [first, second]) = state;
+                        let (steps, memories) = (&steps[range], [&mut first[..], second]);
+                        let in_turn = InTurn { steps, memories, most_loss: f64::MAX, squares: &mut [] };
                         let mut room = vec![T::ZERO; params.len()];
-                        tiny_steps(
-                            isa,
-                            &tiny,
-                            params,
-                            &mut room,
-                            [first, second],
-                            view,
-                            asked,
-                            &mut work,
-                            &steps[range],
-                            f64::MAX,
-                        )
+                        tiny_steps(isa, &tiny, params, &mut room, view, asked, &mut work, in_turn)
                     };
                     let [mut one_by_one, mut at_once] = [(); 2].map(|()| (net.params.clone(), memories.clone()));
                     let [mut losses, mut losses_at_once] = [[0.0; 7]; 2];
@@ -504,19 +483,88 @@ fn no_step_is_taken_where_a_loss_is_above_the_most() {
     let mut noise = Noise(12);
     let net = network::<f32>(&[3, 4, 2], Activation::Tanh, Activation::Identity, true, &mut noise);
     let tiny = Tiny::new::<f32>(net.stages.clone(), 1).expect("a plan");
-    let (x, scale) = ([0.5f32; 9], [1.0f32; 3]);
+    let x = [0.5f32; 9];
     // Of the second row.
     let targets = [0.0f32, 0.0, 30.0, 0.0, 0.0, 0.0];
     let mut work = Buffer::zeroed(tiny.len()).expect("memory");
     for (most_loss, expected) in [(1e6, 3), (100.0, 1), (1e-9, 0)] {
         let (mut params, mut losses) = (net.params.clone(), [0.0; 3]);
         let target = Target::Dense(View::new(&targets, 3, 2, 2));
-        let asked = Asked { loss: TinyLoss::Squared, target, scale: &scale, losses: &mut losses };
+        let asked = Asked { loss: TinyLoss::Squared, target, scale: &[1.0], losses: &mut losses };
         let view = View::new(&x, 3, 3, 3);
-        let steps = [RowStep::Sgd(Sgd::Plain, 0.01); 3];
-        let memories = [&mut [][..], &mut []];
-        let taken =
-            tiny_steps(Isa::SCALAR, &tiny, &mut params, &mut [], memories, view, asked, &mut work, &steps, most_loss);
+        let steps = &[TinyStep::Sgd(Sgd::Plain, 0.01); 3];
+        let in_turn = InTurn { steps, memories: [&mut [], &mut []], most_loss, squares: &mut [] };
+        let taken = tiny_steps(Isa::SCALAR, &tiny, &mut params, &mut [], view, asked, &mut work, in_turn);
         assert_eq!((taken, params == net.params), (expected, expected == 0), "{most_loss} {losses:?}");
     }
+}
+
+/// Batches in turn, or one again and again, beside a gradient and a step for each.
+fn batches_in_turn<T: Real>(widths: &[usize], rows: usize, again: bool, step: TinyStep, most_loss: f64) -> usize {
+    let (mut noise, count) = (Noise(5), 4);
+    let net = network::<T>(widths, Activation::Tanh, Activation::Identity, true, &mut noise);
+    let (n_in, n_out) = (widths[0], widths[widths.len() - 1]);
+    let (stride, all) = (row_stride::<T>(n_in), if again { rows } else { rows * count });
+    let x: Vec<T> = (0..all * stride).map(|_| T::from_f64(noise.next())).collect();
+    // The third batch is far from what it should be.
+    let far = |i: usize| if i / rows == 2 { 1e3 } else { 1.0 };
+    let t: Vec<T> = (0..all * n_out).map(|i| T::from_f64(far(i / n_out) * noise.next())).collect();
+    let view = |of: Range<usize>| View::new(&x[of.start * stride..of.end * stride], of.len(), n_in, stride);
+    let target = |of: Range<usize>| Target::Dense(View::new(&t[of.start * n_out..], of.len(), n_out, n_out));
+    let tiny = Tiny::new::<T>(net.stages.clone(), rows).expect("a plan");
+    let scale = vec![T::from_f64(0.25); rows];
+    let mut counts = Isa::available().into_iter().map(|isa| {
+        let memory = |i: usize| vec![T::ZERO; if has_memory(step)[i] { net.params.len() } else { 0 }];
+        let (mut p, mut m, mut v) = (net.params.clone(), memory(0), memory(1));
+        let (mut apart, mut apart_losses, mut apart_squares) = (vec![], vec![], vec![]);
+        let mut work = Buffer::zeroed(tiny.len()).expect("memory");
+        for i in 0..count {
+            work.fill(T::from_f64(f64::NAN));
+            let of = if again { 0..rows } else { i * rows..(i + 1) * rows };
+            let (mut losses, mut g) = (vec![0.0; rows], vec![T::ZERO; p.len()]);
+            let asked =
+                Asked { loss: TinyLoss::Squared, target: target(of.clone()), scale: &scale, losses: &mut losses };
+            assert_eq!(tiny_gradient(isa, &tiny, &p, view(of), asked, &mut work, &mut g), None);
+            apart_squares.push(sum_of_squares(isa, &g));
+            let whole = match step {
+                TinyStep::Sgd(rule, rate) => Change::Sgd(rule, rate),
+                TinyStep::Adam(rule) => Change::Adam(rule),
+            };
+            change(isa, &Team::solo(), whole, &mut p, &g, [&mut m, &mut v, &mut []]);
+            apart_losses.extend(losses);
+            apart.push((p.clone(), m.clone(), v.clone(), g));
+        }
+        work.fill(T::from_f64(f64::NAN));
+        let (mut p, mut m, mut v) = (net.params.clone(), memory(0), memory(1));
+        let (mut losses, mut squares, mut g) = (vec![0.0; rows * count], vec![0.0; count], vec![T::ZERO; p.len()]);
+        let asked = Asked { loss: TinyLoss::Squared, target: target(0..all), scale: &scale, losses: &mut losses };
+        let steps = &vec![step; count];
+        let in_turn = InTurn { steps, memories: [&mut m, &mut v], most_loss, squares: &mut squares };
+        let taken = tiny_batch_steps(isa, &tiny, &mut p, &mut g, view(0..all), asked, &mut work, in_turn);
+        assert_eq!(losses[..taken * rows], apart_losses[..taken * rows], "{widths:?} {step:?} {isa:?}");
+        assert_eq!(squares[..taken], apart_squares[..taken], "{widths:?} {step:?} {isa:?}");
+        let after =
+            if taken == 0 { (net.params.clone(), memory(0), memory(1), g.clone()) } else { apart[taken - 1].clone() };
+        assert!((&p, &m, &v) == (&after.0, &after.1, &after.2), "{widths:?} {step:?} {isa:?}");
+        assert!(taken < count || g == after.3, "the last gradient");
+        taken
+    });
+    let first = counts.next().expect("a set");
+    assert!(counts.all(|count| count == first));
+    first
+}
+
+#[test]
+fn batches_in_turn_have_the_bits_of_calls_for_each() {
+    for step in STEPS {
+        for (widths, rows) in [(&[2, 4, 1][..], 4), (&[4, 16, 16, 3], 16), (&[9, 17, 5], 33), (&[3, 1], 7)] {
+            for again in [false, true] {
+                assert_eq!(batches_in_turn::<f32>(widths, rows, again, step, f64::MAX), 4, "{widths:?} {step:?}");
+                assert_eq!(batches_in_turn::<f64>(widths, rows, again, step, f64::MAX), 4, "{widths:?} {step:?}");
+            }
+        }
+    }
+    // A loss that is too large.
+    assert_eq!(batches_in_turn::<f32>(&[4, 16, 3], 16, false, STEPS[0], 1e4), 2);
+    assert_eq!(batches_in_turn::<f64>(&[2, 4, 1], 4, true, STEPS[4], 1e-9), 0);
 }

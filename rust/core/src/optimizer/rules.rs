@@ -4,8 +4,8 @@ use super::{Optimizer, slice};
 use crate::params::Params;
 use crate::plan::Plan;
 use dnn_kernels::{
-    Adadelta, Adagrad, Adam, AdamW, Adamax, Change, Lion, Nadam, RAdam, Real, RmsProp, RowStep, Rprop, Rule, Sgd, Team,
-    change,
+    Adadelta, Adagrad, Adam, AdamW, Adamax, Change, Lion, Nadam, RAdam, Real, RmsProp, Rprop, Rule, Sgd, Team,
+    TinyStep, change,
 };
 use dnn_spec::OptimizerSpec;
 use std::ops::Range;
@@ -138,11 +138,11 @@ pub(super) fn descent_of(spec: &OptimizerSpec) -> Option<Sgd> {
 }
 
 /// The step of number `t` along the gradient of a single row.
-pub(super) fn row_step(spec: &OptimizerSpec, t: u64, rate: f64) -> Option<RowStep> {
+pub(super) fn tiny_step(spec: &OptimizerSpec, t: u64, rate: f64) -> Option<TinyStep> {
     match *spec {
-        OptimizerSpec::Sgd { .. } => Some(RowStep::Sgd(descent_of(spec)?, rate)),
+        OptimizerSpec::Sgd { .. } => Some(TinyStep::Sgd(descent_of(spec)?, rate)),
         OptimizerSpec::Adam { beta_1, beta_2, epsilon, epsilon_hat, .. } => {
-            Some(RowStep::Adam(adam_at(t as f64, beta_1, beta_2, epsilon, rate, epsilon_hat)))
+            Some(TinyStep::Adam(adam_at(t as f64, beta_1, beta_2, epsilon, rate, epsilon_hat)))
         }
         _ => None,
     }

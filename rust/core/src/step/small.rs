@@ -1,10 +1,10 @@
 //! The gradient of a small network where nothing is asked for but that: what is the same for every batch is found once.
 //!
 //! In: rows of data. Out: their loss and its gradient, with the bits of `Step::loss_and_gradient`, or the weights after steps
-//! along those of single rows. It tells of nothing that goes wrong, only that something did.
+//! along those of several batches. It tells of nothing that goes wrong, only that something did.
 
 use super::{Step, weight_of};
-use crate::batches::Batch;
+use crate::batches::{BLOCK_ROWS, Batch};
 use crate::data::Data;
 use crate::loss::Loss;
 use crate::metrics::Sums;
@@ -12,18 +12,24 @@ use crate::optimizer::Optimizer;
 use crate::params::Params;
 use crate::plan::{Layer, Plan};
 use crate::workspace::{view, view_mut};
-use dnn_kernels::{Asked, Buffer, Real, RowStep, Tiny, TinyLoss, tiny_gradient, tiny_steps};
+use dnn_kernels::{Asked, Buffer, InTurn, Real, Tiny, TinyLoss, tiny_batch_steps, tiny_gradient, tiny_steps};
 use dnn_spec::OptimizerSpec;
 
-/// Rows that are learned from one after the other in one call, and numbers of x in them, at most: what a call takes is some
-/// hundred nanoseconds, and x should still be in the first-level cache.
+/// Batches that are learned from one after the other in one call, rows of them and numbers of x in those, at most: what a call
+/// takes is some hundred nanoseconds, and x should still be in the first-level cache.
 pub const MOST_IN_TURN: usize = 64;
+const MOST_ROWS: usize = BLOCK_ROWS;
 const MOST_NUMBERS: usize = 2048;
 
-/// Rows that a batch has room for, of data: those of a block, or as many as single ones are learned from in one call.
+/// Rows that a batch has room for, of data: those of a block, or of as many batches as are learned from in one call.
 pub fn room<T: Real>(data: &Data<T>, tiny: Option<&(Tiny, Buffer<T>)>, rows: usize) -> usize {
-    let is_row = tiny.is_some_and(|(tiny, _)| tiny.is_row());
-    if is_row { (MOST_NUMBERS / data.x.shape().1).clamp(1, MOST_IN_TURN).min(data.rows()) } else { rows }
+    let in_turn = if tiny.is_some() { MOST_NUMBERS / (rows * data.x.shape().1) } else { 1 };
+    (in_turn.clamp(1, most_in_turn(rows)) * rows).min(data.rows().max(rows))
+}
+
+/// Batches of so many rows, which fit one call.
+fn most_in_turn(rows: usize) -> usize {
+    (MOST_ROWS / rows).clamp(1, MOST_IN_TURN)
 }
 
 /// A network that one kernel computes, with its room.
@@ -74,55 +80,75 @@ impl<T: Real> Step<T> {
 }
 
 impl<T: Real> Small<'_, T> {
-    /// How many rows [`Small::step_rows`] can learn from in one call: none in a network for several rows at once, or where the
-    /// optimizer takes steps of another kind; one where rows weigh more than others, or somebody looks at each.
-    pub fn rows_in_turn(&self, data: &Data<T>, optimizer: &Optimizer<T>, looks: bool) -> usize {
+    /// How many batches of so many rows [`Small::steps`] can learn from in one call, or how often from the same one: not from any
+    /// where the optimizer takes steps of another kind; from one row, or none, where rows weigh more than others, or somebody
+    /// looks at each step.
+    pub fn most_in_turn(
+        &self,
+        data: &Data<T>,
+        optimizer: &Optimizer<T>,
+        rows: usize,
+        again: bool,
+        looks: bool,
+    ) -> usize {
+        let is_row = self.tiny.is_row();
         let takes_steps = match optimizer.spec {
-            OptimizerSpec::Sgd { .. } => true,
+            OptimizerSpec::Sgd { .. } => is_row || self.tiny.learns(),
             OptimizerSpec::Adam { amsgrad, .. } => !amsgrad && self.tiny.learns(),
             _ => false,
         };
-        if !self.tiny.is_row() || !takes_steps {
+        if !takes_steps {
             0
         } else if looks || !data.weights.is_empty() {
-            1
+            usize::from(is_row)
+        } else if again {
+            most_in_turn(rows)
         } else {
-            self.batch.capacity()
+            self.batch.capacity() / rows
         }
     }
 
-    /// Learns from rows one after the other, [so many](Small::rows_in_turn) at most, each with its step, and tells how many
-    /// steps were taken: none where something is not finite, or may not be, or the row weighs nothing, and none after it.
-    /// `each` is given what the loss of each row adds to that of the epoch, and its weight.
-    pub fn step_rows(
+    /// Learns from batches one after the other, [so many](Small::most_in_turn) at most, each with its step, or from the same one
+    /// with all of them where there are not more than `count` rows. Tells how many steps were taken: none where something is
+    /// not finite, or may not be, or the rows weigh nothing, and none after it. `each` is given what the loss of each batch adds
+    /// to that of the epoch, and its weight.
+    pub fn steps(
         &mut self,
         plan: &Plan,
         params: &mut Params<T>,
         data: &Data<T>,
         rows: &[u32],
+        count: usize,
         sums: &mut Sums<T>,
-        memories: [&mut [T]; 2],
-        steps: &[RowStep],
-        mut each: impl FnMut(f64, f64),
+        in_turn: InTurn<T>,
+        each: &mut dyn FnMut(f64, f64),
     ) -> usize {
-        let (isa, n) = (plan.isa, rows.len());
-        assert!(n == 1 || (sums.is_empty() && data.weights.is_empty()), "one row at a time");
-        let weight = weight_of(data, &rows[..1]);
+        let (isa, steps) = (plan.isa, in_turn.steps.len());
+        let looks = !sums.is_empty() || !data.weights.is_empty();
+        assert!(!looks || (steps == 1 && self.tiny.is_row()), "one row at a time");
+        let weight = weight_of(data, &rows[..count]);
         if weight <= 0.0 {
             return 0;
         }
         self.batch.gather(isa, data, rows, weight);
-        self.set_scale(n, data);
-        let losses = &mut [0.0; MOST_IN_TURN][..n];
-        let (target, scale) = (self.batch.target(), self.batch.scale());
+        self.set_scale(count, data);
+        let losses = &mut [0.0; MOST_ROWS][..count * steps];
+        let (x, target, scale) = (self.batch.x(), self.batch.target(), &self.batch.scale()[..count]);
         let asked = Asked { loss: self.kind, target, scale, losses: &mut *losses };
-        let (x, most_loss) = (self.batch.x(), largest_loss(self.loss.factor(), weight));
-        let taken = tiny_steps(isa, self.tiny, params, self.gradient, memories, x, asked, self.room, steps, most_loss);
-        for loss in &losses[..taken] {
-            each(self.loss.factor() * (loss * weight) * self.loss_factor, weight);
+        let most_loss = largest_loss(self.loss.factor(), weight);
+        let in_turn = InTurn { most_loss, ..in_turn };
+        let (tiny, gradient) = (self.tiny, &mut *self.gradient);
+        let taken = if tiny.is_row() {
+            tiny_steps(isa, tiny, params, gradient, x, asked, self.room, in_turn)
+        } else {
+            tiny_batch_steps(isa, tiny, params, gradient, x, asked, self.room, in_turn)
+        };
+        for losses in losses.chunks(count).take(taken) {
+            // Where there are several batches, all rows weigh the same.
+            each(self.loss.sum(self.batch, losses) * self.loss_factor, weight);
         }
         if !sums.is_empty() && taken > 0 {
-            self.add_to(sums, plan, n);
+            self.add_to(sums, plan, count);
         }
         taken
     }

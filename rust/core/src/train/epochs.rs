@@ -26,7 +26,7 @@ use crate::progress::Progress;
 use crate::running::Running;
 use crate::step::{MOST_IN_TURN, Outcome, Step};
 use crate::stopping::watched;
-use dnn_kernels::{Pace, Real, RowStep, Team};
+use dnn_kernels::{Pace, Real, Team, TinyStep};
 use dnn_spec::{FitSpec, Objective, OptimizerSpec};
 
 /// Epochs that a history has room for from the start: a day of them at a second each, and no more memory than it is worth.
@@ -51,7 +51,7 @@ pub struct Training<'a, T: Real> {
     /// One for each batch of the epoch.
     rates: Vec<f64>,
     /// Those that are taken in one call.
-    row_steps: Vec<RowStep>,
+    tiny_steps: Vec<TinyStep>,
     /// The metrics of the epoch.
     sums: Sums<T>,
     /// The numbers of all rows, where a mean of weights has to find means and variances of its own.
@@ -93,6 +93,12 @@ impl Totals {
         }
         self.weight += weight;
         mean
+    }
+
+    /// The loss of the epoch.
+    fn mean(&self) -> f64 {
+        // An order may leave out all rows that weigh something: then the sums are 0 as well.
+        self.loss / self.share.max(f64::MIN_POSITIVE)
     }
 }
 
@@ -171,7 +177,7 @@ impl<'a, T: Real> Training<'a, T> {
             lbfgs,
             batches,
             rates,
-            row_steps: Vec::with_capacity(MOST_IN_TURN),
+            tiny_steps: Vec::with_capacity(MOST_IN_TURN),
             sums,
             all_rows,
             pace,
@@ -182,7 +188,7 @@ impl<'a, T: Real> Training<'a, T> {
 
     /// Trains, up to the last epoch or a reason to stop.
     pub fn run(mut self, observer: &mut dyn Observer<T>) -> History {
-        let ended = (self.spec.initial_epoch..self.spec.epochs).try_for_each(|number| self.epoch(number, observer));
+        let ended = self.epochs(observer);
         (self.history.stopped, self.history.message) = ended.err().unwrap_or_else(|| as_asked(self.spec.epochs));
         self.progress.hide_average(self.params);
         let went_wrong = matches!(self.history.stopped, Stopped::Diverged | Stopped::Interrupted) || observer.failed();
@@ -190,6 +196,19 @@ impl<'a, T: Real> Training<'a, T> {
             self.choose_weights(observer);
         }
         self.history
+    }
+
+    /// The epochs that there are to be, or up to where something ends them.
+    fn epochs(&mut self, observer: &mut dyn Observer<T>) -> Result<(), Ended> {
+        let mut number = self.spec.initial_epoch;
+        while number < self.spec.epochs {
+            let done = self.epochs_ahead(number, observer)?;
+            if done == 0 {
+                self.epoch(number, observer)?;
+            }
+            number += done.max(1);
+        }
+        Ok(())
     }
 
     /// What an observer is lent.
@@ -349,8 +368,7 @@ impl<'a, T: Real> Training<'a, T> {
         let norm = || self.step.gradient_norm(self.plan);
         let mut epoch = Epoch {
             epoch: number,
-            // An order may leave out all rows that weigh something: then the sums are 0 as well.
-            loss: totals.loss / totals.share.max(f64::MIN_POSITIVE),
+            loss: totals.mean(),
             metrics: self.sums.values(totals.weight.max(f64::MIN_POSITIVE)).ok_or_else(|| by_callback(number))?,
             rate,
             grad_norm: totals.before_clip.unwrap_or_else(norm),

@@ -20,7 +20,12 @@ struct Came {
 fn came<T: Real>(mut model: Model<T>, task: &Task<T>, spec: &FitSpec, looks_away: bool) -> Came {
     let data = task.data(&model.plan);
     let mut watcher = Watcher { looks_away, ..Watcher::new() };
-    let history = fit(&mut model, &data, None, spec, &mut watcher).expect("it trains");
+    let mut history = fit(&mut model, &data, None, spec, &mut watcher).expect("it trains");
+    let seconds: Vec<f64> = history.epochs.iter_mut().map(|epoch| std::mem::take(&mut epoch.seconds)).collect();
+    assert!(seconds.windows(2).all(|pair| 0.0 < pair[0] && pair[0] < pair[1]), "the clock goes on: {seconds:?}");
+    // The observer is told of the last epoch, if it was finished, and of nothing behind it.
+    let told = watcher.calls.iter().filter_map(|call| call.strip_prefix("epoch_end ")).next_back();
+    assert_eq!(told.map(str::to_owned), history.epochs.last().map(|epoch| epoch.epoch.to_string()));
     let optimizer = model.optimizer.as_ref().expect("it is compiled");
     let memory = |memory: &Option<dnn_core::Params<T>>| memory.as_ref().map_or(vec![], |numbers| bits(numbers));
     Came {
@@ -143,6 +148,74 @@ fn rows_in_turn<T: Real>() {
 fn rows_that_go_to_a_call_together_have_the_bits_of_single_steps() {
     rows_in_turn::<f32>();
     rows_in_turn::<f64>();
+}
+
+/// More batches than go to a call, and more epochs of a single one.
+fn batches_in_turn<T: Real>() {
+    let layers = vec![layer(7, "tanh"), layer(20, "relu"), layer(2, "identity")];
+    let task = |rows: usize| Task::<T>::for_loss("mse", rows, 5, 2);
+    let mean_by_rows = Objective { mean_by_rows: true, ..Objective::default() };
+    for optimizer in [optimizers()[0], optimizers()[1], optimizers()[2]] {
+        for (rows, batch, epochs) in [(150, 4, 2), (150, 16, 3), (4, 4, 150), (40, 40, 70), (300, 300, 3), (7, 100, 9)]
+        {
+            let spec = fit_spec(batch, epochs, 0.01);
+            let accumulate = FitSpec { accumulate: 2, ..spec.clone() };
+            let by_rows = FitSpec { objective: mean_by_rows, shuffle: false, ..spec.clone() };
+            let goes_on = FitSpec { initial_epoch: epochs / 2, ..spec.clone() };
+            for spec in [&spec, &accumulate, &by_rows, &goes_on] {
+                same(&layers, "mse", optimizer, &task(rows), spec);
+            }
+            // What can end it, or is told of it.
+            let stops = FitSpec { stop_at_loss: Some(0.2), ..spec.clone() };
+            let tires = FitSpec { tol: Some(1e-3), n_iter_no_change: 2, ..spec.clone() };
+            let asks = FitSpec { learning_rate: None, ..spec.clone() };
+            for spec in [&stops, &tires, &asks] {
+                same(&layers, "mse", optimizer, &task(rows), spec);
+            }
+            // Weights that grow until they are no numbers; losses, and squares of gradients, that are none.
+            let far = FitSpec { learning_rate: Some(1e15), ..spec.clone() };
+            same(&layers, "mse", optimizer, &task(rows), &far);
+            for large in [T::LARGEST.sqrt(), T::LARGEST / 2.0] {
+                let [seen, unseen] = [false, true].map(|looks_away| {
+                    let of = task(rows);
+                    let y = table(rows, 2, |i, j| if i == rows / 2 { large } else { of.y.row(i)[j].to_f64() });
+                    came(model::<T>(5, layers.clone(), "mse", optimizer), &Task { y, ..of }, &spec, looks_away)
+                });
+                assert_eq!(seen, unseen, "{optimizer:?} {spec:?}");
+            }
+            let new = || {
+                let mut model = model::<T>(5, layers.clone(), "mse", optimizer);
+                model.optimizer.as_mut().expect("it is compiled").steps = u64::MAX - 3;
+                model
+            };
+            let [seen, unseen] = [false, true].map(|looks_away| came(new(), &task(rows), &spec, looks_away));
+            assert_eq!(seen, unseen, "{optimizer:?}");
+        }
+    }
+}
+
+#[test]
+fn batches_that_go_to_a_call_together_have_the_bits_of_single_steps() {
+    batches_in_turn::<f32>();
+    batches_in_turn::<f64>();
+}
+
+#[test]
+fn epochs_that_nobody_watches_end_where_the_user_asks() {
+    let layers = vec![layer(30, "tanh"), layer(2, "identity")];
+    let mut model = model::<f32>(5, layers, "mse", optimizers()[0]);
+    let task = Task::<f32>::regression(400, 5, 2);
+    let data = task.data(&model.plan);
+    let mut watcher = Watcher { looks_away: true, interrupt_at: 2, ..Watcher::new() };
+    let history = fit(&mut model, &data, None, &fit_spec(400, 10_000, 0.01), &mut watcher).expect("it trains");
+    assert_eq!((history.stopped, watcher.questions), (Stopped::Interrupted, 2));
+    assert_eq!(history.epochs.len(), history.steps);
+    let number = history.steps + 1;
+    assert_eq!(history.message, format!("interrupted in epoch {number} before step 1"));
+    // A stop that comes with the news of an epoch counts for that one.
+    let mut watcher = Watcher { looks_away: true, stop_at: "epoch_end 9", ..Watcher::new() };
+    let history = fit(&mut model, &data, None, &fit_spec(400, 10, 0.01), &mut watcher).expect("it trains");
+    assert_eq!((history.stopped, history.epochs.len()), (Stopped::Callback, 10));
 }
 
 #[test]

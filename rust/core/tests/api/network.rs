@@ -231,7 +231,7 @@ pub struct Watcher<T> {
     pub stop_at: &'static str,
     /// The question, counted from 1, to answer with an interruption; 0 for none.
     pub interrupt_at: usize,
-    /// Whether it wants to know nothing of steps.
+    /// Whether it wants to know nothing of steps, nor of each epoch.
     pub looks_away: bool,
     /// The rate of every step, where it is asked for.
     pub rate: f64,
@@ -274,6 +274,9 @@ impl<T: Real> Observer<T> for Watcher<T> {
     fn epoch_end(&mut self, epoch: &Epoch, last: bool, _: State<T>) -> Flow {
         self.last.push(last);
         self.called(format!("epoch_end {}", epoch.epoch))
+    }
+    fn watches_epochs(&self) -> bool {
+        !self.looks_away
     }
     fn watches_steps(&self) -> bool {
         !self.looks_away

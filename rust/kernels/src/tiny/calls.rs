@@ -3,15 +3,16 @@
 //! In: what the kernel is given, from outside. Out: the same as it takes it, and what it finds.
 
 use super::network::{Tiny, TinyLoss};
-use super::pass::{Backward, Forward, Pass, Turn, Wanted};
+use super::pass::{Backward, Forward, Turn, Wanted};
 use super::row::{Becomes, Descent};
+use super::several::{Several, Steps};
 use super::single::{Back, Single};
 use crate::Real;
 use crate::dense::View;
 use crate::isa::Isa;
 use crate::simd::run;
 use crate::softmax::{Target, Targets};
-use crate::update::{AdamStep, RowStep, Sgd};
+use crate::update::{AdamStep, Sgd, TinyStep};
 
 /// A loss to compute: what the rows should come out as, what the gradient of each is multiplied by, and where to put the
 /// loss of each.
@@ -22,6 +23,18 @@ pub struct Asked<'a, T> {
     pub target: Target<'a, T>,
     pub scale: &'a [T],
     pub losses: &'a mut [f64],
+}
+
+/// Steps to take one after the other, all of gradient descent with one rule, or all of Adam. None is taken where the size of a
+/// loss is above `most_loss`, or the gradient of a stage may have a square that is not finite, and none after it. Memories that
+/// are not needed are empty; `squares` takes what those of each gradient add up to, or is empty.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the sentences above name them")]
+pub struct InTurn<'a, T> {
+    pub steps: &'a [TinyStep],
+    pub memories: [&'a mut [T]; 2],
+    pub most_loss: f64,
+    pub squares: &'a mut [f64],
 }
 
 /// All rows forward; with a loss also the loss of each row and, times the scale of its row, dL/dz of the last stage, or dL/da
@@ -41,7 +54,8 @@ pub fn tiny_forward<T: Real>(isa: Isa, tiny: &Tiny, params: &[T], x: View<T>, lo
         if tiny.is_row() {
             run(isa, single(tiny, params, x, loss, work));
         } else {
-            run(isa, Pass { forward: Some(forward(isa, tiny, params, x, loss, work)), backward: None });
+            let forward = Some(forward(tiny, params, x, x.rows, 1, loss, work));
+            run(isa, Several { forward, backward: None, steps: None });
         }
     }
 }
@@ -80,7 +94,7 @@ pub fn tiny_backward<T: Real>(
             .1;
         }
         let backward = Some(Backward { tiny, params, rows, work, last_is_da, accumulate, gradient });
-        run(isa, Pass { forward: None, backward })
+        run(isa, Several { forward: None, backward, steps: None }).1
     }
 }
 
@@ -107,17 +121,16 @@ pub fn tiny_gradient<T: Real>(
             let back = Some(Back { last_is_da, becomes: Becomes::Written, gradient });
             return run(isa, Single { back, ..single(tiny, params, x, Some(loss), work) }).1;
         }
-        let forward = forward(isa, tiny, params, x, Some(loss), work);
+        let forward = forward(tiny, params, x, rows, 1, Some(loss), work);
         let Forward { params, work, .. } = forward;
         let backward = Some(Backward { tiny, params, rows, work, last_is_da, accumulate: false, gradient });
-        run(isa, Pass { forward: Some(forward), backward })
+        run(isa, Several { forward: Some(forward), backward, steps: None }).1
     }
 }
 
-/// Learns from the rows of x one after the other, in a network for a single one, each with a step: all of gradient descent,
-/// along a gradient that is never written, or all of Adam, where everything learns. Tells how many steps were taken: there is
-/// none where the size of a loss is above `most_loss`, or the gradient of a stage may have a square that is not finite, and
-/// none after it. Gradient and memories that are not needed are empty.
+/// Learns from the rows of x one after the other, in a network for a single one, each with a step and all with one scale, and
+/// tells how many steps were taken. Gradient descent goes along a gradient that is never written, and may be empty; nobody asks
+/// for squares. Adam learns where everything does.
 ///
 /// # Panics
 /// As those two, where the network is for several rows, without a step for each row, and where the lengths of parameters,
@@ -127,14 +140,13 @@ pub fn tiny_steps<T: Real>(
     tiny: &Tiny,
     params: &mut [T],
     gradient: &mut [T],
-    [first, second]: [&mut [T]; 2],
     x: View<T>,
     loss: Asked<T>,
     work: &mut [T],
-    steps: &[RowStep],
-    most_loss: f64,
+    in_turn: InTurn<T>,
 ) -> usize {
-    assert!(tiny.is_row() && x.rows == steps.len(), "rows one by one, with a step for each");
+    let InTurn { steps, memories: [first, second], most_loss, squares } = in_turn;
+    assert!(tiny.is_row() && x.rows == steps.len() && squares.is_empty(), "rows one by one, with a step for each");
     tiny.check(params, 1, work);
     let last_is_da = loss.loss == TinyLoss::Squared;
     let row = single(tiny, params, x, Some(loss), work);
@@ -142,14 +154,14 @@ pub fn tiny_steps<T: Real>(
     let (params, first_at, second_at) = (params.as_mut_ptr(), first.as_mut_ptr(), second.as_mut_ptr());
     let (becomes, gradient, adam) = match steps.first() {
         None => return 0,
-        Some(&RowStep::Sgd(rule, rate)) => {
-            let same = |step: &RowStep| matches!(*step, RowStep::Sgd(of, _) if of == rule);
+        Some(&TinyStep::Sgd(rule, rate)) => {
+            let same = |step: &TinyStep| matches!(*step, TinyStep::Sgd(of, _) if of == rule);
             assert!(steps.iter().all(same) && (rule == Sgd::Plain || first.len() == n), "parameters and velocity");
             // The rate is that of each step, in its turn.
             (Becomes::Descended(Descent { rule, rate, params, velocity: first_at }), params, None)
         }
-        Some(&RowStep::Adam(rule)) => {
-            assert!(steps.iter().all(|step| matches!(step, RowStep::Adam(_))) && tiny.learns(), "everything by Adam");
+        Some(&TinyStep::Adam(rule)) => {
+            assert!(steps.iter().all(|step| matches!(step, TinyStep::Adam(_))) && tiny.learns(), "everything by Adam");
             assert!([gradient.len(), first.len(), second.len()] == [n; 3], "parameters, gradient and moments");
             let gradient = gradient.as_mut_ptr();
             let adam = AdamStep::new(rule, tiny.end(), params, gradient, [first_at, second_at]);
@@ -161,11 +173,54 @@ pub fn tiny_steps<T: Real>(
     unsafe { run(isa, Single { params, back, steps, most_loss, adam, ..row }).0 }
 }
 
-/// Checks what is asked of so many rows.
+/// The same of several rows at a time, as many as there are scales, where everything learns: of the next ones for each step, or
+/// of the same ones where x has no more. The gradient of each is written.
+///
+/// # Panics
+/// As those two, without a step or with rows for another number of them, where something does not learn, and where the lengths
+/// of parameters, gradient, memories and squares differ.
+pub fn tiny_batch_steps<T: Real>(
+    isa: Isa,
+    tiny: &Tiny,
+    params: &mut [T],
+    gradient: &mut [T],
+    x: View<T>,
+    loss: Asked<T>,
+    work: &mut [T],
+    in_turn: InTurn<T>,
+) -> usize {
+    let InTurn { steps, memories, most_loss, squares } = in_turn;
+    let (n, rows) = (params.len(), loss.scale.len());
+    assert!(rows > 0 && !steps.is_empty() && !tiny.is_row() && tiny.learns(), "steps, and rows, for all that there is");
+    let again = x.rows == rows;
+    assert!(again || x.rows == rows * steps.len(), "rows for each step, or the same ones for all");
+    tiny.check(params, rows, work);
+    let has = |memory: usize| memories[memory].len() == n;
+    let has_memories = |step: &TinyStep| match step {
+        TinyStep::Sgd(rule, _) => *rule == Sgd::Plain || has(0),
+        TinyStep::Adam(_) => has(0) && has(1),
+    };
+    assert!(gradient.len() == n && steps.iter().all(has_memories), "parameters, gradient and memories");
+    assert!(squares.is_empty() || squares.len() == steps.len(), "squares of each gradient");
+    let last_is_da = loss.loss == TinyLoss::Squared;
+    let forward = forward(tiny, params, x, rows, steps.len(), Some(loss), work);
+    let params = params.as_mut_ptr();
+    let (gradient, memories) = (gradient.as_mut_ptr(), memories.map(<[T]>::as_mut_ptr));
+    let squares = if squares.is_empty() { std::ptr::null_mut() } else { squares.as_mut_ptr() };
+    let Forward { work, .. } = forward;
+    let steps = Steps { each: steps, again, most_loss, n, params, gradient, memories, squares };
+    let backward = Backward { tiny, params, rows, work, last_is_da, accumulate: false, gradient };
+    let forward = Forward { params, ..forward };
+    // SAFETY: shapes and lengths were checked; weights are written when all that is read of them was.
+    unsafe { run(isa, Several { forward: Some(forward), backward: Some(backward), steps: Some(steps) }).0 }
+}
+
+/// Checks what is asked of so many rows of x, `rows` of them for each of the steps.
 #[inline]
-fn wanted<T: Real>(tiny: &Tiny, rows: usize, Asked { loss, target, scale, losses }: Asked<T>) -> Wanted<T> {
-    assert!(scale.len() == rows && losses.len() == rows, "a scale and a loss for each row");
-    let targets = Targets::new(target, rows, tiny.stages[tiny.last()].n_out);
+fn wanted<T: Real>(tiny: &Tiny, x: &View<T>, rows: usize, steps: usize, asked: Asked<T>) -> Wanted<T> {
+    let Asked { loss, target, scale, losses } = asked;
+    assert!(scale.len() == rows && losses.len() == rows * steps, "a scale and a loss for each row");
+    let targets = Targets::new(target, x.rows, tiny.stages[tiny.last()].n_out);
     Wanted { loss, targets, scale: scale.as_ptr(), losses: losses.as_mut_ptr() }
 }
 
@@ -186,29 +241,25 @@ fn single<'a, T: Real>(
     work: &mut [T],
 ) -> Single<'a, T> {
     check_x(tiny, &x);
-    let loss = loss.map(|asked| wanted(tiny, x.rows, asked));
+    let loss = loss.map(|asked| wanted(tiny, &x, 1, x.rows, asked));
     let (params, work, x, x_stride) = (params.as_ptr(), work.as_mut_ptr(), x.data.as_ptr(), x.stride);
     Single { tiny, params, work, x, x_stride, loss, back: None, steps: &[], most_loss: f64::MAX, adam: None }
 }
 
-/// The same of several rows that go forward together; where x is turned as a whole, that is done already.
+/// The same of several rows that go forward together, `rows` for each of the steps.
 #[inline]
 fn forward<'a, T: Real>(
-    isa: Isa,
     tiny: &'a Tiny,
     params: &[T],
     x: View<'a, T>,
+    rows: usize,
+    steps: usize,
     loss: Option<Asked<T>>,
     work: &mut [T],
 ) -> Forward<'a, T> {
     check_x(tiny, &x);
-    let loss = loss.map(|asked| wanted(tiny, x.rows, asked));
-    let has_x = Turn::suits(&x);
-    if has_x {
-        let (from, to) = (x.data.as_ptr(), work[tiny.x..].as_mut_ptr());
-        let turn = Turn { rows: x.rows, columns: x.columns, from, stride: x.stride, to, to_stride: tiny.stride };
-        // SAFETY: it suits, and the workspace is for as many rows and columns.
-        unsafe { run(isa, turn) }
-    }
-    Forward { tiny, params: params.as_ptr(), x, has_x, work: work.as_mut_ptr(), loss }
+    let loss = loss.map(|asked| wanted(tiny, &x, rows, steps, asked));
+    let turns = rows >= T::LANES && Turn::suits(&x);
+    let (params, work) = (params.as_ptr(), work.as_mut_ptr());
+    Forward { tiny, params, x: View { rows, ..x }, has_rows: false, turns, work, loss }
 }

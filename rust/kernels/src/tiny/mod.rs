@@ -1,5 +1,5 @@
-//! A whole small network at once: all rows of a batch forward, the usual losses, and back to every gradient; or rows in turn,
-//! each with a step.
+//! A whole small network at once: all rows of a batch forward, the usual losses, and back to every gradient; or batches in
+//! turn, each with a step.
 //!
 //! In: parameters, rows and targets as the other kernels take them. Out: losses, and gradients where those would be, or
 //! parameters that took a step.
@@ -19,7 +19,8 @@ mod network;
 mod pass;
 mod product;
 mod row;
+mod several;
 mod single;
 
-pub use calls::{Asked, tiny_backward, tiny_forward, tiny_gradient, tiny_steps};
+pub use calls::{Asked, InTurn, tiny_backward, tiny_batch_steps, tiny_forward, tiny_gradient, tiny_steps};
 pub use network::{Stage, Tiny, TinyLoss};

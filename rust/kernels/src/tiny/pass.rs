@@ -1,4 +1,4 @@
-//! A block of rows through a small network, and back.
+//! A block of rows through a small network, or back.
 //!
 //! In: parameters, rows, targets. Out: losses, and gradients in the layout of the parameters.
 
@@ -55,8 +55,10 @@ pub(super) struct Forward<'a, T> {
     pub tiny: &'a Tiny,
     pub params: *const T,
     pub x: View<'a, T>,
-    /// Whether x lies in the workspace already.
-    pub has_x: bool,
+    /// Whether x and the targets lie in the workspace already.
+    pub has_rows: bool,
+    /// Whether x is turned in whole vectors, which [it suits](Turn::suits).
+    pub turns: bool,
     pub work: *mut T,
     pub loss: Option<Wanted<T>>,
 }
@@ -70,6 +72,12 @@ pub(super) struct Wanted<T> {
 }
 
 impl<T: Real> Forward<'_, T> {
+    // Not a closure: it might be a function of its own, in the middle of a loop.
+    #[inline(always)]
+    fn at(&self, start: usize) -> *mut T {
+        self.work.wrapping_add(start)
+    }
+
     /// Puts x into (inputs, rows), and zeros beyond.
     ///
     /// # Safety
@@ -131,11 +139,12 @@ impl<T: Real> Forward<'_, T> {
         let tiny = self.tiny;
         let (last, stride, rows) = (tiny.last(), tiny.stride, self.x.rows);
         let n_out = tiny.stages[last].n_out;
-        let at = |start: usize| self.work.wrapping_add(start);
-        let (y, t, delta) = (at(tiny.a[last]), at(tiny.t), at(tiny.delta[last]));
+        let (y, t, delta) = (self.at(tiny.a[last]), self.at(tiny.t), self.at(tiny.delta[last]));
         // SAFETY: all of these have `n_out` units of `width` numbers in the workspace.
         unsafe {
-            self.turn_targets(targets, n_out, width);
+            if !self.has_rows {
+                self.turn_targets(targets, n_out, width);
+            }
             for r in starts::<T>(width) {
                 let n = T::LANES.min(rows - r);
                 let scale = V::load_up_to(scale.add(r), n);
@@ -196,7 +205,11 @@ impl<T: Real> Forward<'_, T> {
         let (stride, width) = (tiny.stride, padded::<T>(self.x.rows));
         // SAFETY: the entry has checked the parameters and the workspace.
         unsafe {
-            if !self.has_x {
+            if !self.has_rows && self.turns {
+                let (x, to, to_stride) = (&self.x, self.work.wrapping_add(tiny.x), stride);
+                let (rows, columns, from) = (x.rows, x.columns, x.data.as_ptr());
+                run_apart(V::SET, Turn { rows, columns, from, stride: x.stride, to, to_stride });
+            } else if !self.has_rows {
                 self.turn_x(width);
             }
             let mut input = self.work.wrapping_add(tiny.x).cast_const();
@@ -250,6 +263,11 @@ pub(super) struct Backward<'a, T> {
 }
 
 impl<T: Real> Backward<'_, T> {
+    #[inline(always)]
+    fn at(&self, start: usize) -> *mut T {
+        self.work.wrapping_add(start)
+    }
+
     /// The gradient of the weights of these inputs of a stage, the bias being the last, at `dw`.
     ///
     /// # Safety
@@ -300,18 +318,17 @@ impl<T: Real> Backward<'_, T> {
     pub unsafe fn run<V: Vector<Elem = T>>(&self) -> Option<usize> {
         let tiny = self.tiny;
         let (stride, width) = (tiny.stride, padded::<T>(self.rows));
-        let at = |start: usize| self.work.wrapping_add(start);
         let mut broken = None;
         // SAFETY: the entry has checked the parameters, the gradient and the workspace.
         unsafe {
             for (index, stage) in tiny.stages.iter().enumerate().rev() {
-                let delta = at(tiny.delta[index]);
+                let delta = self.at(tiny.delta[index]);
                 if stage.activation != Activation::Identity && (index < tiny.last() || self.last_is_da) {
-                    let (a, z) = (at(tiny.a[index]).cast_const(), at(tiny.z[index]).cast_const());
+                    let (a, z) = (self.at(tiny.a[index]).cast_const(), self.at(tiny.z[index]).cast_const());
                     let (n, tables) = tiny.tables(stage.n_out, width);
                     run_apart(V::SET, Slopes { activation: stage.activation, n, tables, stride, a, z, delta });
                 }
-                let (delta, input) = (delta.cast_const(), at(if index == 0 { tiny.x } else { tiny.a[index - 1] }));
+                let (delta, input) = (delta.cast_const(), self.at(if index == 0 { tiny.x } else { tiny.a[index - 1] }));
                 let first = if stage.learns_weights { 0 } else { stage.n_in };
                 let end = stage.n_in + usize::from(stage.learns_bias && stage.use_bias);
                 let dw = self.gradient.wrapping_add(stage.start);
@@ -338,7 +355,7 @@ impl<T: Real> Backward<'_, T> {
                         start: std::ptr::null(),
                         b: delta,
                         b_stride: stride,
-                        c: at(tiny.delta[index - 1]),
+                        c: self.at(tiny.delta[index - 1]),
                         c_stride: stride,
                         width,
                         accumulate: false,
@@ -347,31 +364,6 @@ impl<T: Real> Backward<'_, T> {
             }
         }
         broken
-    }
-}
-
-/// Both ways, or one of them. Together they are one call of a kernel, which a step of a few weights can tell.
-pub(super) struct Pass<'a, T: Real> {
-    pub forward: Option<Forward<'a, T>>,
-    pub backward: Option<Backward<'a, T>>,
-}
-
-impl<T: Real> Kernel<T> for Pass<'_, T> {
-    /// The first stage met whose gradient has a square that is not finite.
-    type Output = Option<usize>;
-    #[inline(always)]
-    unsafe fn run<V: Vector<Elem = T>>(self) -> Option<usize> {
-        // SAFETY: the caller's word.
-        unsafe {
-            if let Some(forward) = &self.forward {
-                forward.run::<V>();
-            }
-            // No closure: it would be a function of its own, without the instructions of the set.
-            match &self.backward {
-                Some(backward) => backward.run::<V>(),
-                None => None,
-            }
-        }
     }
 }
 

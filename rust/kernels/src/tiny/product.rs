@@ -163,12 +163,15 @@ impl<T: Real> Product<T> {
                 self.tile::<V, MR, NV>(i, r);
                 i += MR;
             }
-            match self.m - i {
+            let left = self.m - i;
+            if left >= 4 {
+                self.tile::<V, 4, NV>(i, r);
+                i += 4;
+            }
+            match left % 4 {
                 1 => self.tile::<V, 1, NV>(i, r),
                 2 => self.tile::<V, 2, NV>(i, r),
                 3 => self.tile::<V, 3, NV>(i, r),
-                4 => self.tile::<V, 4, NV>(i, r),
-                5 => self.tile::<V, 5, NV>(i, r),
                 _ => {}
             }
         }
@@ -214,6 +217,7 @@ pub(super) struct Sums<T> {
 }
 
 impl<T: Real> Sums<T> {
+    #[inline(always)]
     fn input(&self, i: usize) -> *const T {
         self.x.wrapping_add(i * self.stride)
     }
@@ -260,6 +264,16 @@ impl<T: Real> Sums<T> {
         acc
     }
 
+    /// Eight inputs; a missing one is the last one once more.
+    #[inline(always)]
+    fn eight(&self, i: usize, end: usize) -> [*const T; 8] {
+        let mut x = [self.input(i); 8];
+        for (q, x) in x.iter_mut().enumerate() {
+            *x = self.input((i + q).min(end - 1));
+        }
+        x
+    }
+
     /// All inputs, eight at a time, by the only output.
     ///
     /// # Safety
@@ -268,15 +282,14 @@ impl<T: Real> Sums<T> {
     unsafe fn of_one<V: Vector<Elem = T>>(&self) {
         let end = self.inputs.end;
         for i in (Starts { next: self.inputs.start, end, by: 8 }) {
-            // A missing one is the last one once more.
-            let x = |q: usize| self.input((i + q).min(end - 1));
             // SAFETY: the caller's word; only outputs are written.
             unsafe {
                 let sums = V::sum_each(if V::TILE_VECTORS > 1 {
-                    self.lanes_of_one([x(0), x(1), x(2), x(3), x(4), x(5), x(6), x(7)])
+                    self.lanes_of_one(self.eight(i, end))
                 } else {
-                    let [a, b, c, d] = self.lanes_of_one([x(0), x(1), x(2), x(3)]);
-                    let [e, f, g, h] = self.lanes_of_one([x(4), x(5), x(6), x(7)]);
+                    let [a, b, c, d, e, f, g, h] = self.eight(i, end);
+                    let ([a, b, c, d], [e, f, g, h]) =
+                        (self.lanes_of_one([a, b, c, d]), self.lanes_of_one([e, f, g, h]));
                     [a, b, c, d, e, f, g, h]
                 });
                 for (q, &sum) in sums.iter().enumerate().take(end - i) {

@@ -48,6 +48,7 @@ impl<T: Real> Row<'_, T> {
         }
     }
 
+    #[inline(always)]
     fn bias(&self) -> *const T {
         self.w.wrapping_add(self.stage.n_weights())
     }

@@ -9,7 +9,7 @@ use super::product::{Slopes, Units};
 use super::row::{Becomes, Row, finish_row};
 use crate::activation::Activation;
 use crate::simd::{Kernel, Vector, run_apart, starts};
-use crate::update::{AdamStep, RowStep};
+use crate::update::{AdamStep, TinyStep};
 use crate::{Real, padded};
 
 /// Both ways, or one of them, of one row or, with steps, of as many.
@@ -24,7 +24,7 @@ pub(super) struct Single<'a, T> {
     pub back: Option<Back<T>>,
     /// Those to take, a row for each: another call for each, and what goes around it, would take as long as a step of a few
     /// weights. Empty where a gradient is all that is asked for.
-    pub steps: &'a [RowStep],
+    pub steps: &'a [TinyStep],
     /// A step is not taken where the size of a loss is above this.
     pub most_loss: f64,
     /// What Adam steps along the gradient of each row.
@@ -49,7 +49,7 @@ impl<T: Real> Kernel<T> for Single<'_, T> {
         let mut taken = 0;
         loop {
             let step = self.steps.get(taken);
-            if let (Some(Back { becomes: Becomes::Descended(descent), .. }), Some(RowStep::Sgd(_, rate))) =
+            if let (Some(Back { becomes: Becomes::Descended(descent), .. }), Some(TinyStep::Sgd(_, rate))) =
                 (&mut self.back, step)
             {
                 descent.rate = *rate;
@@ -59,7 +59,7 @@ impl<T: Real> Kernel<T> for Single<'_, T> {
             if broken.is_some() {
                 return (taken, broken);
             }
-            if let (Some(adam), Some(RowStep::Adam(rule))) = (&mut self.adam, step) {
+            if let (Some(adam), Some(TinyStep::Adam(rule))) = (&mut self.adam, step) {
                 adam.rule = *rule;
                 // SAFETY: vectors of this set run already; the rest is the caller's word.
                 unsafe { run_apart(V::SET, *adam) };
@@ -69,9 +69,9 @@ impl<T: Real> Kernel<T> for Single<'_, T> {
                 return (taken, None);
             }
             self.x = self.x.wrapping_add(self.x_stride);
-            if let Some(Wanted { targets, scale, losses, .. }) = &mut self.loss {
-                targets.go_on();
-                (*scale, *losses) = (scale.wrapping_add(1), losses.wrapping_add(1));
+            if let Some(Wanted { targets, losses, .. }) = &mut self.loss {
+                targets.go_on(1);
+                *losses = losses.wrapping_add(1);
             }
         }
     }
@@ -101,11 +101,13 @@ impl<T: Real> Single<'_, T> {
         }
     }
 
+    #[inline(always)]
     fn at(&self, start: usize) -> *mut T {
         self.work.wrapping_add(start)
     }
 
     /// Where the input of a stage lies.
+    #[inline(always)]
     fn input(&self, index: usize) -> *const T {
         self.at(if index == 0 { self.tiny.x } else { self.tiny.a[index - 1] })
     }

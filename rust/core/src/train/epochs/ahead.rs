@@ -2,14 +2,17 @@
 //!
 //! In: the batches of an epoch that are left. Out: the model after as many of them as were ordinary, and what their losses
 //! add up to. With ten weights a step is a tenth of a microsecond of arithmetic, and what [`Training::learn`] decides for
-//! each took twice as long: here it is decided once. Single rows go several to a call, where gradient descent or Adam learns
-//! from them. All have the same bits. What is out of the ordinary, and has to be told of, is left to `learn`.
+//! each took twice as long: here it is decided once. Batches go several to a call, where gradient descent or Adam learns
+//! from them, and so do epochs of a single batch that nobody looks at. All have the same bits. What is out of the ordinary, and
+//! has to be told of, is left to `learn`.
 
-use super::{Ended, Totals, Training, interrupted};
+use super::{Ended, Totals, Training, by_callback, interrupted};
 use crate::clip;
-use crate::observer::{Observer, WORK_PER_QUESTION};
-use dnn_kernels::Real;
-use dnn_spec::Clip;
+use crate::history::Epoch;
+use crate::observer::{Flow, Observer, WORK_PER_QUESTION};
+use crate::step::MOST_IN_TURN;
+use dnn_kernels::{InTurn, Real};
+use dnn_spec::{Clip, FitSpec};
 
 impl<T: Real> Training<'_, T> {
     /// Learns from batches, this one and those behind it, where nobody watches the steps; tells from how many.
@@ -21,15 +24,16 @@ impl<T: Real> Training<'_, T> {
         observer: &mut dyn Observer<T>,
     ) -> Result<usize, Ended> {
         let Training { plan, params, optimizer, running, progress, data, spec, team, step, lbfgs, .. } = self;
-        let Training { batches, rates, sums, history, questions, pace, row_steps, .. } = self;
+        let Training { batches, rates, sums, history, questions, pace, tiny_steps, .. } = self;
         let count = batches.rows(first).len();
         if lbfgs.is_some() {
             return Ok(0);
         }
         let Some(mut small) = step.small(plan).filter(|small| count <= small.most_rows) else { return Ok(0) };
-        // Rows that are learned from one after the other; clipping looks at a gradient.
+        // Batches that are learned from one after the other; clipping looks at a gradient.
         let looks = !sums.is_empty() || progress.averages() || plan.layers.iter().any(|layer| layer.max_norm.is_some());
-        let in_turn = if spec.clip == Clip::default() { small.rows_in_turn(data, optimizer, looks) } else { 0 };
+        let is_clipped = spec.clip != Clip::default();
+        let in_turn = if is_clipped { 0 } else { small.most_in_turn(data, optimizer, count, false, looks) };
         let work = plan.work(count);
         let most = (WORK_PER_QUESTION / work.max(1)).clamp(1, batches.count() - first);
         if !questions.go_on_after(work * most, Some((&**params, &**running)), observer) {
@@ -37,17 +41,18 @@ impl<T: Real> Training<'_, T> {
         }
         let mut batch = first;
         while batch < first + most {
-            // The norm of the last gradient is measured.
-            let steps = in_turn.min(first + most - batch).min(batches.count() - 1 - batch);
+            // The norm of the last gradient is measured, and not written for a row; the last batch may be a shorter one.
+            let equal = if count == 1 { batches.count() - 1 } else { batches.whole() };
+            let steps = in_turn.min(first + most - batch).min(equal.saturating_sub(batch));
             let steps = progress.reach.allows_many(plan, optimizer, &rates[batch..batch + steps], params);
             pace.begin(team);
             let (all_taken, taken) = if steps > 0 {
                 let rows = batches.rows_of(batch..batch + steps);
-                let memories = optimizer.row_steps(&rates[batch..batch + steps], row_steps);
-                let add = |loss, weight| _ = totals.add(&spec.objective, loss, 0.0, weight, 1);
-                let taken = small.step_rows(plan, params, data, rows, sums, memories, row_steps, add);
+                let in_turn = optimizer.tiny_steps(&rates[batch..batch + steps], tiny_steps);
+                let add = &mut |loss, weight| _ = totals.add(&spec.objective, loss, 0.0, weight, count);
+                let taken = small.steps(plan, params, data, rows, count, sums, in_turn, add);
                 if taken > 0 {
-                    optimizer.stepped_rows(plan, params, taken);
+                    optimizer.stepped(plan, params, taken);
                 }
                 if taken < steps {
                     // It has gone on to steps that were not taken.
@@ -78,5 +83,72 @@ impl<T: Real> Training<'_, T> {
             }
         }
         Ok(most)
+    }
+
+    /// Epochs of a single batch, this one and those behind it, where nobody looks at them and nothing ends them; tells how many.
+    pub(super) fn epochs_ahead(&mut self, number: usize, observer: &mut dyn Observer<T>) -> Result<usize, Ended> {
+        let Some(rate) = self.spec.learning_rate.filter(|_| self.goes_on_unseen(observer)) else { return Ok(0) };
+        let Training { plan, params, optimizer, running, progress, data, spec, team, step, .. } = self;
+        let Training { batches, sums, history, questions, pace, tiny_steps, .. } = self;
+        let rows = batches.rows(0);
+        let Some(mut small) = step.small(plan).filter(|small| rows.len() <= small.most_rows) else { return Ok(0) };
+        let work = plan.work(rows.len());
+        let most = small.most_in_turn(data, optimizer, rows.len(), true, false).min(spec.epochs - number);
+        let most = most.min(WORK_PER_QUESTION / work.max(1));
+        let rates = &[rate; MOST_IN_TURN][..most];
+        let steps = progress.reach.allows_many(plan, optimizer, rates, params);
+        if steps == 0 {
+            return Ok(0);
+        }
+        if !questions.go_on_after(work * steps, Some((&**params, &**running)), observer) {
+            return Err(interrupted(number, "before step 1"));
+        }
+        pace.begin(team);
+        let squares = &mut [0.0; MOST_IN_TURN][..steps];
+        let in_turn = InTurn { squares, ..optimizer.tiny_steps(&rates[..steps], tiny_steps) };
+        let done = history.epochs.len();
+        let add = &mut |loss, weight| {
+            let mut totals = Totals::default();
+            totals.add(&spec.objective, loss, 0.0, weight, rows.len());
+            history.epochs.push(Epoch { loss: totals.mean(), rate, ..Epoch::default() });
+        };
+        let taken = small.steps(plan, params, data, rows, rows.len(), sums, in_turn, add);
+        pace.end(team);
+        if taken < steps {
+            progress.reach.forget();
+        }
+        if taken == 0 {
+            return Ok(0);
+        }
+        optimizer.stepped(plan, params, taken);
+        running.count(taken);
+        history.steps += taken;
+        *self.epochs_begun = self.epochs_begun.saturating_add(taken as u64);
+        progress.next_epoch = number + taken;
+        // The clock is read once: each has an equal share of the time.
+        let (before, now) = (done.checked_sub(1).map_or(0.0, |last| history.epochs[last].seconds), observer.seconds());
+        for (i, epoch) in history.epochs[done..].iter_mut().enumerate() {
+            epoch.epoch = number + i;
+            epoch.grad_norm = squares[i].sqrt();
+            epoch.seconds = before + (now - before) * (i + 1) as f64 / taken as f64;
+        }
+        let last = history.epochs[done + taken - 1].clone();
+        match observer.epoch_end(&last, number + taken == self.spec.epochs, self.state()) {
+            Flow::Stop => Err(by_callback(last.epoch)),
+            Flow::Go => Ok(taken),
+        }
+    }
+
+    /// Whether epochs of a single batch go on at one rate, whatever they come to, and nobody is told of each.
+    fn goes_on_unseen(&self, observer: &dyn Observer<T>) -> bool {
+        let Training { plan, progress, data, validation, spec, lbfgs, batches, sums, .. } = self;
+        let FitSpec { tol, stop_at_loss, max_time, patience, watched, clip, order_rows, .. } = spec;
+        let ends = tol.or(*stop_at_loss).or(*max_time).is_some() || patience.is_some();
+        let looks = watched.is_some() || validation.is_some() || progress.averages() || !sums.is_empty();
+        let changes = *clip != Clip::default() || plan.layers.iter().any(|layer| layer.max_norm.is_some());
+        batches.count() == 1
+            && !(observer.watches_epochs() || observer.watches_steps())
+            && !(ends || looks || changes || order_rows.is_some() || lbfgs.is_some())
+            && data.weights.is_empty()
     }
 }
