@@ -137,7 +137,7 @@ pub(super) fn descent_of(spec: &OptimizerSpec) -> Option<Sgd> {
     })
 }
 
-/// The step of number `t` along the gradient of a single row.
+/// The step of number `t` of a small network.
 pub(super) fn tiny_step(spec: &OptimizerSpec, t: u64, rate: f64) -> Option<TinyStep> {
     match *spec {
         OptimizerSpec::Sgd { .. } => Some(TinyStep::Sgd(descent_of(spec)?, rate)),

@@ -23,13 +23,13 @@ const MOST_NUMBERS: usize = 2048;
 
 /// Rows that a batch has room for, of data: those of a block, or of as many batches as are learned from in one call.
 pub fn room<T: Real>(data: &Data<T>, tiny: Option<&(Tiny, Buffer<T>)>, rows: usize) -> usize {
-    let in_turn = if tiny.is_some() { MOST_NUMBERS / (rows * data.x.shape().1) } else { 1 };
+    let in_turn = if tiny.is_some() { MOST_NUMBERS / (rows * data.x.shape().1).max(1) } else { 1 };
     (in_turn.clamp(1, most_in_turn(rows)) * rows).min(data.rows().max(rows))
 }
 
 /// Batches of so many rows, which fit one call.
 fn most_in_turn(rows: usize) -> usize {
-    (MOST_ROWS / rows).clamp(1, MOST_IN_TURN)
+    (MOST_ROWS / rows.max(1)).clamp(1, MOST_IN_TURN)
 }
 
 /// A network that one kernel computes, with its room.
@@ -80,9 +80,9 @@ impl<T: Real> Step<T> {
 }
 
 impl<T: Real> Small<'_, T> {
-    /// How many batches of so many rows [`Small::steps`] can learn from in one call, or how often from the same one: not from any
-    /// where the optimizer takes steps of another kind; from one row, or none, where rows weigh more than others, or somebody
-    /// looks at each step.
+    /// How many batches of so many rows [`Small::steps`] can learn from in one call, or how often from the same one. None where the
+    /// optimizer takes steps of another kind, and no single row again, whose gradient is not written. Where rows weigh more than
+    /// others, or somebody looks at each step: one, if it is a single row, else none.
     pub fn most_in_turn(
         &self,
         data: &Data<T>,
@@ -97,7 +97,7 @@ impl<T: Real> Small<'_, T> {
             OptimizerSpec::Adam { amsgrad, .. } => !amsgrad && self.tiny.learns(),
             _ => false,
         };
-        if !takes_steps {
+        if !takes_steps || (is_row && again) {
             0
         } else if looks || !data.weights.is_empty() {
             usize::from(is_row)

@@ -156,7 +156,8 @@ fn batches_in_turn<T: Real>() {
     let task = |rows: usize| Task::<T>::for_loss("mse", rows, 5, 2);
     let mean_by_rows = Objective { mean_by_rows: true, ..Objective::default() };
     for optimizer in [optimizers()[0], optimizers()[1], optimizers()[2]] {
-        for (rows, batch, epochs) in [(150, 4, 2), (150, 16, 3), (4, 4, 150), (40, 40, 70), (300, 300, 3), (7, 100, 9)]
+        for (rows, batch, epochs) in
+            [(150, 4, 2), (150, 16, 3), (1, 1, 150), (1, 100, 9), (4, 4, 150), (40, 40, 70), (300, 300, 3), (7, 100, 9)]
         {
             let spec = fit_spec(batch, epochs, 0.01);
             let accumulate = FitSpec { accumulate: 2, ..spec.clone() };

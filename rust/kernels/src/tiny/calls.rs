@@ -25,9 +25,9 @@ pub struct Asked<'a, T> {
     pub losses: &'a mut [f64],
 }
 
-/// Steps to take one after the other, all of gradient descent with one rule, or all of Adam. None is taken where the size of a
-/// loss is above `most_loss`, or the gradient of a stage may have a square that is not finite, and none after it. Memories that
-/// are not needed are empty; `squares` takes what those of each gradient add up to, or is empty.
+/// Steps to take one after the other. None is taken where the size of a loss is above `most_loss`, or the gradient of a stage may
+/// have a square that is not finite, and none after it. Memories that are not needed are empty; `squares` takes what those of each
+/// gradient add up to, or is empty.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the sentences above name them")]
 pub struct InTurn<'a, T> {
@@ -129,12 +129,12 @@ pub fn tiny_gradient<T: Real>(
 }
 
 /// Learns from the rows of x one after the other, in a network for a single one, each with a step and all with one scale, and
-/// tells how many steps were taken. Gradient descent goes along a gradient that is never written, and may be empty; nobody asks
-/// for squares. Adam learns where everything does.
+/// tells how many steps were taken: all of gradient descent with one rule, or all of Adam, which learns where everything does.
+/// Gradient descent goes along a gradient that is never written, and may be empty; nobody asks for squares.
 ///
 /// # Panics
-/// As those two, where the network is for several rows, without a step for each row, and where the lengths of parameters,
-/// gradient and memories differ.
+/// As those two, where the network is for several rows, without a step for each row, with steps of several kinds, and where the
+/// lengths of parameters, gradient and memories differ.
 pub fn tiny_steps<T: Real>(
     isa: Isa,
     tiny: &Tiny,

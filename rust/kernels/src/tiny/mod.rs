@@ -8,8 +8,8 @@
 //!
 //! Inside, a table is (units, rows): the rows of the batch lie side by side, padded with rows that weigh nothing. Forward and
 //! input gradient are the chains of `tile.rs`, with the same bits. A weight gradient is a sum over rows: each lane sums its
-//! rows, and then the lanes are added in halves; or, where many outputs learn from few rows, deltas are turned, and the sum is
-//! a chain over the rows. Both are the same on every instruction set.
+//! rows, and then the lanes are added in halves; or, where that takes longer than to turn the deltas and to learn
+//! in vectors of outputs, the sum is a chain over the rows. Both are the same on every instruction set.
 //!
 //! Of a batch of one row a vector has no lanes but one to fill so: there a table is a vector of units, and nothing of what
 //! the last paragraph says of sums holds: `single.rs` takes a row through the network and back, `row.rs` through a stage.

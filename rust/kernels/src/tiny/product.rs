@@ -312,7 +312,7 @@ impl<T: Real> Sums<T> {
     }
 
     /// # Safety
-    /// x, ones, delta and dw reach as far as the sizes and strides say.
+    /// x, delta and dw reach as far as the sizes and strides say.
     #[inline(always)]
     pub(super) unsafe fn run<V: Vector<Elem = T>>(&self) {
         if self.n_out == 1 {

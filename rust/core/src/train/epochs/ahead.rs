@@ -101,6 +101,8 @@ impl<T: Real> Training<'_, T> {
             return Ok(0);
         }
         if !questions.go_on_after(work * steps, Some((&**params, &**running)), observer) {
+            // It has begun.
+            *self.epochs_begun = self.epochs_begun.saturating_add(1);
             return Err(interrupted(number, "before step 1"));
         }
         pace.begin(team);
