@@ -54,13 +54,12 @@ class Sequential(Steppable):
         Type of weights, and of all computation.
     precision : {"highest", "high", "medium", "strict"}, default "highest"
         How exact the products of training are. "highest": as exact as `dtype`; on processors with AMX, in
-        networks with a layer of four million weights, three numbers of bfloat16 stand for each factor of large
-        products in float32, and hold all of it. "medium":
-        factors of float32 may be rounded to bfloat16 (relative error of a product 2e-3), with sums, weights
-        and all else in float32; 1.5 to 4 times as fast where layers are wide, on processors with
-        AVX512-BF16 or AMX. "high": factors may be two numbers of bfloat16 each (4e-6), on processors with
-        AMX. Both are as "highest" on others, and with L-BFGS. "strict": fused multiply-adds, with the same
-        bits on all instruction sets.
+        networks with a layer of four million weights, three numbers of bfloat16 stand for each factor of
+        large products in float32, and hold all of it. "medium": factors of float32 may be rounded to bfloat16
+        (relative error of a product 2e-3), with sums, weights and all else in float32; 1.5 to 4 times as fast
+        where layers are wide, on processors with AVX512-BF16 or AMX. "high": factors may be two numbers of
+        bfloat16 each (4e-6), on processors with AMX. Both are as "highest" on others, and with L-BFGS.
+        "strict": fused multiply-adds, with the same bits on all instruction sets.
         `predict` and `evaluate` are exact with each, and `History.arithmetic` tells what a `fit` did.
     isa : {"scalar", "avx2", "avx512", "amx", "scalar-amx"}, optional
         Instruction set. None takes DNN_ISA, or the fastest this machine has. "amx" is AVX-512, and tiles for
