@@ -140,7 +140,8 @@ class Sequential(Steppable):
             (rows, n_outputs), or (rows,) for one output. For cross_entropy integer labels (rows,) from 0, or
             probabilities (rows, classes); for hinge losses -1 and 1.
         batch_size : int or "full", default 32
-            Rows for each step; "full" takes all of them (gradient descent), 1 is stochastic gradient descent.
+            Rows for each step; "full" takes all of them (gradient descent), 1 is stochastic gradient descent,
+            None is 32, as in Keras.
         epochs : int, default 1
             Passes over the data, counted from 0; with `initial_epoch` the number of the last one, plus one.
         validation_split : float, default 0.0

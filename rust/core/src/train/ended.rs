@@ -29,7 +29,7 @@ pub fn diverged(what: &str, place: Option<(usize, usize)>, rate: Option<f64>) ->
     let slower = rate.map_or(String::new(), |rate| format!("a learning rate below {}, ", short(rate)));
     format!(
         "training diverged: {what}{place}; the weights are those before that step. \
-         Try {slower}inputs, and targets that are numbers, scaled to mean 0 and variance 1, or another initializer"
+         Try {slower}inputs and numeric targets scaled to mean 0 and variance 1, or another initializer"
     )
 }
 
