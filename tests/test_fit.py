@@ -434,6 +434,30 @@ def test_the_bar_draws_rarely_however_fast_epochs_are(
     assert "epoch 2000/2000" in text
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 64, 65, 1000])
+def test_epochs_of_one_batch_are_the_same_with_a_bar_with_a_callback_and_unseen(
+    epochs: int, monkeypatch: pytest.MonkeyPatch, regression: Table
+) -> None:
+    # Unseen, and between two drawings of the bar, many go to the extension's kernel at once.
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    shown, seen, unseen = (model_of(dnn.Dense(5, "tanh"), dnn.Dense(1)) for _ in range(3))
+    for model, how in (
+        (shown, {"verbose": 1}),
+        (seen, {"callbacks": [Recorder()], "verbose": 0}),
+        (unseen, {"verbose": 0}),
+    ):
+        model.fit(*regression, batch_size="full", epochs=epochs, optimizer=dnn.Adam(0.01), **how)
+    assert f"epoch {epochs}/{epochs}" in terminal.getvalue()
+    for model in (shown, seen):
+        assert same(model, unseen)
+        assert model.history.epochs == unseen.history.epochs == list(range(epochs))
+        for key in ("loss", "grad_norm", "rate"):
+            assert model.history.history[key] == unseen.history.history[key]
+    for model in (shown, seen, unseen):
+        seconds = model.history.history["seconds"]
+        assert all(0 < before <= after for before, after in zip([1e-12, *seconds], seconds, strict=False))
+
+
 class Written:
     """The least that may stand in the place of standard error."""
 

@@ -180,7 +180,9 @@ impl<T: Typed> Observer<T> for Watch<'_, T> {
     }
 
     fn watches_epochs(&self) -> bool {
-        self.wanted.epoch.is_some() || self.wanted.epoch_begin
+        // Who is called now and then, for a display, is told of the first and the last one, and of some between.
+        let every = |seconds| seconds <= 0.0 || self.epoch_called.is_none();
+        self.wanted.epoch_begin || self.wanted.epoch.is_some_and(every)
     }
 
     fn watches_steps(&self) -> bool {
