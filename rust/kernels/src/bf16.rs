@@ -31,9 +31,9 @@ const WORTH_TURNING: usize = 64;
 const WORTH_THREE: (usize, usize) = (96, 1 << 22);
 
 /// Weights of a layer, padded, from which on it is worth three parts whatever else the machine does. Hyperthreads of a core
-/// share its tiles: what goes through them takes two to four times as long in some minutes as in others. In bad ones a step of
-/// two layers took as long as in float32 times 1.2 to 1.45 with 1024 and 1536 units (quiet 0.83), 0.78 to 1.41 with 2048,
-/// 0.88 to 1.11 with 3072, and 0.96 to 1.24 with 4096 (quiet 0.69).
+/// share its tiles: what goes through them takes two to four times as long in some minutes as in others. In busy ones a step of
+/// two square layers took 1.1 to 1.45 times as long as in float32 with 1024 units, 0.92 to 1.67 times with 1536, 0.6 to 1.42
+/// with 2048, 0.79 to 1.2 with 3072, 0.68 to 1.27 with 4096 (`steps 1024-1024-1024-10x512 2 adam highest`, and `strict`).
 const WORTH_SPLITTING: usize = 4_000_000;
 
 /// Whether a layer of this shape is so large that three numbers of bfloat16 should stand for a factor of its products.

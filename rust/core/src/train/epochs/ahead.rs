@@ -23,6 +23,7 @@ impl<T: Real> Training<'_, T> {
         totals: &mut Totals,
         observer: &mut dyn Observer<T>,
     ) -> Result<usize, Ended> {
+        let looks = self.looks_at_steps();
         let Training { plan, params, optimizer, running, progress, data, spec, team, step, lbfgs, .. } = self;
         let Training { batches, rates, sums, history, questions, pace, tiny_steps, .. } = self;
         let count = batches.rows(first).len();
@@ -31,7 +32,6 @@ impl<T: Real> Training<'_, T> {
         }
         let Some(mut small) = step.small(plan).filter(|small| count <= small.most_rows) else { return Ok(0) };
         // Batches that are learned from one after the other; clipping looks at a gradient.
-        let looks = !sums.is_empty() || progress.averages() || plan.layers.iter().any(|layer| layer.max_norm.is_some());
         let is_clipped = spec.clip != Clip::default();
         let in_turn = if is_clipped { 0 } else { small.most_in_turn(data, optimizer, count, false, looks) };
         let work = plan.work(count);
@@ -88,12 +88,13 @@ impl<T: Real> Training<'_, T> {
     /// Epochs of a single batch, this one and those behind it, where nobody looks at them and nothing ends them; tells how many.
     pub(super) fn epochs_ahead(&mut self, number: usize, observer: &mut dyn Observer<T>) -> Result<usize, Ended> {
         let Some(rate) = self.spec.learning_rate.filter(|_| self.goes_on_unseen(observer)) else { return Ok(0) };
+        let looks = self.looks_at_steps();
         let Training { plan, params, optimizer, running, progress, data, spec, team, step, .. } = self;
         let Training { batches, sums, history, questions, pace, tiny_steps, .. } = self;
         let rows = batches.rows(0);
         let Some(mut small) = step.small(plan).filter(|small| rows.len() <= small.most_rows) else { return Ok(0) };
         let work = plan.work(rows.len());
-        let most = small.most_in_turn(data, optimizer, rows.len(), true, false).min(spec.epochs - number);
+        let most = small.most_in_turn(data, optimizer, rows.len(), true, looks).min(spec.epochs - number);
         let most = most.min(WORK_PER_QUESTION / work.max(1));
         let rates = &[rate; MOST_IN_TURN][..most];
         let steps = progress.reach.allows_many(plan, optimizer, rates, params);
@@ -141,16 +142,18 @@ impl<T: Real> Training<'_, T> {
         }
     }
 
+    /// Whether something is measured, averaged or limited with every step.
+    fn looks_at_steps(&self) -> bool {
+        let is_limited = self.plan.layers.iter().any(|layer| layer.max_norm.is_some());
+        is_limited || !self.sums.is_empty() || self.progress.averages()
+    }
+
     /// Whether epochs of a single batch go on at one rate, whatever they come to, and nobody is told of each.
     fn goes_on_unseen(&self, observer: &dyn Observer<T>) -> bool {
-        let Training { plan, progress, data, validation, spec, lbfgs, batches, sums, .. } = self;
-        let FitSpec { tol, stop_at_loss, max_time, patience, watched, clip, order_rows, .. } = spec;
+        let FitSpec { tol, stop_at_loss, max_time, patience, watched, clip, order_rows, .. } = self.spec;
         let ends = tol.or(*stop_at_loss).or(*max_time).is_some() || patience.is_some();
-        let looks = watched.is_some() || validation.is_some() || progress.averages() || !sums.is_empty();
-        let changes = *clip != Clip::default() || plan.layers.iter().any(|layer| layer.max_norm.is_some());
-        batches.count() == 1
-            && !(observer.watches_epochs() || observer.watches_steps())
-            && !(ends || looks || changes || order_rows.is_some() || lbfgs.is_some())
-            && data.weights.is_empty()
+        let is_told = watched.is_some() || self.validation.is_some() || observer.watches_epochs();
+        self.batches.count() == 1
+            && !(ends || is_told || observer.watches_steps() || order_rows.is_some() || *clip != Clip::default())
     }
 }
