@@ -93,7 +93,7 @@ pub fn tiny_backward<T: Real>(
             )
             .1;
         }
-        let backward = Some(Backward { tiny, params, rows, work, last_is_da, accumulate, gradient });
+        let backward = Some(Backward { tiny, params, rows, work, last_is_da, accumulate, checks: true, gradient });
         run(isa, Several { forward: None, backward, steps: None }).1
     }
 }
@@ -123,7 +123,8 @@ pub fn tiny_gradient<T: Real>(
         }
         let forward = forward(tiny, params, x, rows, 1, Some(loss), work);
         let Forward { params, work, .. } = forward;
-        let backward = Some(Backward { tiny, params, rows, work, last_is_da, accumulate: false, gradient });
+        let backward =
+            Some(Backward { tiny, params, rows, work, last_is_da, accumulate: false, checks: true, gradient });
         run(isa, Several { forward: Some(forward), backward, steps: None }).1
     }
 }
@@ -201,6 +202,7 @@ pub fn tiny_batch_steps<T: Real>(
         TinyStep::Adam(_) => has(0) && has(1),
     };
     assert!(gradient.len() == n && steps.iter().all(has_memories), "parameters, gradient and memories");
+    assert!(n.is_multiple_of(T::LANES), "whole vectors of parameters");
     assert!(squares.is_empty() || squares.len() == steps.len(), "squares of each gradient");
     let last_is_da = loss.loss == TinyLoss::Squared;
     let forward = forward(tiny, params, x, rows, steps.len(), Some(loss), work);
@@ -209,7 +211,7 @@ pub fn tiny_batch_steps<T: Real>(
     let squares = if squares.is_empty() { std::ptr::null_mut() } else { squares.as_mut_ptr() };
     let Forward { work, .. } = forward;
     let steps = Steps { each: steps, again, most_loss, n, params, gradient, memories, squares };
-    let backward = Backward { tiny, params, rows, work, last_is_da, accumulate: false, gradient };
+    let backward = Backward { tiny, params, rows, work, last_is_da, accumulate: false, checks: false, gradient };
     let forward = Forward { params, ..forward };
     // SAFETY: shapes and lengths were checked; weights are written when all that is read of them was.
     unsafe { run(isa, Several { forward: Some(forward), backward: Some(backward), steps: Some(steps) }).0 }

@@ -259,6 +259,8 @@ pub(super) struct Backward<'a, T> {
     pub last_is_da: bool,
     /// Whether the gradient is added to what is there.
     pub accumulate: bool,
+    /// Whether its squares are looked at.
+    pub checks: bool,
     pub gradient: *mut T,
 }
 
@@ -338,7 +340,7 @@ impl<T: Real> Backward<'_, T> {
                         V::num(1.0).store(input.add(stage.n_in * stride + r));
                     }
                     self.weights::<V>(stage, first..end, input, delta, dw);
-                    if broken.is_none() && !has_squares::<V>(stage, dw) {
+                    if self.checks && broken.is_none() && !has_squares::<V>(stage, dw) {
                         broken = Some(index);
                     }
                 }
@@ -376,10 +378,20 @@ pub(super) unsafe fn has_squares<V: Vector>(stage: &Stage, dw: *const V::Elem) -
     let n_weights = stage.n_weights();
     let start = if stage.learns_weights { 0 } else { n_weights };
     let bias = if stage.learns_bias && stage.use_bias { padded::<V::Elem>(stage.n_out) } else { 0 };
+    // SAFETY: the caller's word.
+    unsafe { has_finite_squares::<V>(dw, start, n_weights + bias) }
+}
+
+/// The same of the numbers from `start` up to `end`, whole vectors of them.
+///
+/// # Safety
+/// They were written.
+#[inline(always)]
+pub(super) unsafe fn has_finite_squares<V: Vector>(g: *const V::Elem, start: usize, end: usize) -> bool {
     let mut squares = V::zero();
-    for i in (Starts { next: start, ..starts::<V::Elem>(n_weights + bias) }) {
+    for i in (Starts { next: start, ..starts::<V::Elem>(end) }) {
         // SAFETY: the caller's word.
-        let g = unsafe { V::load(dw.add(i)) };
+        let g = unsafe { V::load(g.add(i)) };
         squares = g.fma(g, squares);
     }
     squares.sum_lanes().is_finite()

@@ -3,7 +3,7 @@
 //! In: parameters, rows, targets. Out: losses, and gradients in the layout of the parameters, or the parameters after the
 //! steps.
 
-use super::pass::{Backward, Forward, Wanted};
+use super::pass::{Backward, Forward, Wanted, has_finite_squares};
 use crate::Real;
 use crate::rows::SumOfSquares;
 use crate::simd::{Kernel, Vector, run_apart};
@@ -45,7 +45,9 @@ impl<T: Real> Kernel<T> for Several<'_, T> {
             let broken = unsafe { self.both_ways::<V>() };
             let (Some(steps), None) = (&self.steps, broken) else { return (taken, broken) };
             // SAFETY: the caller's word.
-            unsafe { steps.take::<V>(taken) };
+            if !unsafe { steps.take::<V>(taken) } {
+                return (taken, Some(0));
+            }
             taken += 1;
             if taken == steps.each.len() {
                 return (taken, None);
@@ -82,21 +84,30 @@ impl<T: Real> Several<'_, T> {
 }
 
 impl<T: Real> Steps<'_, T> {
+    /// Takes a step, unless the gradient may have a square that is not finite.
+    ///
     /// # Safety
     /// Vectors of this set run already, there are so many steps, and the rest is the word of who made it.
     #[inline(always)]
-    unsafe fn take<V: Vector<Elem = T>>(&self, index: usize) {
+    unsafe fn take<V: Vector<Elem = T>>(&self, index: usize) -> bool {
         let &Steps { each, n, params: p, gradient: g, memories: [m, v], squares, .. } = self;
         // SAFETY: the caller's word.
         unsafe {
-            if !squares.is_null() {
-                let gradient = std::slice::from_raw_parts(g, n);
-                *squares.add(index) = run_apart(V::SET, SumOfSquares(gradient));
+            let is_finite = if squares.is_null() {
+                has_finite_squares::<V>(g, 0, n)
+            } else {
+                let sum = run_apart(V::SET, SumOfSquares(std::slice::from_raw_parts(g, n)));
+                *squares.add(index) = sum;
+                // A quarter leaves room for rounding.
+                sum <= T::LARGEST / 4.0
+            };
+            if is_finite {
+                match each[index] {
+                    TinyStep::Sgd(rule, rate) => run_apart(V::SET, SgdStep { rule, n, rate, p, g, v: m }),
+                    TinyStep::Adam(rule) => run_apart(V::SET, AdamStep::new(rule, n, p, g, [m, v])),
+                }
             }
-            match each[index] {
-                TinyStep::Sgd(rule, rate) => run_apart(V::SET, SgdStep { rule, n, rate, p, g, v: m }),
-                TinyStep::Adam(rule) => run_apart(V::SET, AdamStep::new(rule, n, p, g, [m, v])),
-            }
+            is_finite
         }
     }
 }
