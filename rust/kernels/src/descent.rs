@@ -94,9 +94,10 @@ impl<T: Real> Descent<T> {
         n_out > NARROW
     }
 
-    /// Whether plain gradient descent, and that with momentum, step along the gradient of so many rows without writing it.
-    pub fn forms_none(rows: usize) -> bool {
-        OuterStep::<T>::suits(rows)
+    /// Whether plain gradient descent, and that with momentum, step along the gradient of so many rows without writing it, which
+    /// takes factors as they are.
+    pub fn forms_none(products: Isa, layer: Placed, rows: usize) -> bool {
+        OuterStep::<T>::suits(rows) && factors_of::<T>(products, layer, rows) == Factors::Exact
     }
 
     /// Blocks of the weights of these layers, for products on this set with so many rows.
@@ -171,7 +172,7 @@ impl<T: Real> Descent<T> {
             let of_cut = operands(cut.layer);
             check(layer, of_cut);
             if let (Some((momentum, rate)), false) = (plain_of(rule), measured)
-                && OuterStep::<T>::suits(of_cut.0.rows)
+                && Self::forms_none(products, layer, of_cut.0.rows)
             {
                 assert!(momentum.is_none() || there[0], "parameters and velocity");
                 let (w, velocity) = (params.get().wrapping_add(first), memories[0].get().wrapping_add(first));
@@ -273,10 +274,15 @@ impl<T: Real> Descent<T> {
 
 /// How many numbers of bfloat16 stand for a factor of the gradient of a layer in tiles; 0 where it is not in tiles.
 fn parts<T: Real>(products: Isa, layer: Placed, rows: usize) -> usize {
-    match bf16::factors::<T>(products, layer.n_in, padded::<T>(layer.n_out), rows, true) {
+    match factors_of::<T>(products, layer, rows) {
         Factors::Tiles { parts } => parts,
         _ => 0,
     }
+}
+
+/// What the gradient of a layer does with its factors.
+fn factors_of<T: Real>(products: Isa, layer: Placed, rows: usize) -> Factors {
+    bf16::factors::<T>(products, layer.n_in, padded::<T>(layer.n_out), rows, true)
 }
 
 /// Rows and columns of the blocks of a layer, of so many numbers. They do not depend on threads, as sums of squares go by
@@ -342,7 +348,7 @@ fn block_of_gradient<T: Real>(
     stride: usize,
 ) {
     // As for the whole gradient, which has to have the same bits.
-    let factors = bf16::factors::<T>(products, layer.n_in, padded::<T>(layer.n_out), x.rows, true);
+    let factors = factors_of::<T>(products, layer, x.rows);
     let x = View::new(&x.data[cut.row..], x.rows, cut.rows, x.stride);
     let delta = View::new(&delta.data[cut.column..], delta.rows, cut.columns, delta.stride);
     let Some(packed) = packed else {

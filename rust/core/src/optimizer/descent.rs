@@ -34,10 +34,7 @@ impl<T: Real> Blocks<T> {
     /// `None` where the whole gradient of a batch of so many rows is needed, or faster; `measured` as in
     /// `Step::let_weights_wait`.
     pub fn new(plan: &Plan, optimizer: &Optimizer<T>, rows: usize, measured: bool) -> Option<Blocks<T>> {
-        let is_plain = matches!(optimizer.spec, OptimizerSpec::Sgd { nesterov: false, dampened: false, .. });
-        let forms_none = is_plain && !measured && Descent::<T>::forms_none(rows);
-        let least = if forms_none { MIN_PARAMETERS_OF_FEW } else { MIN_PARAMETERS };
-        if plan.len < least || plan.layers.iter().any(Layer::has_penalty) {
+        if plan.len < MIN_PARAMETERS_OF_FEW || plan.layers.iter().any(Layer::has_penalty) {
             return None;
         }
         let suits = |layer: &Layer| layer.is_dense() && layer.trainable_weights && Descent::<T>::suits(layer.n_out);
@@ -50,6 +47,11 @@ impl<T: Real> Blocks<T> {
             Placed { start: layer.weights().start, n_in: layer.n_in, n_out: layer.n_out, stride: layer.stride }
         };
         let all: Vec<Placed> = layers.iter().map(placed).collect();
+        let is_plain = matches!(optimizer.spec, OptimizerSpec::Sgd { nesterov: false, dampened: false, .. });
+        let forms_none = |&layer: &Placed| Descent::<T>::forms_none(plan.products, layer, rows);
+        if plan.len < MIN_PARAMETERS && (!is_plain || measured || !all.iter().all(forms_none)) {
+            return None;
+        }
         let goes = |range: &Range<usize>| all.iter().any(|layer| layer.start == range.start && !range.is_empty());
         let (rest, is_weights) = arrays(plan).filter(|(range, _)| !goes(range)).unzip();
         let descent = Descent::new(all, plan.products, rows);
