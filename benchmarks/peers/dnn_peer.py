@@ -51,7 +51,7 @@ class Dnn(Peer):
             verbose=0,
             n_threads=self.threads,
         )
-        return [float(loss) for loss in history.history["loss"]]
+        return history.history["loss"]
 
     def predictor(self, x: Array) -> Callable[[], Any]:
         out = np.empty((len(x), self.workload.widths[-1]), np.float32)

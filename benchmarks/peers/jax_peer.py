@@ -134,7 +134,8 @@ class Jax(Peer):
 
     def fit(self) -> list[float]:
         self.state, losses = self.train(self.state, self.key, self.x, self.y)
-        return [float(loss) for loss in jax.device_get(losses)]
+        numbers: list[float] = jax.device_get(losses).tolist()
+        return numbers
 
     def predictor(self, x: Array) -> Callable[[], Any]:
         output = OUTPUTS[self.workload.output]

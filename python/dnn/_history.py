@@ -28,6 +28,15 @@ class DivergenceWarning(UserWarning):
 _NOT_PLOTTED = ("rate", "grad_norm", "seconds")
 
 
+def _listed(values: NDArray[np.float64]) -> list[float]:
+    """The same as a list; of a value that never changes, as most rates, there is one object."""
+    bits = values.view(np.int64)
+    if len(bits) > 1 and bits[0] == bits[-1] and (bits == bits[0]).all():
+        return [float(values[0])] * len(bits)
+    numbers: list[float] = values.tolist()
+    return numbers
+
+
 class History:
     """What a `fit` returns.
 
@@ -75,7 +84,7 @@ class History:
     @functools.cached_property
     def history(self) -> dict[str, list[float]]:
         # Made when somebody looks: the shortest epochs take less than a microsecond each.
-        return {name: np.asarray(values, np.float64).tolist() for name, values in self._columns.items()}
+        return {name: _listed(np.asarray(values, np.float64)) for name, values in self._columns.items()}
 
     @functools.cached_property
     def epochs(self) -> list[int]:

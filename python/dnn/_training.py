@@ -84,13 +84,15 @@ def early_stopping(
         given = _stoppers.for_the_core(stoppers)
     elif stoppers:
         given = stoppers[0]
-    is_asked = given is not None and given is not False
-    said = _early_stopping(given) if is_asked else EarlyStopping(None, restore_best_weights=given is None)
+    if given is None or given is False:
+        nothing = {"patience": None, "min_delta": 0.0, "watched": None, "baseline": None}
+        return {**nothing, "restore_best": given is None}
+    said = _early_stopping(given)
     return {
         "patience": None if said.patience is None else int(said.patience),
         "min_delta": float(said.min_delta),
         "restore_best": bool(said.restore_best_weights),
-        "watched": _watched(said, metrics, validates) if is_asked else None,
+        "watched": _watched(said, metrics, validates),
         "baseline": None if said.baseline is None else float(said.baseline),
     }
 

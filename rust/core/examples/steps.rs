@@ -164,7 +164,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let history = dnn_core::fit(&mut model, &data, None, &fit, &mut Blind(start))?;
             best = best.min(start.elapsed().as_secs_f64() / history.steps as f64);
         }
-        println!("{name}: {:.2} us a step on {threads} threads", best * 1e6);
+        println!("{name}: {:.3} us a step on {threads} threads", best * 1e6);
     }
     Ok(())
 }
