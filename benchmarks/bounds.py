@@ -20,6 +20,7 @@ from .workloads import WORKLOADS, Workload
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST_SHARED = 160 * 1024  # parameters, as `MAX_SHARED_PARAMETERS` in rust/core/src/step/shares.rs
+FEWEST_SHARED = 32  # rows, as `MIN_SHARED_ROWS` there
 LINE = 64
 NAMES = ("digits", "deep-narrow", "tabular", "mnist-small", "mnist-mlp", "wide")
 
@@ -51,7 +52,7 @@ def parts(workload: Workload, threads: int, costs: dict[str, Any]) -> tuple[floa
     if threads == 2:
         # Each thread brings over the half of the weights that the other has stepped; where the rows are
         # shared, also the half of the gradient that is its own to step along.
-        halves = 2 if count <= LARGEST_SHARED else 1
+        halves = 2 if count <= LARGEST_SHARED and workload.batch_size >= FEWEST_SHARED else 1
         lines = halves * count * 4 / 2 / LINE * costs["line"]
     return products / 1e3, update / 1e3, lines / 1e3
 

@@ -78,6 +78,14 @@ def test_a_row_of_weight_two_counts_twice(regression: Table) -> None:
 # History
 
 
+def test_the_lists_of_a_history_have_every_bit_also_where_a_value_never_changes() -> None:
+    columns = {"rate": [0.1] * 4, "loss": [0.0, -0.0, 0.0], "same": [-0.0] * 2, "nan": [np.nan, 1.0, np.nan]}
+    history = dnn.History({**columns, "one": [2.5], "none": []}, epochs=[], stopped_because="", message="")
+    for name, values in columns.items():
+        assert np.asarray(history.history[name]).tobytes() == np.asarray(values).tobytes(), name
+    assert (history.history["one"], history.history["none"]) == ([2.5], [])
+
+
 def test_history_has_a_value_for_each_epoch(classifier: dnn.Sequential, classes: Table) -> None:
     x, y = classes
     history = classifier.fit(x, y, epochs=4, metrics=["accuracy"], validation_data=(x, y))

@@ -50,7 +50,7 @@ fn worth(isa: Isa, m: usize, n: usize, k: usize, turned: bool) -> Factors {
         return Factors::Exact;
     }
     match isa.factors {
-        Factors::Tiles { parts: 1 } if least < amx::WORTH => Factors::Pairs,
+        // Where there are tiles, pairs at fewer rows take up to 1.5 times as long as factors that stay as they are.
         Factors::Tiles { .. } if least < amx::WORTH => Factors::Exact,
         Factors::Tiles { parts: 3 }
             if least < WORTH_THREE.0 || m.saturating_mul(n).saturating_mul(k) < WORTH_THREE.1 =>

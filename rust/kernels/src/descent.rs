@@ -94,8 +94,8 @@ impl<T: Real> Descent<T> {
         n_out > NARROW
     }
 
-    /// Whether plain gradient descent, and that with momentum, step along the gradient of so many rows without writing it, which
-    /// takes factors as they are.
+    /// Whether gradient descent, plain or with momentum, steps along the gradient of so many rows without writing it: few rows,
+    /// and factors that are not rounded.
     pub fn forms_none(products: Isa, layer: Placed, rows: usize) -> bool {
         OuterStep::<T>::suits(rows) && factors_of::<T>(products, layer, rows) == Factors::Exact
     }

@@ -10,7 +10,7 @@ use crate::simd::{Kernel, Vector};
 use crate::update::Sgd;
 
 /// Rows at most: with more the taller tiles of a product win more than a gradient that is not written. On one thread with
-/// AVX-512 512-512-10 takes 274 instead of 336 us at 32 rows, 413 instead of 545 at 48, and at 256 would take 2540 instead of
+/// AVX-512 512-512-10 takes 294 instead of 375 us at 32 rows, 418 instead of 484 at 48, and at 256 would take 2540 instead of
 /// 2220; with AVX2 1024-1024-10 at 64 rows 2 % longer (`steps 512-512-10x32 1 sgd`).
 const MOST_ROWS: usize = 48;
 /// Inputs whose weights are stepped at a time: with two vectors of outputs, or one on sets of 16 registers, as many sums as do

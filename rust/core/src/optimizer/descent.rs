@@ -34,7 +34,9 @@ impl<T: Real> Blocks<T> {
     /// `None` where the whole gradient of a batch of so many rows is needed, or faster; `measured` as in
     /// `Step::let_weights_wait`.
     pub fn new(plan: &Plan, optimizer: &Optimizer<T>, rows: usize, measured: bool) -> Option<Blocks<T>> {
-        if plan.len < MIN_PARAMETERS_OF_FEW || plan.layers.iter().any(Layer::has_penalty) {
+        let is_plain = matches!(optimizer.spec, OptimizerSpec::Sgd { nesterov: false, dampened: false, .. });
+        let least = if is_plain && !measured { MIN_PARAMETERS_OF_FEW } else { MIN_PARAMETERS };
+        if plan.len < least || plan.layers.iter().any(Layer::has_penalty) {
             return None;
         }
         let suits = |layer: &Layer| layer.is_dense() && layer.trainable_weights && Descent::<T>::suits(layer.n_out);
@@ -47,9 +49,8 @@ impl<T: Real> Blocks<T> {
             Placed { start: layer.weights().start, n_in: layer.n_in, n_out: layer.n_out, stride: layer.stride }
         };
         let all: Vec<Placed> = layers.iter().map(placed).collect();
-        let is_plain = matches!(optimizer.spec, OptimizerSpec::Sgd { nesterov: false, dampened: false, .. });
         let forms_none = |&layer: &Placed| Descent::<T>::forms_none(plan.products, layer, rows);
-        if plan.len < MIN_PARAMETERS && (!is_plain || measured || !all.iter().all(forms_none)) {
+        if plan.len < MIN_PARAMETERS && !all.iter().all(forms_none) {
             return None;
         }
         let goes = |range: &Range<usize>| all.iter().any(|layer| layer.start == range.start && !range.is_empty());

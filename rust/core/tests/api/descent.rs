@@ -15,12 +15,12 @@ fn wide() -> Vec<Value> {
 fn trained<T: Real>(layers: Vec<Value>, optimizer: OptimizerSpec, whole: bool) -> (Model<T>, Vec<Epoch>) {
     let model = model::<T>(50, layers, "mse", optimizer);
     assert!(model.plan.len > 1 << 20, "fewer parameters have a whole gradient");
-    trained_by(model, 8, whole)
+    trained_by(model, 22, 8, whole)
 }
 
-/// Trained with batches of so many of 22 rows.
-fn trained_by<T: Real>(mut model: Model<T>, rows: usize, whole: bool) -> (Model<T>, Vec<Epoch>) {
-    let task = Task::<T>::regression(22, 50, 3);
+/// Trained with batches of so many of all rows.
+fn trained_by<T: Real>(mut model: Model<T>, all: usize, rows: usize, whole: bool) -> (Model<T>, Vec<Epoch>) {
+    let task = Task::<T>::regression(all, 50, 3);
     let data = task.data(&model.plan);
     // A limit that nothing comes to needs the whole gradient.
     let clip = Clip { norm: whole.then_some(1e30), value: None };
@@ -49,12 +49,13 @@ fn few_rows<T: Real>() {
     let layers = || vec![layer(260, "relu"), with(layer(33, "tanh"), "use_bias", false), layer(3, "identity")];
     let rules = [(0.0, false, false), (0.9, false, false), (0.9, true, false), (0.9, false, true)];
     for (momentum, nesterov, dampened) in rules {
-        // The last batch of 3 or 4 rows has 1 or 2.
-        for rows in 1..=4 {
+        // The last batch has fewer rows: of 7 it has 1, of 3, 4 or 48 it has 2, of 31 it has 19. From 32 rows on this network
+        // shares them out.
+        for rows in [1, 2, 3, 4, 7, 16, 31, 32, 48] {
             let optimizer = OptimizerSpec::Sgd { momentum, nesterov, dampened };
             let new = || model::<T>(50, layers(), "mse", optimizer);
             let ((by_blocks, epochs), (whole, whole_epochs)) =
-                (trained_by(new(), rows, false), trained_by(new(), rows, true));
+                (trained_by(new(), 50, rows, false), trained_by(new(), 50, rows, true));
             assert_eq!(bits(&by_blocks.params), bits(&whole.params), "{optimizer:?}, {rows} rows");
             assert_ne!(bits(&by_blocks.params), bits(&new().params), "{optimizer:?}, {rows} rows");
             for (got, wanted) in epochs.iter().zip(&whole_epochs) {
@@ -70,6 +71,16 @@ fn few_rows<T: Real>() {
 fn gradient_descent_takes_the_same_steps_where_the_gradient_of_few_rows_is_never_written() {
     few_rows::<f32>();
     few_rows::<f64>();
+}
+
+#[test]
+fn so_it_does_in_a_network_that_shares_out_no_rows_and_beside_frozen_layers() {
+    // More parameters than rows are shared out for.
+    for rows in [6, 47, 48, 49] {
+        let (by_blocks, _) = trained_by(model::<f32>(50, wide(), "mse", sgd(0.9)), 98, rows, false);
+        let (whole, _) = trained_by(model::<f32>(50, wide(), "mse", sgd(0.9)), 98, rows, true);
+        assert_eq!(bits(&by_blocks.params), bits(&whole.params), "{rows} rows");
+    }
 }
 
 #[test]

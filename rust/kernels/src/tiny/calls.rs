@@ -25,7 +25,7 @@ pub struct Asked<'a, T> {
     pub losses: &'a mut [f64],
 }
 
-/// Steps to take one after the other. None is taken where the size of a loss is above `most_loss`, or the gradient of a stage may
+/// Steps to take one after the other. None is taken where the size of a loss is above `most_loss`, or a gradient may
 /// have a square that is not finite, and none after it. Memories that are not needed are empty; `squares` takes what those of each
 /// gradient add up to, or is empty.
 #[derive(Debug)]
@@ -178,8 +178,8 @@ pub fn tiny_steps<T: Real>(
 /// of the same ones where x has no more. The gradient of each is written.
 ///
 /// # Panics
-/// As those two, without a step or with rows for another number of them, where something does not learn, and where the lengths
-/// of parameters, gradient, memories and squares differ.
+/// As those two, without a step or with rows for another number of them, where something does not learn, where parameters are
+/// no whole vectors, and where the lengths of parameters, gradient, memories and squares differ.
 pub fn tiny_batch_steps<T: Real>(
     isa: Isa,
     tiny: &Tiny,

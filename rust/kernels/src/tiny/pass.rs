@@ -312,7 +312,7 @@ impl<T: Real> Backward<'_, T> {
         }
     }
 
-    /// The first stage met whose gradient has a square that is not finite.
+    /// The first stage met whose gradient has a square that is not finite; none where nobody [looks](Backward::checks).
     ///
     /// # Safety
     /// The entry has checked the parameters, the gradient and the workspace.

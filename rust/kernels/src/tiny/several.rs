@@ -34,8 +34,8 @@ pub(super) struct Steps<'a, T> {
 }
 
 impl<T: Real> Kernel<T> for Several<'_, T> {
-    /// How many steps were taken, and the first stage met whose gradient has a square that is not finite, or may have one: the
-    /// last one where a loss is too large.
+    /// How many steps were taken, and what stopped them: the first stage met whose gradient has a square that is not finite, or
+    /// may have one; with steps, where gradients are looked at as a whole, stage 0; the last one where a loss is too large.
     type Output = (usize, Option<usize>);
     #[inline(always)]
     unsafe fn run<V: Vector<Elem = T>>(mut self) -> (usize, Option<usize>) {
