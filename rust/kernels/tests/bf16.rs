@@ -219,7 +219,7 @@ impl Layer {
             0..16 => None,
             0..96 if isa.parts() == 3 => None,
             // Too small for tiles.
-            16..32 if isa.parts() == 2 => None,
+            16..32 if has_tiles(isa) => None,
             16..32 => Some(Isa::SCALAR.with_bf16()),
             _ if isa.parts() == 3 && work < 1 << 22 => None,
             _ => Some(isa),
