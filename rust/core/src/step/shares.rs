@@ -13,8 +13,8 @@ const MIN_SHARE_WORK: usize = 400_000;
 /// few rows is most of the work (784-30-10 at 10 rows: 12.0 us a step in two shares, 10.1 us in one), and keeps gradient descent
 /// from forming none. Where the processors are far apart, in busy minutes, two threads took 115 us in two shares and 96 in one
 /// for 256-256-10 at 16 rows and Adam, 153 and 128 for 784-128-10, 81 and 53 for 300-300-10 and gradient descent; at 24 rows 111
-/// and 97, 174 and 146, 133 and 82. One thread takes 9 to 36 % less in one share. From 32 rows
-/// on shares stay: digits gain a quarter by them where the processors are near each other.
+/// and 97, 174 and 146, 133 and 82 (`steps 784-128-10x24 2 adam`). One thread takes 9 to 36 % less in one share. From 32 rows on
+/// shares stay: digits gain a quarter by them where the processors are near each other.
 const MIN_SHARED_ROWS: usize = 32;
 /// Parameters of a network at most whose blocks are shared out: above, the products are large enough to be shared out
 /// one by one, and to add up gradients would cost more.
