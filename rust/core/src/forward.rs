@@ -58,6 +58,7 @@ pub fn forward<T: Real>(
 ) {
     // Only who uses a network for many rows has packed them: training changes its weights with every step.
     let packed = if mode == Mode::Inference { params.packed(plan, None) } else { None };
+    let first_is_known = std::mem::take(&mut work.first_is_known);
     let fused = last == Last::AsLossTakesIt && plan.loss.as_ref().is_some_and(|loss| loss.takes_z());
     for (index, layer) in plan.layers.iter().enumerate() {
         let (done, rest) = work.a.split_at_mut(index);
@@ -68,6 +69,10 @@ pub fn forward<T: Real>(
         let (a, z, moments) = (&mut rest[0], &mut work.z[index], &mut work.moments[index]);
         let linear = fused && index + 1 == plan.layers.len();
         match layer.kind {
+            Kind::Dense if index == 0 && first_is_known => {
+                let known = view(&work.first, x.rows, layer);
+                activate(plan, team, layer, known, linear, z, view_mut(a, x.rows, layer));
+            }
             Kind::Dense => {
                 let packed = packed.as_ref().and_then(|packed| packed.of(index));
                 dense(mode.products(plan), team, params, packed, layer, input, linear, z, a);

@@ -113,6 +113,7 @@ pub fn gradients<'a, T: Real>(
     let mut step = Step::new(plan, data, rows.len())?;
     // On the way to x every layer is passed, also below the lowest with parameters.
     step = step.looked_at(plan, with_dx || !plan.layers[0].trainable())?;
+    step.make_gradient(plan, None, false)?;
     let mut deltas = Vec::new();
     for layer in &plan.layers {
         deltas.push(zeros(rows.len(), layer)?);

@@ -42,7 +42,7 @@ enum Measured {
     /// From the weight of the rows of each class.
     Counts(Score, Average, f64, Counts),
     /// From the scores of all rows, with room for their numbers.
-    Auc(Average, Vec<u32>),
+    Auc(Average, Vec<ranks::Row>),
     /// By a function of whoever calls.
     Called(Function),
 }

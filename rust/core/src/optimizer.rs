@@ -18,7 +18,7 @@ use crate::pairs::Pairs;
 use crate::params::Params;
 use crate::plan::Plan;
 pub use descent::Blocks;
-use dnn_kernels::{InTurn, Isa, Operands, Real, Team, TinyStep, limit_column_norms};
+use dnn_kernels::{InTurn, NextRows, Operands, Real, Team, TinyStep, limit_column_norms};
 use dnn_spec::OptimizerSpec;
 use muon::Muon;
 pub use reach::Reach;
@@ -161,22 +161,24 @@ impl<T: Real> Optimizer<T> {
         &mut self,
         plan: &Plan,
         team: &Team,
-        products: Isa,
         blocks: &Blocks<T>,
         rate: f64,
         params: &mut Params<T>,
         gradient_of_rest: &Params<T>,
         operands: impl Fn(usize) -> Operands<'a, T> + Sync,
         squares: &mut [f64],
+        next: Option<NextRows<T>>,
     ) {
         self.steps = self.steps.saturating_add(1);
         let changes = self.changes(rate).expect("only an optimizer that works element by element descends by blocks");
-        let memories = self.memories(changes.weights, &(0..plan.len));
-        blocks.descent.step((plan.isa, products), team, changes.weights, operands, params, memories, squares);
+        // A bias before the weights, which may go over the next rows.
         for (range, is_weights) in blocks.rest.iter().zip(&blocks.is_weights) {
             let change = changes.others.filter(|_| !is_weights).unwrap_or(changes.weights);
             self.step_range(plan, team, change, range, params, gradient_of_rest);
         }
+        let (sets, rule) = ((plan.isa, plan.products), changes.weights);
+        let memories = self.memories(rule, &(0..plan.len));
+        blocks.descent.step(sets, team, rule, operands, params, memories, squares, next);
         limit_columns(plan, params);
     }
 

@@ -4,25 +4,29 @@
 //! A batch of any size goes through in blocks; sums run in the order of the rows.
 
 mod later;
+mod next;
+mod shard;
 mod shares;
 mod small;
 
 pub use small::MOST_IN_TURN;
 
-use crate::backward::backward;
 use crate::batches::{BLOCK_ROWS, Batch, blocks};
 use crate::data::Data;
 use crate::error::{Error, short};
 use crate::forward::{Last, Mode, forward};
 use crate::metrics::Sums;
 use crate::moments::Moved;
+use crate::optimizer::Optimizer;
 use crate::params::Params;
-use crate::penalty::{self, has_squares};
+use crate::penalty;
 use crate::plan::{Layer, Place, Plan};
-use crate::workspace::{Workspace, view, view_mut};
-use dnn_kernels::{Asked, Buffer, Isa, Real, Team, Tiny, View, rounds_factors, tiny_backward, tiny_forward};
+use crate::workspace::Workspace;
+use dnn_kernels::{Isa, Real, Team, View, rounds_factors};
 use dnn_spec::Objective;
 use later::Waiting;
+use next::Next;
+use shard::{Pass, Shard, gradient_of, not_finite, tiny, weight_of};
 use shares::{SHARDS, is_called, share_of};
 
 /// All that a step needs besides the parameters, allocated once.
@@ -40,50 +44,9 @@ pub struct Step<T: Real> {
     moved: Option<Moved<T>>,
     /// Where weights may wait for the step.
     waiting: Option<Waiting<T>>,
+    /// Where the next batch may be known before a step is taken.
+    next: Option<Next<T>>,
 }
-
-/// Some rows on their way through the network and back, apart from all others.
-#[derive(Debug)]
-struct Shard<T: Real> {
-    gradient: Params<T>,
-    work: Workspace<T>,
-    batch: Batch<T>,
-    /// For a network that one kernel computes, what that kernel knows, and its room.
-    tiny: Option<(Tiny, Buffer<T>)>,
-    /// The weighted loss of the rows, none where a function failed, and the first layer met whose gradient is not finite.
-    found: (Option<f64>, Option<usize>),
-}
-
-/// What goes through the network: with which parameters, and the weight of the whole batch.
-struct Pass<'a, T: Real> {
-    plan: &'a Plan,
-    team: &'a Team,
-    params: &'a Params<T>,
-    /// The number of the batch in the life of the model; none where the network is used and does not learn.
-    number: Option<u64>,
-    products: Isa,
-    /// Layers whose weights have no gradient before the step.
-    waiting: &'a [usize],
-    data: &'a Data<'a, T>,
-    weight: f64,
-    /// Of the gradient of the loss.
-    factor: f64,
-}
-
-impl<T: Real> Pass<'_, T> {
-    fn mode(&self, first_row: usize) -> Mode {
-        let products = self.products;
-        self.number.map_or(Mode::Inference, |batch| Mode::Training { batch, first_row, products })
-    }
-}
-
-impl<T: Real> Clone for Pass<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T: Real> Copy for Pass<'_, T> {}
 
 /// Who is shown the deltas: (rows done before, place, delta).
 pub type Seen<'a, T> = &'a mut dyn FnMut(usize, Place, View<T>);
@@ -103,7 +66,8 @@ pub enum Outcome {
 
 impl<T: Real> Step<T> {
     /// Room to learn from batches of `data` that go through the network `rows` rows at a time: or fewer, unless layers go
-    /// by the mean and variance of those rows, or a function is to see all of them.
+    /// by the mean and variance of those rows, or a function is to see all of them. Room for a gradient is
+    /// [to be made](Step::make_gradient).
     ///
     /// # Errors
     /// [`Error::Memory`].
@@ -129,7 +93,7 @@ impl<T: Real> Step<T> {
             let rows = if index == 0 { capacity } else { share };
             let tiny = tiny(plan, rows, capacity)?;
             Ok(Shard {
-                gradient: Params::zeroed(plan)?,
+                gradient: Params::empty(),
                 work: Workspace::new(plan, rows, false)?,
                 batch: Batch::with_capacity(data, small::room(data, tiny.as_ref(), rows))?,
                 tiny,
@@ -138,7 +102,37 @@ impl<T: Real> Step<T> {
         };
         let shards = (0..shards).map(shard).collect::<Result<_, Error>>()?;
         let (objective, products) = (Objective::default(), plan.isa);
-        Ok(Step { objective, products, shards, block_rows: capacity, moved: Moved::new(plan), waiting: None })
+        Ok(Step {
+            objective,
+            products,
+            shards,
+            block_rows: capacity,
+            moved: Moved::new(plan),
+            waiting: None,
+            next: None,
+        })
+    }
+
+    /// Room for the gradient. With an optimizer nobody looks at it before its step: weights wait for [`Step::take`] where that
+    /// saves memory, or time. `measured` says that the length of each gradient will be asked for.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn make_gradient(
+        &mut self,
+        plan: &Plan,
+        optimizer: Option<&Optimizer<T>>,
+        measured: bool,
+    ) -> Result<(), Error> {
+        if let Some(optimizer) = optimizer
+            && self.let_weights_wait(plan, optimizer, measured)?
+        {
+            return Ok(());
+        }
+        for shard in &mut self.shards {
+            shard.gradient = Params::zeroed(plan)?;
+        }
+        Ok(())
     }
 
     /// Rows that go through together at most.
@@ -188,7 +182,7 @@ impl<T: Real> Step<T> {
         self.shards.truncate(1);
         let Some(Shard { gradient, work, batch, found, .. }) = self.shards.pop() else { return Ok(self) };
         let work = if with_dx { work.with_dx(plan)? } else { work };
-        Ok(Step { shards: vec![Shard { gradient, work, batch, tiny: None, found }], waiting: None, ..self })
+        Ok(Step { shards: vec![Shard { gradient, work, batch, tiny: None, found }], waiting: None, next: None, ..self })
     }
 
     /// What layers that go by the mean and variance of a batch remember of those that were learned from: every block is
@@ -216,6 +210,7 @@ impl<T: Real> Step<T> {
         let Some(moved) = &mut self.moved else { return true };
         moved.begin(plan, params);
         let (Shard { batch, work, .. }, weight) = (&mut self.shards[0], weight_of(data, rows));
+        work.first_is_known = false;
         for block in blocks(rows.len(), self.block_rows) {
             if !go_on() {
                 return false;
@@ -232,7 +227,8 @@ impl<T: Real> Step<T> {
         true
     }
 
-    /// Loss and gradient of the rows with these numbers, the batch of this number in the life of the model.
+    /// Loss and gradient of the rows with these numbers, the batch of this number in the life of the model. There is
+    /// [room](Step::make_gradient) for the gradient.
     ///
     /// `go_on` is asked after every block; `seen` is shown what [`backward`] shows, and while somebody looks on, the
     /// shares go one after the other.
@@ -254,6 +250,9 @@ impl<T: Real> Step<T> {
         let waiting = self.begin_waiting(rows.len());
         let waiting = waiting.as_ref().map_or(&[][..], |blocks| &blocks.layers);
         let pass = Pass { plan, team, params, number, products, waiting, data, weight, factor };
+        if let (Some(next), Shard { batch, work, .. }) = (&mut self.next, &mut self.shards[0]) {
+            next.hand_over(rows, batch, work);
+        }
         if let Some(moved) = &mut self.moved {
             moved.begin(plan, params);
         }
@@ -398,6 +397,7 @@ impl<T: Real> Step<T> {
         let factor = self.objective.gradient_factor;
         let products = self.products;
         let pass = Pass { plan, team, params, number, products, waiting: &[], data, weight, factor };
+        self.shards[0].work.first_is_known = false;
         let mut total = 0.0;
         for block in blocks(rows.len(), self.block_rows) {
             if !go_on() {
@@ -413,138 +413,4 @@ impl<T: Real> Step<T> {
         }
         Ok((total * self.objective.loss_factor, weight))
     }
-}
-
-impl<T: Real> Shard<T> {
-    /// The rows with these numbers forward, their loss, and dL/dz of the last layer. `measured` says that somebody will
-    /// look at the output.
-    fn forward_and_loss(&mut self, pass: Pass<T>, first_row: usize, rows: &[u32], measured: bool) {
-        let Pass { plan, team, params, data, weight, factor, .. } = pass;
-        let loss = plan.loss.as_ref().expect("`Data::new` refuses a plan without a loss");
-        self.batch.gather(plan.isa, data, rows, weight);
-        self.batch.set_scale(loss.factor() * factor);
-        self.batch.shares(&mut self.work.share);
-        let (work, layer, last) = (&mut self.work, plan.last(), plan.layers.len() - 1);
-        let turn = last % work.delta.len();
-        let (a, delta, losses) = (&mut work.a[last], &mut work.delta[turn], &mut work.losses[..rows.len()]);
-        let (batch, isa) = (&self.batch, plan.isa);
-        let value = match (&mut self.tiny, loss.tiny()) {
-            (None, _) => {
-                forward(plan, team, params, pass.mode(first_row), batch.x(), Last::AsLossTakesIt, work);
-                let output = view(&work.a[last], rows.len(), layer);
-                let z = view(if work.z[last].is_empty() { &work.a[last] } else { &work.z[last] }, rows.len(), layer);
-                loss.evaluate(isa, layer, batch, output, z, &mut work.delta[turn], &mut work.losses)
-            }
-            (Some((tiny, room)), Some(kind)) => {
-                let asked = Asked { loss: kind, target: batch.target(), scale: batch.scale(), losses: &mut *losses };
-                tiny_forward(isa, tiny, params, batch.x(), Some(asked), room);
-                if measured {
-                    tiny.output(room, view_mut(a, rows.len(), layer));
-                }
-                Some(loss.sum(batch, losses))
-            }
-            (Some((tiny, room)), None) => {
-                tiny_forward(isa, tiny, params, batch.x(), None, room);
-                tiny.output(room, view_mut(a, rows.len(), layer));
-                let output = view(a, rows.len(), layer);
-                let value = loss.evaluate(isa, layer, batch, output, output, delta, losses);
-                tiny.set_delta(view(delta, rows.len(), layer), room);
-                value
-            }
-        };
-        self.found = (value, None);
-    }
-
-    /// From the last delta to the gradient, which is added to with `accumulate`; nothing where the loss is not finite.
-    fn backward(&mut self, pass: Pass<T>, first_row: usize, accumulate: bool, seen: impl FnMut(Place, View<T>)) {
-        let Pass { plan, team, params, .. } = pass;
-        if self.found.0.is_some_and(f64::is_finite) {
-            let (x, work, gradient) = (self.batch.x(), &mut self.work, &mut self.gradient);
-            self.found.1 = match &mut self.tiny {
-                None => backward(
-                    plan,
-                    team,
-                    params,
-                    pass.mode(first_row),
-                    x,
-                    work,
-                    accumulate,
-                    pass.waiting,
-                    gradient,
-                    seen,
-                ),
-                Some((tiny, room)) => {
-                    let loss = plan.loss.as_ref().and_then(|loss| loss.tiny());
-                    tiny_backward(plan.isa, tiny, params, x.rows, room, loss, accumulate, gradient)
-                }
-            };
-            if self.found.1.is_some() && !pass.waiting.is_empty() {
-                // Something overflows: the gradient is formed after all, to tell of the layer that would be told of then.
-                let mode = pass.mode(first_row);
-                self.found.1 = backward(plan, team, params, mode, x, work, accumulate, &[], gradient, |_, _| {});
-            }
-            // The kernels look at sums of squares, of parts whose size goes by the threads: what they call finite is.
-            self.found.1 = self.found.1.and_then(|_| not_finite(plan, gradient));
-        }
-    }
-
-    /// What the last layer made of the rows, as the loss took it.
-    fn output(&self, plan: &Plan) -> View<'_, T> {
-        view(self.work.a.last().expect("a plan has layers"), self.batch.x().rows, plan.last())
-    }
-
-    /// The loss, or what is not finite.
-    fn outcome(&mut self, plan: &Plan, params: &Params<T>) -> Result<f64, Outcome> {
-        let what = match self.found {
-            (None, _) => Outcome::Raised,
-            (Some(loss), None) if loss.is_finite() => return Ok(loss),
-            (_, Some(layer)) => gradient_of(plan, layer),
-            _ => Outcome::Diverged(self.blame(plan, params)),
-        };
-        Err(what)
-    }
-
-    /// The first layer whose outputs are not finite, in words.
-    fn blame(&mut self, plan: &Plan, params: &Params<T>) -> String {
-        let rows = self.batch.x().rows;
-        if self.tiny.is_some() {
-            let (x, work) = (self.batch.x(), &mut self.work);
-            forward(plan, &Team::solo(), params, Mode::Inference, x, Last::AsLossTakesIt, work);
-        }
-        let broken = plan.layers.iter().zip(&self.work.a).position(|(layer, a)| {
-            let a = view(a, rows, layer);
-            (0..rows).any(|i| a.row(i).iter().any(|x| !x.is_finite()))
-        });
-        match broken {
-            Some(index) => format!("the outputs of layer {} are not finite", plan.layers[index].name),
-            None => format!("the loss of the outputs of layer {} is not finite", plan.last().name),
-        }
-    }
-}
-
-/// The last layer whose gradient has an element whose square is no number of its type.
-fn not_finite<T: Real>(plan: &Plan, gradient: &Params<T>) -> Option<usize> {
-    plan.layers.iter().rposition(|layer| {
-        let parts = [(layer.trainable_weights, layer.weights()), (layer.trainable_bias, layer.bias())];
-        parts.into_iter().any(|(learns, range)| learns && !has_squares(plan, &gradient[range]))
-    })
-}
-
-fn gradient_of(plan: &Plan, layer: usize) -> Outcome {
-    let name = &plan.layers[layer].name;
-    Outcome::Diverged(format!("the gradient of layer {name} is not finite, or the sum of its squares is not"))
-}
-
-/// What the kernel of small networks needs for `rows` rows, where this is one. All shares of a `block` go the same way.
-fn tiny<T: Real>(plan: &Plan, rows: usize, block: usize) -> Result<Option<(Tiny, Buffer<T>)>, Error> {
-    let Some(stages) = plan.stages(block, T::LANES) else { return Ok(None) };
-    let refused = || Error::memory(format_args!("{rows} rows of the network"), None, size_of::<T>());
-    let tiny = Tiny::new::<T>(stages, rows).ok_or_else(refused)?;
-    let room = Buffer::zeroed(tiny.len()).ok_or_else(refused)?;
-    Ok(Some((tiny, room)))
-}
-
-/// The sum of the weights of rows.
-fn weight_of<T: Real>(data: &Data<T>, rows: &[u32]) -> f64 {
-    if data.weights.is_empty() { rows.len() as f64 } else { rows.iter().map(|&row| data.weights[row as usize]).sum() }
 }

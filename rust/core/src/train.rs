@@ -66,9 +66,8 @@ pub fn train_on_batch<'a, T: Real>(
     let rows = all_rows(data.rows())?;
     let mut step = Step::new(plan, data, data.rows())?;
     step.products = plan.products;
-    if !looks_at_gradients(optimizer, how.clip) && data.rows() <= step.block_rows() {
-        step.let_weights_wait(plan, optimizer, false)?;
-    }
+    let is_unseen = !looks_at_gradients(optimizer, how.clip) && data.rows() <= step.block_rows();
+    step.make_gradient(plan, is_unseen.then_some(&*optimizer), false)?;
     let team = Team::of(run.threads());
     let (number, sums) = (running.batches, &mut sums);
     match step.loss_and_gradient(plan, &team, params, number, data, &rows, Some(sums), || run.goes_on(), None) {
@@ -80,7 +79,7 @@ pub fn train_on_batch<'a, T: Real>(
             if !is_allowed(plan, &team, &mut step, &mut reach, optimizer, rate, params) {
                 return Err(Error::Invalid(diverged(&too_large::<T>(&optimizer.spec, rate), None, Some(rate))));
             }
-            step.take(plan, &team, optimizer, rate, params, false);
+            step.take(plan, &team, optimizer, rate, params, false, None);
             step.remember_moments(plan, params);
             running.count(1);
             progress.weights_changed();

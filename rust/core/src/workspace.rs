@@ -16,6 +16,10 @@ pub struct Workspace<T: Real> {
     pub z: Vec<Buffer<T>>,
     /// The means and deviations that a layer normalises with; else empty.
     pub moments: Vec<Buffer<T>>,
+    /// z of the first layer, and as many rows again, where that may be known before the rows go forward; else empty.
+    pub first: Buffer<T>,
+    /// Whether it is, for the rows that go forward next, with the weights that they meet.
+    pub first_is_known: bool,
     /// What share of its batch each row is, where layers go by the mean and variance of a batch; else empty.
     pub share: Vec<T>,
     /// dL/dz of layer l in `delta[l % delta.len()]`: two that take turns, or one for each layer where they are kept.
@@ -87,6 +91,16 @@ impl<T: Real> Workspace<T> {
         Ok(())
     }
 
+    /// Makes room for z of the first layer, twice.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn make_first(&mut self, plan: &Plan) -> Result<(), Error> {
+        let layer = &plan.layers[0];
+        self.first = room(2 * self.losses.len(), &layer.name, layer.stride)?;
+        Ok(())
+    }
+
     /// Room for `rows` rows on their way forward, as [`Workspace::new`] without the way back.
     ///
     /// # Errors
@@ -96,6 +110,8 @@ impl<T: Real> Workspace<T> {
             a: Vec::with_capacity(plan.layers.len()),
             z: Vec::with_capacity(plan.layers.len()),
             moments: Vec::with_capacity(plan.layers.len()),
+            first: Buffer::empty(),
+            first_is_known: false,
             share: Vec::new(),
             delta: Vec::new(),
             skips: Vec::new(),

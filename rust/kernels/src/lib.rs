@@ -40,7 +40,7 @@ pub use buffer::{Buffer, padded, row_stride};
 pub use ceiling::ceiling;
 pub use column_sums::column_sums;
 pub use dense::{Below, View, ViewMut, forward, input_gradient, weight_gradient};
-pub use descent::{Descent, Operands, Placed};
+pub use descent::{Descent, NextRows, Operands, Placed};
 pub use isa::{Isa, IsaError, cpu_features};
 pub use lent::Lent;
 pub use losses::{ClassLoss, HeadLoss, PointLoss, class_loss, head_loss, point_loss};

@@ -1,8 +1,8 @@
 //! Steps by blocks against the whole gradient and a step along it: the same bits, for every rule, set, shape and team.
 
 use dnn_kernels::{
-    Adagrad, Adam, Change, Descent, Isa, Placed, Real, Rule, Sgd, Team, View, ViewMut, change, padded, row_stride,
-    sum_of_squares, weight_gradient,
+    Activation, Adagrad, Adam, Change, Descent, Isa, NextRows, Placed, Real, Rule, Sgd, Team, View, ViewMut, change,
+    forward, padded, row_stride, sum_of_squares, weight_gradient,
 };
 
 /// Numbers of both signs.
@@ -79,7 +79,7 @@ fn agrees<T: Real>((isa, products): (Isa, Isa), team: &Team, shapes: &[(usize, u
         for _ in 0..2 {
             let [first, second, third] = &mut memories;
             let of_step = [&mut first[..], &mut second[..], &mut third[..]];
-            descent.step((isa, products), team, rule, operands, &mut p, of_step, &mut squares);
+            descent.step((isa, products), team, rule, operands, &mut p, of_step, &mut squares, None);
             total = 0.0;
             for (index, layer) in layers.iter().enumerate() {
                 let mut dw = vec![T::ZERO; layer.n_in * layer.stride];
@@ -151,6 +151,140 @@ fn factors_are_rounded_to_bfloat16_as_for_the_whole_gradient() {
     }
 }
 
+/// A step that goes over the next rows against one that does not, and a product afterwards.
+fn takes_next_rows_along<T: Real>(
+    isa: Isa,
+    team: &Team,
+    shapes: &[(usize, usize)],
+    rows: usize,
+    next_rows: usize,
+    has_bias: bool,
+) {
+    let (layers, len) = placed::<T>(shapes);
+    let x: Vec<Vec<T>> = shapes.iter().map(|&(n_in, _)| padded_rows(rows, n_in, 1)).collect();
+    let delta: Vec<Vec<T>> = shapes.iter().map(|&(_, n_out)| padded_rows(rows, n_out, 2)).collect();
+    let operands = |index: usize| {
+        let (n_in, n_out) = shapes[index];
+        (view(&x[index], rows, n_in), view(&delta[index], rows, n_out))
+    };
+    let descent = Descent::<T>::new(layers.clone(), isa, rows);
+    let (n_in, n_out) = shapes[0];
+    let (next, stride) = (noise::<T>(next_rows * row_stride::<T>(n_in), 3), layers[0].stride);
+    let next = view(&next, next_rows, n_in);
+    // Between the layers, as a bias is.
+    let bias = has_bias.then_some(layers[0].start + n_in * stride);
+    for (rule, has) in [rules()[0], rules()[1]] {
+        let what = format!("{rule:?} {} {isa:?} {shapes:?} rows {rows} and {next_rows} {has_bias}", T::NAME);
+        let mut p = noise::<T>(len, 4);
+        let mut velocity = if has[0] { noise::<T>(len, 5) } else { vec![] };
+        let (mut p_apart, mut velocity_apart) = (p.clone(), velocity.clone());
+        let mut z = noise::<T>((2 * next_rows + 1) * stride, 6);
+        let z_of_step = ViewMut::new(&mut z, 2 * next_rows, n_out, stride);
+        let along = NextRows { x: next, bias, z: z_of_step };
+        let memories = [&mut velocity[..], &mut [], &mut []];
+        descent.step((isa, isa), team, rule, operands, &mut p, memories, &mut [], Some(along));
+        let memories = [&mut velocity_apart[..], &mut [], &mut []];
+        descent.step((isa, isa), &Team::solo(), rule, operands, &mut p_apart, memories, &mut [], None);
+        assert_eq!(bits(&p), bits(&p_apart), "{what}");
+        assert_eq!(bits(&velocity), bits(&velocity_apart), "{what}");
+        let w = View::new(&p[layers[0].start..], n_in, n_out, stride);
+        let bias = bias.map(|start| &p[start..start + padded::<T>(n_out)]);
+        // Nothing is written behind z, nor between its rows.
+        let (was, behind) = (noise::<T>(z.len(), 6), 2 * next_rows * stride);
+        assert_eq!(bits(&z[behind..]), bits(&was[behind..]), "{what}");
+        for row in 0..2 * next_rows {
+            let gap = row * stride + padded::<T>(n_out)..(row + 1) * stride;
+            assert_eq!(bits(&z[gap.clone()]), bits(&was[gap]), "{what}: row {row}");
+        }
+        let mut z_apart = vec![T::ZERO; next_rows * stride];
+        let to = ViewMut::new(&mut z_apart, next_rows, n_out, stride);
+        forward(isa, &Team::solo(), next, w, bias, Activation::Identity, None, to);
+        for r in 0..next_rows {
+            let row = r * stride..r * stride + n_out;
+            assert_eq!(bits(&z[row.clone()]), bits(&z_apart[row]), "{what}: row {r}");
+        }
+    }
+}
+
+#[test]
+fn the_next_rows_come_out_as_of_a_product_with_the_weights_after_the_step() {
+    for isa in Isa::available() {
+        for threads in [1, 3] {
+            let team = Team::exactly(threads);
+            for (n_out, has_bias) in
+                [5, 15, 16, 17, 31, 33, 64, 70, 130].into_iter().zip([true, false].into_iter().cycle())
+            {
+                // One piece of a sum, or several, the last of which is short.
+                for (n_in, rows, next_rows) in
+                    [(1, 1, 1), (7, 2, 1), (256, 3, 3), (257, 4, 2), (600, 1, 1), (777, 4, 4)]
+                {
+                    takes_next_rows_along::<f32>(isa, &team, &[(n_in, n_out), (n_out, 9)], rows, next_rows, has_bias);
+                    takes_next_rows_along::<f64>(isa, &team, &[(n_in, n_out)], rows, next_rows, has_bias);
+                }
+            }
+            // Strips for each thread; rows of 2 KiB, with a gap behind them.
+            takes_next_rows_along::<f32>(isa, &team, &[(300, 9000), (9000, 40)], 2, 2, true);
+            takes_next_rows_along::<f32>(isa, &team, &[(300, 512), (512, 40)], 2, 2, true);
+        }
+    }
+}
+
+#[test]
+fn next_rows_are_taken_along_where_the_weights_outweigh_them() {
+    let takes = |n_in, n_out, rows, threads| {
+        let (layers, _) = placed::<f32>(&[(n_in, n_out)]);
+        Descent::<f32>::new(layers, Isa::SCALAR, rows).takes_next_rows(Isa::SCALAR, rows, threads)
+    };
+    assert!(takes(784, 30, 1, 1) && takes(300, 100, 2, 2) && takes(1000, 1000, 4, 2) && takes(2000, 2000, 1, 4));
+    assert!(!takes(784, 30, 2, 1) && !takes(512, 512, 3, 1) && !takes(1000, 1000, 5, 1) && !takes(1000, 1000, 1, 3));
+}
+
+#[test]
+#[should_panic(expected = "a step that forms no gradient")]
+fn next_rows_are_refused_where_a_gradient_is_formed() {
+    next_rows_of_one_layer(
+        Change::Adam(Adam { beta_1: 0.9, beta_2: 0.99, size: 0.02, scale: 1.1, epsilon: 1e-8 }),
+        1,
+        2,
+        None,
+    );
+}
+
+#[test]
+#[should_panic(expected = "no more rows than there are")]
+fn more_next_rows_than_rows_are_refused() {
+    next_rows_of_one_layer(Change::Sgd(Sgd::Plain, 0.1), 2, 4, None);
+}
+
+#[test]
+#[should_panic(expected = "a bias among the parameters")]
+fn a_bias_among_the_weights_is_refused() {
+    next_rows_of_one_layer(Change::Sgd(Sgd::Plain, 0.1), 1, 2, Some(16));
+}
+
+#[test]
+#[should_panic(expected = "shapes of x and z")]
+fn next_rows_of_another_shape_are_refused() {
+    next_rows_of_one_layer(Change::Sgd(Sgd::Plain, 0.1), 1, 1, None);
+}
+
+/// A step of one row of a layer of 2 inputs and 16 outputs, with so many next rows, and rows of their z.
+fn next_rows_of_one_layer(rule: Change, rows: usize, z_rows: usize, bias: Option<usize>) {
+    let layer = Placed { start: 0, n_in: 2, n_out: 16, stride: 16 };
+    let (x, delta, mut z) = ([0.0f32; 64], [0.0f32; 16], [0.0f32; 64]);
+    let operands = |_| (View::new(&x[..], 1, 2, 16), View::new(&delta[..], 1, 16, 16));
+    let next = NextRows { x: View::new(&x, rows, 2, 16), bias, z: ViewMut::new(&mut z, z_rows, 16, 16) };
+    let (isa, mut memories) = (Isa::SCALAR, [[0.0; 48]; 2]);
+    let [first, second] = &mut memories;
+    let memories = if matches!(rule, Change::Adam(_)) {
+        [&mut first[..], &mut second[..], &mut []]
+    } else {
+        [&mut [][..], &mut [], &mut []]
+    };
+    let descent = Descent::<f32>::new(vec![layer], isa, 1);
+    descent.step((isa, isa), &Team::solo(), rule, operands, &mut [0.0; 48], memories, &mut [], Some(next));
+}
+
 #[test]
 fn the_number_of_threads_changes_no_sum_of_squares() {
     let shape = (900, 500);
@@ -163,7 +297,7 @@ fn the_number_of_threads_changes_no_sum_of_squares() {
         let isa = Isa::SCALAR;
         let rule = Change::Sgd(Sgd::Plain, 0.1);
         let none = [&mut [][..], &mut [], &mut []];
-        descent.step((isa, isa), &Team::exactly(threads), rule, operands, &mut p, none, &mut squares);
+        descent.step((isa, isa), &Team::exactly(threads), rule, operands, &mut p, none, &mut squares, None);
         (bits(&p), bits(&squares))
     };
     assert!(descent.blocks() > 3);
@@ -194,5 +328,6 @@ fn operands_of_another_shape_are_refused() {
         &mut [0.0; 32],
         none,
         &mut [],
+        None,
     );
 }

@@ -14,9 +14,14 @@ pub fn place<T: Real>(y: &[T], class: usize) -> usize {
     y.iter().enumerate().filter(|&(j, y)| *y > own || *y == own && j > class).count()
 }
 
+/// The number of a row. It can't be copied, as numbers can: few of those the standard library sorts by a network of comparisons,
+/// which is 11 KB of code.
+#[derive(Debug)]
+pub struct Row(u32);
+
 /// The area under the receiver operating characteristic: of two classes, or the mean over classes, each against the
 /// rest. NaN where a class has no rows, or all of them. `order` has room for a number for each row.
-pub fn auc(kept: &Kept, reading: Reading, average: Average, order: &mut Vec<u32>) -> f64 {
+pub fn auc(kept: &Kept, reading: Reading, average: Average, order: &mut Vec<Row>) -> f64 {
     let n = reading.n_out;
     let is_of = |i: usize, j: usize| match kept.n_targets {
         0 => kept.labels[i] == j as i64,
@@ -42,19 +47,19 @@ pub fn auc(kept: &Kept, reading: Reading, average: Average, order: &mut Vec<u32>
 /// The share of pairs of a row of the class and another in which the first has the higher score, equal ones counting
 /// half, each pair weighing the product of the weights of its rows; and the weight of the rows of the class.
 fn area(
-    order: &mut Vec<u32>,
+    order: &mut Vec<Row>,
     rows: usize,
     score: impl Fn(usize) -> f64,
     is_of: impl Fn(usize) -> bool,
     weight: impl Fn(usize) -> f64,
 ) -> (f64, f64) {
     order.clear();
-    order.extend(0..rows as u32);
-    order.sort_unstable_by(|&a, &b| score(a as usize).total_cmp(&score(b as usize)).then(a.cmp(&b)));
+    order.extend((0..rows as u32).map(Row));
+    order.sort_unstable_by(|a, b| score(a.0 as usize).total_cmp(&score(b.0 as usize)).then(a.0.cmp(&b.0)));
     let (mut pairs, mut lower, mut total) = (0.0, 0.0, 0.0);
-    for equal in order.chunk_by(|&a, &b| score(a as usize) == score(b as usize)) {
+    for equal in order.chunk_by(|a, b| score(a.0 as usize) == score(b.0 as usize)) {
         let (mut of, mut others) = (0.0, 0.0);
-        for &i in equal {
+        for &Row(i) in equal {
             *(if is_of(i as usize) { &mut of } else { &mut others }) += weight(i as usize);
         }
         pairs += of * (lower + 0.5 * others);

@@ -32,10 +32,9 @@ pub struct Blocks<T> {
 
 impl<T: Real> Blocks<T> {
     /// `None` where the whole gradient of a batch of so many rows is needed, or faster; `measured` as in
-    /// `Step::let_weights_wait`.
+    /// `Step::make_gradient`.
     pub fn new(plan: &Plan, optimizer: &Optimizer<T>, rows: usize, measured: bool) -> Option<Blocks<T>> {
-        let is_plain = matches!(optimizer.spec, OptimizerSpec::Sgd { nesterov: false, dampened: false, .. });
-        let least = if is_plain && !measured { MIN_PARAMETERS_OF_FEW } else { MIN_PARAMETERS };
+        let least = if is_plain(optimizer) && !measured { MIN_PARAMETERS_OF_FEW } else { MIN_PARAMETERS };
         if plan.len < least || plan.layers.iter().any(Layer::has_penalty) {
             return None;
         }
@@ -58,4 +57,16 @@ impl<T: Real> Blocks<T> {
         let descent = Descent::new(all, plan.products, rows);
         Some(Blocks { descent, layers, rest, is_weights })
     }
+
+    /// Whether the first layer of the network had better go over the next batch, of so many rows at most, while its weights take
+    /// their step.
+    pub fn takes_next_rows(&self, plan: &Plan, optimizer: &Optimizer<T>, rows: usize, threads: usize) -> bool {
+        let is_first = self.layers[0] == 0 && plan.layers[0].max_norm.is_none();
+        is_first && is_plain(optimizer) && self.descent.takes_next_rows(plan.products, rows, threads)
+    }
+}
+
+/// Whether it is gradient descent, plain or with momentum.
+fn is_plain<T: Real>(optimizer: &Optimizer<T>) -> bool {
+    matches!(optimizer.spec, OptimizerSpec::Sgd { nesterov: false, dampened: false, .. })
 }

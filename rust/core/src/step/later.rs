@@ -5,19 +5,20 @@
 
 use super::{Outcome, Shard, Step, gradient_of, not_finite};
 use crate::batches::Batch;
+use crate::data::Data;
 use crate::error::Error;
 use crate::memory::filled;
 use crate::optimizer::{Blocks, Optimizer};
 use crate::params::Params;
 use crate::plan::Plan;
-use crate::workspace::{Workspace, input_of, view};
-use dnn_kernels::{Operands, Real, Team, View, sum_of_squares};
+use crate::workspace::{Workspace, input_of, view, view_mut};
+use dnn_kernels::{Buffer, NextRows, Operands, Real, Team, View, sum_of_squares};
 use std::sync::Arc;
 
 /// Weights that may wait, and what is found out about their gradient.
 #[derive(Debug)]
 pub(super) struct Waiting<T> {
-    blocks: Arc<Blocks<T>>,
+    pub(super) blocks: Arc<Blocks<T>>,
     /// Whether the gradient of the last batch has not been formed.
     is_waiting: bool,
     /// The sum of the squares of the gradient of each layer at most.
@@ -27,20 +28,24 @@ pub(super) struct Waiting<T> {
 }
 
 impl<T: Real> Step<T> {
-    /// From now on nobody looks at a gradient before its step: weights wait for [`Step::take`] where that saves memory, or
-    /// time. `measured` says that the length of each will be asked for.
+    /// Where that saves memory, or time, weights wait from now on; tells whether they do.
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub fn let_weights_wait(&mut self, plan: &Plan, optimizer: &Optimizer<T>, measured: bool) -> Result<(), Error> {
-        let [Shard { tiny: None, work, gradient, .. }] = &mut self.shards[..] else { return Ok(()) };
-        let Some(blocks) = Blocks::new(plan, optimizer, self.block_rows, measured) else { return Ok(()) };
+    pub(super) fn let_weights_wait(
+        &mut self,
+        plan: &Plan,
+        optimizer: &Optimizer<T>,
+        measured: bool,
+    ) -> Result<bool, Error> {
+        let [Shard { tiny: None, work, gradient, .. }] = &mut self.shards[..] else { return Ok(false) };
+        let Some(blocks) = Blocks::new(plan, optimizer, self.block_rows, measured) else { return Ok(false) };
         work.keep_deltas(plan)?;
         *gradient = Params::sparse(plan)?;
         let bounds = filled(0.0, blocks.layers.len(), "the squares of gradients")?;
         let squares = filled(0.0, blocks.descent.blocks(), "the squares of gradients")?;
         self.waiting = Some(Waiting { blocks: Arc::new(blocks), is_waiting: false, bounds, squares });
-        Ok(())
+        Ok(true)
     }
 
     /// Whether [`Step::gradient`] has everything; else weights wait for [`Step::take`].
@@ -94,7 +99,8 @@ impl<T: Real> Step<T> {
         broken.map_or(Ok(()), |layer| Err(gradient_of(plan, layer)))
     }
 
-    /// The step of a batch. `measured` says that [`Step::gradient_norm`] will be asked for.
+    /// The step of a batch. `measured` says that [`Step::gradient_norm`] will be asked for; `next` are rows that come next for
+    /// sure, with these very weights.
     pub fn take(
         &mut self,
         plan: &Plan,
@@ -103,14 +109,27 @@ impl<T: Real> Step<T> {
         rate: f64,
         params: &mut Params<T>,
         measured: bool,
+        next: Option<(&Data<T>, &[u32])>,
     ) {
-        let Shard { batch, work, gradient, .. } = &self.shards[0];
+        let Shard { batch, work, gradient, .. } = &mut self.shards[0];
         let Some(Waiting { is_waiting: true, blocks, squares, .. }) = &mut self.waiting else {
             return optimizer.step(plan, team, rate, params, gradient);
         };
         let squares = if measured { &mut squares[..] } else { &mut [] };
+        let next =
+            next.filter(|_| !measured && blocks.takes_next_rows(plan, optimizer, batch.x().rows, team.threads()));
+        // Out of the workspace, which is read while z is written.
+        let mut z = std::mem::replace(&mut work.first, Buffer::empty());
+        let next = self.next.as_mut().zip(next).map(|(expected, (data, rows))| {
+            expected.gather(plan, data, rows);
+            let layer = &plan.layers[0];
+            let bias = layer.use_bias.then(|| layer.bias().start);
+            NextRows { x: expected.batch.x(), bias, z: view_mut(&mut z, 2 * rows.len(), layer) }
+        });
+        work.first_is_known = next.is_some();
         let operands = |layer: usize| operands(plan, batch, work, blocks.layers[layer]);
-        optimizer.descend(plan, team, self.products, blocks, rate, params, gradient, operands, squares);
+        optimizer.descend(plan, team, blocks, rate, params, gradient, operands, squares, next);
+        work.first = z;
     }
 
     /// |g| of the last batch, over all parameters.

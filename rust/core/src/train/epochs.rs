@@ -143,8 +143,10 @@ impl<'a, T: Real> Training<'a, T> {
         // A line search compares losses that are near each other.
         step.products = if lbfgs.is_some() { plan.isa } else { plan.products };
         // A batch in several blocks adds up a whole gradient.
-        if !looks_at_gradients(optimizer, spec.clip) && batch_size.min(epoch_rows) <= step.block_rows() {
-            step.let_weights_wait(plan, optimizer, batches.count() == 1)?;
+        let is_unseen = !looks_at_gradients(optimizer, spec.clip) && batch_size.min(epoch_rows) <= step.block_rows();
+        step.make_gradient(plan, is_unseen.then_some(&*optimizer), batches.count() == 1)?;
+        if batches.count() > 1 {
+            step.expect_next(plan, data, optimizer)?;
         }
         let rates = filled(spec.learning_rate.unwrap_or(0.0), batches.count(), "the rates of an epoch")?;
         let history = History {
@@ -236,7 +238,7 @@ impl<'a, T: Real> Training<'a, T> {
             if watches && observer.batch_begin(batch, self.state()) == Flow::Stop {
                 return Err(by_callback(number));
             }
-            let mean = self.learn(number, batch, &mut totals, observer)?;
+            let mean = self.learn(number, batch, watches, &mut totals, observer)?;
             if watches && observer.batch_end(batch, mean, self.state()) == Flow::Stop {
                 return Err(by_callback(number));
             }
@@ -293,11 +295,12 @@ impl<'a, T: Real> Training<'a, T> {
         Ok(())
     }
 
-    /// One step of an epoch; returns the mean loss before it.
+    /// One step of an epoch, which an observer watches or not; returns the mean loss before it.
     fn learn(
         &mut self,
         number: usize,
         batch: usize,
+        watches: bool,
         totals: &mut Totals,
         observer: &mut dyn Observer<T>,
     ) -> Result<f64, Ended> {
@@ -347,7 +350,10 @@ impl<'a, T: Real> Training<'a, T> {
                 return Err((Stopped::Diverged, diverged(&what, Some((number, batch)), Some(rate))));
             }
             // The norm of the last gradient of an epoch is measured.
-            step.take(plan, team, optimizer, rate, params, batch + 1 == self.batches.count());
+            let is_last = batch + 1 == self.batches.count();
+            // Whoever watches steps may change the weights between them.
+            let next = (!is_last && !watches).then(|| (&**data, self.batches.rows(batch + 1)));
+            step.take(plan, team, optimizer, rate, params, is_last, next);
             step.remember_moments(plan, params);
             progress.after_step(plan, team, params);
         } else {

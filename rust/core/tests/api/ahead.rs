@@ -1,8 +1,8 @@
-//! Steps of small networks that nobody watches: the numbers are those of steps that are looked at one by one.
+//! Steps that nobody watches, of small networks and of wide ones at few rows: the numbers are those of steps that are looked at one by one.
 
 use crate::network::{Task, Watcher, bits, fit_spec, layer, model, optimizers, table, with};
 use dnn_core::{Averaging, Clip, Epoch, FitSpec, Measure, Metric, Model, Objective, OptimizerSpec, Real, Stopped, fit};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What a training came to: everything that is left of it.
 #[derive(Debug, PartialEq)]
@@ -41,7 +41,19 @@ fn came<T: Real>(mut model: Model<T>, task: &Task<T>, spec: &FitSpec, looks_away
 }
 
 fn same<T: Real>(layers: &[Value], loss: &str, optimizer: OptimizerSpec, task: &Task<T>, spec: &FitSpec) {
-    let new = || model::<T>(5, layers.to_vec(), loss, optimizer);
+    same_of(5, layers, loss, optimizer, task, spec);
+}
+
+/// The same of a network with so many inputs.
+fn same_of<T: Real>(
+    n_in: usize,
+    layers: &[Value],
+    loss: &str,
+    optimizer: OptimizerSpec,
+    task: &Task<T>,
+    spec: &FitSpec,
+) {
+    let new = || model::<T>(n_in, layers.to_vec(), loss, optimizer);
     let [seen, unseen] = [false, true].map(|looks_away| came(new(), task, spec, looks_away));
     assert_eq!(seen, unseen, "{optimizer:?} {spec:?}");
     assert_ne!(seen.params, bits(&new().params), "it learns");
@@ -238,4 +250,49 @@ fn an_interruption_comes_between_steps_and_in_time() {
     assert!((8 << 20..3 * (8 << 20)).contains(&work), "{work} multiply-adds before the second question");
     assert_eq!(history.message, format!("interrupted in epoch 1 before step {}", history.steps + 1));
     assert_eq!(model.optimizer.map(|optimizer| optimizer.steps), Some(history.steps as u64));
+}
+
+/// Whose first layer goes over the next rows while its weights take their step, where nobody watches.
+fn wide_networks<T: Real>() {
+    // Sums of two pieces; enough weights for four rows; z that is kept, and no bias; a layer that is not the first; columns that are
+    // limited; weights that are frozen, and a bias; x that is read again; moments of a row.
+    let norm = json!({"kind": "layer_normalization", "epsilon": 1e-5, "trainable": true});
+    let networks = [
+        vec![layer(270, "relu"), layer(3, "softmax")],
+        vec![layer(1400, "relu"), layer(3, "softmax")],
+        vec![with(layer(80, "gelu"), "use_bias", false), layer(5, "tanh"), layer(3, "softmax")],
+        vec![json!({"kind": "dropout", "rate": 0.2}), layer(40, "tanh"), layer(3, "softmax")],
+        vec![json!({"kind": "residual", "layers": [layer(300, "tanh")]}), layer(3, "softmax")],
+        vec![layer(100, "tanh"), norm, layer(3, "softmax")],
+        vec![with(layer(40, "elu"), "max_norm", 0.7), layer(3, "softmax")],
+        vec![with(layer(270, "tanh"), "trainable", false), layer(33, "relu"), layer(3, "softmax")],
+        vec![
+            with(layer(40, "silu"), "trainable_bias", false),
+            json!({"kind": "dropout", "rate": 0.2}),
+            layer(3, "softmax"),
+        ],
+    ];
+    let mut weighed = Task::<T>::for_loss("cross_entropy", 11, 300, 3);
+    weighed.weights = Some((0..11).map(|i| f64::from(i % 4)).collect());
+    for task in [Task::<T>::for_loss("cross_entropy", 11, 300, 3), weighed] {
+        for (layers, momentum) in networks.iter().zip([0.0, 0.9].into_iter().cycle()) {
+            let optimizer = OptimizerSpec::Sgd { momentum, nesterov: false, dampened: false };
+            for (rows, n_threads) in [(1, 1), (1, 2), (2, 1), (3, 2), (4, 1), (5, 1)] {
+                let spec = FitSpec { n_threads, ..fit_spec(rows, 3, 0.01) };
+                same_of(300, layers, "cross_entropy", optimizer, &task, &spec);
+            }
+        }
+    }
+    let one = vec![layer(20, "identity")];
+    let numbers = Task::<T>::for_loss("mse", 11, 300, 20);
+    for rows in [1, 2] {
+        let optimizer = OptimizerSpec::Sgd { momentum: 0.9, nesterov: false, dampened: false };
+        same_of(300, &one, "mse", optimizer, &numbers, &fit_spec(rows, 3, 0.01));
+    }
+}
+
+#[test]
+fn wide_networks_at_few_rows_take_the_same_steps() {
+    wide_networks::<f32>();
+    wide_networks::<f64>();
 }
