@@ -164,6 +164,8 @@ class Model:
     def learning_rate(self) -> Rate:
         """The rate of the optimizer: a number, or what gives one. Setting it keeps the optimizer's state.
 
+        While the model trains, the next epoch is the first with a new rate.
+
         Raises
         ------
         RuntimeError

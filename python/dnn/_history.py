@@ -44,9 +44,9 @@ class History:
     ----------
     history : dict of str to list of float
         One list for each of loss, val_loss (with validation), the metrics and their val_ twins, rate (the
-        last learning rate of the epoch), grad_norm and seconds (since training began; epochs of some
-        microseconds that nobody watches are timed together); one value for each epoch. The loss of a step is
-        the one before its update.
+        last learning rate of the epoch), grad_norm (of the last step of the epoch; 0 if its rows weigh
+        nothing) and seconds (since training began; epochs of some microseconds that nobody watches are timed
+        together); one value for each epoch. The loss of a step is the one before its update.
     epochs : list of int
         Numbers of the epochs, from `initial_epoch` on; the first is 0, as for callbacks. What is printed or
         drawn counts from 1.

@@ -150,7 +150,8 @@ class Sequential(Steppable):
         validation_data : (x, y) or (x, y, sample_weight), optional
             Rows for validation instead.
         sample_weight : array (rows,), optional
-            Weight of each row in loss and metrics, 0 or more. A weight of 2 is as good as the row twice.
+            Weight of each row in loss and metrics, 0 or more. A weight of 2 is as good as the row twice. A
+            batch whose rows all weigh 0 takes no step.
         class_weight : dict, "balanced" or array (classes,), optional
             Weight of each class, 0 or more, for targets that are of one class each: labels, or rows of zeros
             and a one. (Keras takes the most probable class of other rows; here they are refused.) A dict has
