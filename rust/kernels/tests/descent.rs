@@ -40,6 +40,27 @@ fn placed<T: Real>(shapes: &[(usize, usize)]) -> (Vec<Placed>, usize) {
     (layers, start)
 }
 
+/// What the rows of a batch brought to each layer, and their deltas.
+struct Batch<'a, T> {
+    shapes: &'a [(usize, usize)],
+    rows: usize,
+    x: Vec<Vec<T>>,
+    delta: Vec<Vec<T>>,
+}
+
+impl<'a, T: Real> Batch<'a, T> {
+    fn new(shapes: &'a [(usize, usize)], rows: usize) -> Self {
+        let x = shapes.iter().map(|&(n_in, _)| padded_rows(rows, n_in, 1)).collect();
+        let delta = shapes.iter().map(|&(_, n_out)| padded_rows(rows, n_out, 2)).collect();
+        Batch { shapes, rows, x, delta }
+    }
+
+    fn operands(&self, index: usize) -> (View<'_, T>, View<'_, T>) {
+        let (n_in, n_out) = self.shapes[index];
+        (view(&self.x[index], self.rows, n_in), view(&self.delta[index], self.rows, n_out))
+    }
+}
+
 fn rules() -> [(Change, [bool; 3]); 7] {
     let adam = Adam { beta_1: 0.9, beta_2: 0.99, size: 0.02, scale: 1.1, epsilon: 1e-8 };
     [
@@ -59,12 +80,8 @@ fn bits<T: Real>(numbers: &[T]) -> Vec<u64> {
 
 fn agrees<T: Real>((isa, products): (Isa, Isa), team: &Team, shapes: &[(usize, usize)], rows: usize) {
     let (layers, len) = placed::<T>(shapes);
-    let x: Vec<Vec<T>> = shapes.iter().map(|&(n_in, _)| padded_rows(rows, n_in, 1)).collect();
-    let delta: Vec<Vec<T>> = shapes.iter().map(|&(_, n_out)| padded_rows(rows, n_out, 2)).collect();
-    let operands = |index: usize| {
-        let (n_in, n_out) = shapes[index];
-        (view(&x[index], rows, n_in), view(&delta[index], rows, n_out))
-    };
+    let batch = Batch::<T>::new(shapes, rows);
+    let operands = |index: usize| batch.operands(index);
     // Gradients of few rows are not written where nobody asks for their length.
     let measured = |measured: bool| rules().map(|(rule, has)| (rule, has, measured));
     let unmeasured = measured(false).into_iter().filter(|_| rows <= 64);
@@ -161,12 +178,8 @@ fn takes_next_rows_along<T: Real>(
     has_bias: bool,
 ) {
     let (layers, len) = placed::<T>(shapes);
-    let x: Vec<Vec<T>> = shapes.iter().map(|&(n_in, _)| padded_rows(rows, n_in, 1)).collect();
-    let delta: Vec<Vec<T>> = shapes.iter().map(|&(_, n_out)| padded_rows(rows, n_out, 2)).collect();
-    let operands = |index: usize| {
-        let (n_in, n_out) = shapes[index];
-        (view(&x[index], rows, n_in), view(&delta[index], rows, n_out))
-    };
+    let batch = Batch::<T>::new(shapes, rows);
+    let operands = |index: usize| batch.operands(index);
     let descent = Descent::<T>::new(layers.clone(), isa, rows);
     let (n_in, n_out) = shapes[0];
     let (next, stride) = (noise::<T>(next_rows * row_stride::<T>(n_in), 3), layers[0].stride);

@@ -116,11 +116,10 @@ impl<T: Real> Step<T> {
             return optimizer.step(plan, team, rate, params, gradient);
         };
         let squares = if measured { &mut squares[..] } else { &mut [] };
-        let next =
-            next.filter(|_| !measured && blocks.takes_next_rows(plan, optimizer, batch.x().rows, team.threads()));
+        let pays = || !measured && blocks.takes_next_rows(plan, optimizer, batch.x().rows, team.threads());
         // Out of the workspace, which is read while z is written.
         let mut z = std::mem::replace(&mut work.first, Buffer::empty());
-        let next = self.next.as_mut().zip(next).map(|(expected, (data, rows))| {
+        let next = self.next.as_mut().zip(next).filter(|_| pays()).map(|(expected, (data, rows))| {
             expected.gather(plan, data, rows);
             let layer = &plan.layers[0];
             let bias = layer.use_bias.then(|| layer.bias().start);

@@ -48,8 +48,7 @@ impl<T: Real> Next<T> {
         self.batch.gather(plan.isa, data, rows, weight_of(data, rows));
     }
 
-    /// It is the turn of these rows: puts them where a batch is, if they are those that were gathered. Else, after a batch that
-    /// was left out, they have to be.
+    /// It is the turn of these rows: puts them where a batch is, if it is these that were gathered.
     pub fn hand_over(&mut self, rows: &[u32], batch: &mut Batch<T>, work: &mut Workspace<T>) {
         work.first_is_known &= rows == &self.rows[..self.count];
         if work.first_is_known {
