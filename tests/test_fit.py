@@ -99,6 +99,30 @@ def test_history_has_a_value_for_each_epoch(classifier: dnn.Sequential, classes:
     assert "val_accuracy" in history._repr_html_()
 
 
+def test_a_history_gives_its_curves_by_name(classifier: dnn.Sequential, classes: Table) -> None:
+    history = classifier.fit(*classes, epochs=2, validation_split=0.2, verbose=0)
+    names = ["loss", "val_loss", "rate", "grad_norm", "seconds"]
+    assert (list(history), list(history.keys())) == (names, names)
+    assert "val_loss" in history
+    assert "accuracy" not in history
+    # The same list however it is looked at, and whichever way first.
+    first = history["seconds"]
+    assert first is history["seconds"] is history.history["seconds"]
+    assert all(history[name] is values for name, values in history.history.items())
+    assert dict(history) == {**history} == history.history
+    assert list(history.history) == names
+    with pytest.raises(KeyError, match="'acc' was not measured; there are loss, val_loss, rate, grad_norm"):
+        history["acc"]
+    # What a user has made of the dict.
+    history.history["mine"] = [1.0, 2.0]
+    del history.history["rate"]
+    assert history["mine"] == [1.0, 2.0]
+    assert list(history) == ["loss", "val_loss", "grad_norm", "seconds", "mine"]
+    assert "rate" not in history
+    history.history = {"loss": [0.5]}
+    assert dict(history) == {"loss": [0.5]}
+
+
 @pytest.mark.parametrize("looked_at", [False, True])
 def test_what_is_in_a_history_stays_and_goes_with_copies(
     classifier: dnn.Sequential, classes: Table, looked_at: bool

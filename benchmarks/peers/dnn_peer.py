@@ -51,7 +51,7 @@ class Dnn(Peer):
             verbose=0,
             n_threads=self.threads,
         )
-        return history.history["loss"]
+        return history["loss"]
 
     def predictor(self, x: Array) -> Callable[[], Any]:
         out = np.empty((len(x), self.workload.widths[-1]), np.float32)

@@ -9,7 +9,9 @@ use crate::prediction::{self, Scalings};
 use crate::rows::{Rows, Typed};
 use crate::shared::{Shared, Training};
 use crate::signals::{self, Signals};
-use dnn_core::{Dtype, Error, FitSpec, History, LossSpec, Metric, Model, OptimizerSpec, Spec, StepSpec, Stopped};
+use dnn_core::{
+    Dtype, Epochs, Error, FitSpec, History, LossSpec, Metric, Model, OptimizerSpec, Spec, StepSpec, Stopped,
+};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArrayDyn};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -59,25 +61,33 @@ fn metrics_dict<'py>(
     Ok(dict)
 }
 
-fn history_dict<'py>(py: Python<'py>, history: &History) -> PyResult<Bound<'py, PyDict>> {
-    let columns = PyDict::new(py);
-    let list = |of: &dyn Fn(&dnn_core::Epoch) -> f64| PyArray1::from_iter(py, history.epochs.iter().map(of));
-    columns.set_item("loss", list(&|epoch| epoch.loss))?;
-    for (i, metric) in history.metrics.iter().enumerate() {
-        columns.set_item(&metric.key, list(&|epoch| epoch.metrics[i]))?;
+/// An array that takes the numbers over. Room for more, which epochs that were not trained would have needed, goes back.
+fn column<N: numpy::Element>(py: Python<'_>, mut numbers: Vec<N>) -> Bound<'_, PyArray1<N>> {
+    numbers.shrink_to_fit();
+    PyArray1::from_vec(py, numbers)
+}
+
+fn history_dict<'py>(py: Python<'py>, history: History) -> PyResult<Bound<'py, PyDict>> {
+    let Epochs { numbers, loss, metrics, val_loss, val_metrics, rate, grad_norm, seconds } = history.epochs;
+    let (columns, keys) = (PyDict::new(py), history.metrics.iter().map(|metric| &metric.key));
+    // Without epochs there are lists of the metrics too.
+    let of_metrics = metrics.into_iter().chain(std::iter::repeat(Vec::new()));
+    columns.set_item("loss", column(py, loss))?;
+    for (key, values) in keys.clone().zip(of_metrics) {
+        columns.set_item(key, column(py, values))?;
     }
-    if history.epochs.iter().any(|epoch| epoch.val_loss.is_some()) {
-        columns.set_item("val_loss", list(&|epoch| epoch.val_loss.unwrap_or(f64::NAN)))?;
-        for (i, metric) in history.metrics.iter().enumerate() {
-            columns.set_item(format!("val_{}", metric.key), list(&|epoch| epoch.val_metrics[i]))?;
+    if !val_loss.is_empty() {
+        columns.set_item("val_loss", column(py, val_loss))?;
+        for (key, values) in keys.zip(val_metrics) {
+            columns.set_item(format!("val_{key}"), column(py, values))?;
         }
     }
-    columns.set_item("rate", list(&|epoch| epoch.rate))?;
-    columns.set_item("grad_norm", list(&|epoch| epoch.grad_norm))?;
-    columns.set_item("seconds", list(&|epoch| epoch.seconds))?;
+    for (key, values) in [("rate", rate), ("grad_norm", grad_norm), ("seconds", seconds)] {
+        columns.set_item(key, column(py, values))?;
+    }
     let dict = PyDict::new(py);
     dict.set_item("history", columns)?;
-    dict.set_item("epochs", PyArray1::from_iter(py, history.epochs.iter().map(|epoch| epoch.epoch as i64)))?;
+    dict.set_item("epochs", column(py, numbers))?;
     dict.set_item("steps", history.steps)?;
     dict.set_item("stopped_because", history.stopped.name())?;
     dict.set_item("message", &history.message)?;
@@ -310,7 +320,7 @@ impl Network {
                 (history.stopped, history.message) =
                     (Stopped::Interrupted, format!("interrupted after {epochs}"));
             }
-            let dict = history_dict(py, &history)?;
+            let dict = history_dict(py, history)?;
             dict.set_item("raised", raised.map(|error| error.into_value(py)))?;
             Ok(dict)
         })

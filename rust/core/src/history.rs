@@ -23,6 +23,97 @@ pub struct Epoch {
     pub seconds: f64,
 }
 
+/// The measurements of epochs one after the other, a list of each: where an epoch takes a tenth of a microsecond, putting an
+/// [`Epoch`] aside for each and taking it apart again is a tenth of that, or more.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Epochs {
+    /// Their numbers.
+    pub numbers: Vec<i64>,
+    /// [`Epoch::loss`] of each.
+    pub loss: Vec<f64>,
+    /// [`Epoch::metrics`], a list for each metric; none where there are no epochs.
+    pub metrics: Vec<Vec<f64>>,
+    /// [`Epoch::val_loss`]; empty where nothing is validated.
+    pub val_loss: Vec<f64>,
+    /// [`Epoch::val_metrics`], as those.
+    pub val_metrics: Vec<Vec<f64>>,
+    /// [`Epoch::rate`] of each.
+    pub rate: Vec<f64>,
+    /// [`Epoch::grad_norm`] of each.
+    pub grad_norm: Vec<f64>,
+    /// [`Epoch::seconds`] of each.
+    pub seconds: Vec<f64>,
+}
+
+impl Epochs {
+    /// With room for so many.
+    pub(crate) fn with_capacity(n: usize) -> Epochs {
+        let room = || Vec::with_capacity(n);
+        Epochs {
+            numbers: Vec::with_capacity(n),
+            loss: room(),
+            rate: room(),
+            grad_norm: room(),
+            seconds: room(),
+            ..Epochs::default()
+        }
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
+    }
+
+    /// One of them.
+    ///
+    /// # Panics
+    /// When there are not so many.
+    pub fn at(&self, i: usize) -> Epoch {
+        let of_each = |lists: &[Vec<f64>]| lists.iter().map(|list| list[i]).collect();
+        Epoch {
+            epoch: self.numbers[i] as usize,
+            loss: self.loss[i],
+            metrics: of_each(&self.metrics),
+            val_loss: self.val_loss.get(i).copied(),
+            val_metrics: of_each(&self.val_metrics),
+            rate: self.rate[i],
+            grad_norm: self.grad_norm[i],
+            seconds: self.seconds[i],
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Epoch> {
+        (0..self.len()).map(|i| self.at(i))
+    }
+
+    /// The last one, if there is one.
+    pub fn last(&self) -> Option<Epoch> {
+        self.iter().next_back()
+    }
+
+    /// Puts one behind the others: all of a fit have the same metrics, and all or none are validated.
+    pub(crate) fn push(&mut self, epoch: Epoch) {
+        self.numbers.push(epoch.epoch as i64);
+        self.loss.push(epoch.loss);
+        self.rate.push(epoch.rate);
+        self.grad_norm.push(epoch.grad_norm);
+        self.seconds.push(epoch.seconds);
+        self.val_loss.extend(epoch.val_loss);
+        for (lists, values) in [(&mut self.metrics, epoch.metrics), (&mut self.val_metrics, epoch.val_metrics)] {
+            lists.resize(values.len(), Vec::new());
+            for (list, value) in lists.iter_mut().zip(values) {
+                list.push(value);
+            }
+        }
+    }
+}
+
 /// Why training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
@@ -76,7 +167,7 @@ impl Stopped {
 #[derive(Clone, Debug)]
 pub struct History {
     /// The finished epochs.
-    pub epochs: Vec<Epoch>,
+    pub epochs: Epochs,
     /// What `metrics` in each epoch are.
     pub metrics: Vec<Metric>,
     /// Why it ended.

@@ -56,7 +56,7 @@ pub use dnn_spec::{
 pub use error::{Error, counted};
 pub use evaluate::evaluate;
 pub use file::{from_bytes, save, to_bytes};
-pub use history::{Epoch, History, Stopped};
+pub use history::{Epoch, Epochs, History, Stopped};
 pub use inputs::Inputs;
 pub use inspect::{Activations, Gradients, gradients, numeric_gradients, trace};
 pub use layer::{Kind, Layer, Output, Place, Shown};

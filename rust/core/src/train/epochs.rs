@@ -13,7 +13,7 @@ use crate::clip;
 use crate::data::Data;
 use crate::error::Error;
 use crate::evaluate::Evaluation;
-use crate::history::{Epoch, History, Stopped};
+use crate::history::{Epoch, Epochs, History, Stopped};
 use crate::lbfgs::{Lbfgs, Limits};
 use crate::memory::filled;
 use crate::metrics::Sums;
@@ -150,7 +150,7 @@ impl<'a, T: Real> Training<'a, T> {
         }
         let rates = filled(spec.learning_rate.unwrap_or(0.0), batches.count(), "the rates of an epoch")?;
         let history = History {
-            epochs: Vec::with_capacity((spec.epochs - spec.initial_epoch).min(EPOCHS_WITH_ROOM)),
+            epochs: Epochs::with_capacity((spec.epochs - spec.initial_epoch).min(EPOCHS_WITH_ROOM)),
             metrics: spec.metrics.clone(),
             stopped: Stopped::Epochs,
             message: String::new(),

@@ -3,7 +3,7 @@
 use crate::network::{
     Task, Watcher, adam, bits, fit_spec, layer, loss, model, optimizers, pool, sgd, step_spec, table, with,
 };
-use dnn_core::{Clip, Epoch, FitSpec, Model, OptimizerSpec, Real, Stopped, fit, train_on_batch};
+use dnn_core::{Clip, Epochs, FitSpec, Model, OptimizerSpec, Real, Stopped, fit, train_on_batch};
 use serde_json::{Value, json};
 
 /// Parameters above which weights go by blocks: enough for this network, whose last layer is too narrow for it.
@@ -12,14 +12,14 @@ fn wide() -> Vec<Value> {
     vec![layer(700, "relu"), frozen, layer(1300, "gelu"), layer(780, "tanh"), layer(3, "identity")]
 }
 
-fn trained<T: Real>(layers: Vec<Value>, optimizer: OptimizerSpec, whole: bool) -> (Model<T>, Vec<Epoch>) {
+fn trained<T: Real>(layers: Vec<Value>, optimizer: OptimizerSpec, whole: bool) -> (Model<T>, Epochs) {
     let model = model::<T>(50, layers, "mse", optimizer);
     assert!(model.plan.len > 1 << 20, "fewer parameters have a whole gradient");
     trained_by(model, 22, 8, whole)
 }
 
 /// Trained with batches of so many of all rows.
-fn trained_by<T: Real>(mut model: Model<T>, all: usize, rows: usize, whole: bool) -> (Model<T>, Vec<Epoch>) {
+fn trained_by<T: Real>(mut model: Model<T>, all: usize, rows: usize, whole: bool) -> (Model<T>, Epochs) {
     let task = Task::<T>::regression(all, 50, 3);
     let data = task.data(&model.plan);
     // A limit that nothing comes to needs the whole gradient.
@@ -36,7 +36,7 @@ fn every_optimizer_takes_the_same_steps_with_and_without_a_whole_gradient() {
         let (by_blocks, epochs) = trained::<f32>(wide(), optimizer, false);
         let (whole, whole_epochs) = trained::<f32>(wide(), optimizer, true);
         assert_eq!(bits(&by_blocks.params), bits(&whole.params), "{optimizer:?}");
-        for (got, wanted) in epochs.iter().zip(&whole_epochs) {
+        for (got, wanted) in epochs.iter().zip(whole_epochs.iter()) {
             assert_eq!(got.loss, wanted.loss, "{optimizer:?}");
             let (got, wanted) = (got.grad_norm, wanted.grad_norm);
             assert!((got - wanted).abs() <= 1e-12 * wanted && wanted > 0.0, "{optimizer:?}: |g| {got} for {wanted}");
@@ -58,7 +58,7 @@ fn few_rows<T: Real>() {
                 (trained_by(new(), 50, rows, false), trained_by(new(), 50, rows, true));
             assert_eq!(bits(&by_blocks.params), bits(&whole.params), "{optimizer:?}, {rows} rows");
             assert_ne!(bits(&by_blocks.params), bits(&new().params), "{optimizer:?}, {rows} rows");
-            for (got, wanted) in epochs.iter().zip(&whole_epochs) {
+            for (got, wanted) in epochs.iter().zip(whole_epochs.iter()) {
                 assert_eq!(got.loss, wanted.loss, "{optimizer:?}, {rows} rows");
                 let (got, wanted) = (got.grad_norm, wanted.grad_norm);
                 assert!((got - wanted).abs() <= 1e-12 * wanted, "{optimizer:?}, {rows} rows: |g| {got} for {wanted}");
@@ -95,7 +95,7 @@ fn in_float64_and_with_layers_of_every_kind_too() {
         let (by_blocks, epochs) = trained::<f64>(layers(), optimizer, false);
         let (whole, whole_epochs) = trained::<f64>(layers(), optimizer, true);
         assert_eq!(bits(&by_blocks.params), bits(&whole.params), "{optimizer:?}");
-        assert_eq!(epochs[1].loss, whole_epochs[1].loss, "{optimizer:?}");
+        assert_eq!(epochs.at(1).loss, whole_epochs.at(1).loss, "{optimizer:?}");
     }
 }
 
@@ -184,7 +184,7 @@ fn a_batch_that_weighs_nothing_has_a_gradient_of_no_length() {
     fitted(&mut again, false);
     let spec = FitSpec { clip: Clip { norm: Some(1e30), value: None }, ..fit_spec(2, 24, 1e-3) };
     let whole = fit(&mut again, &data, None, &spec, &mut Watcher::new()).expect("it trains").epochs;
-    let norms = |epochs: &[Epoch]| epochs.iter().map(|epoch| epoch.grad_norm).collect::<Vec<f64>>();
+    let norms = |epochs: &Epochs| epochs.iter().map(|epoch| epoch.grad_norm).collect::<Vec<f64>>();
     let (got, wanted) = (norms(&fitted(&mut model, true)), norms(&whole));
     assert!(wanted.contains(&0.0) && wanted.iter().any(|norm| *norm > 0.0), "{wanted:?}");
     for (got, wanted) in got.iter().zip(&wanted) {

@@ -66,7 +66,7 @@ fn the_mean_by_rows_counts_a_batch_by_its_rows_and_not_by_their_weight() {
         how.shuffle = false;
         how.objective = Objective { mean_by_rows, ..Objective::default() };
         let data = task.data(&model.plan);
-        fit(&mut model, &data, None, &how, &mut Watcher::new()).expect("it trains").epochs[0].loss
+        fit(&mut model, &data, None, &how, &mut Watcher::new()).expect("it trains").epochs.at(0).loss
     };
     let (by_weight, by_rows) = (loss(&task, false), loss(&task, true));
     // a is the mean of the first four rows, b that of the others: (20 a + 2 b) / 22 and (4 a + 2 b) / 6.

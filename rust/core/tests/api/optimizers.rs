@@ -134,6 +134,6 @@ fn a_gradient_is_clipped_to_its_norm_or_element_by_element() {
         let history = fit(&mut fitted, &data, None, &how, &mut Watcher::new()).expect("it trains");
         assert_eq!(bits(&fitted.params), bits(&model.params));
         // What is told is the norm before.
-        assert!((history.epochs[0].grad_norm - 160f64.sqrt()).abs() < 1e-13);
+        assert!((history.epochs.at(0).grad_norm - 160f64.sqrt()).abs() < 1e-13);
     }
 }

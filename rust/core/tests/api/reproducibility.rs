@@ -72,7 +72,7 @@ impl Draw {
         how.n_threads = threads;
         let history = fit(&mut model, &data, Some(&data), &how, &mut Watcher::new()).expect("it trains");
         let mut found = bits(&model.params);
-        for epoch in &history.epochs {
+        for epoch in history.epochs.iter() {
             found.extend([epoch.loss, epoch.grad_norm, epoch.val_loss.expect("validation")].map(f64::to_bits));
         }
         found
@@ -154,7 +154,7 @@ fn only_training_rounds_to_bfloat16() {
         how.n_threads = 1;
         let history = fit(&mut model, &data, Some(&data), &how, &mut Watcher::new()).expect("it trains");
         let after = gradients(&model, &data, false, 1).expect("finite").loss;
-        let epoch = &history.epochs[0];
+        let epoch = history.epochs.at(0);
         (history.arithmetic, [before, epoch.loss, after, epoch.val_loss.expect("validation")])
     };
     let (exactly, [before, first, after, validation]) = trained(Precision::Highest, sgd(0.0));

@@ -179,6 +179,6 @@ fn the_loss_of_an_epoch_is_the_mean_over_its_rows() {
         let task = Task::<f64>::regression(32, 3, 1);
         let expected = evaluate(&model, &task.data(&model.plan), &[], 1).expect("it fits").0;
         let (history, _) = run(&mut model, None, &fit_spec(12, 1, 0.0));
-        assert!((history.epochs[0].loss - expected).abs() < 1e-14, "a sum of 32 rows in another order");
+        assert!((history.epochs.at(0).loss - expected).abs() < 1e-14, "a sum of 32 rows in another order");
     }
 }

@@ -8,7 +8,6 @@
 
 use super::{Ended, Totals, Training, by_callback, interrupted};
 use crate::clip;
-use crate::history::Epoch;
 use crate::observer::{Flow, Observer, WORK_PER_QUESTION};
 use crate::step::MOST_IN_TURN;
 use dnn_kernels::{InTurn, Real};
@@ -113,7 +112,7 @@ impl<T: Real> Training<'_, T> {
         let add = &mut |loss, weight| {
             let mut totals = Totals::default();
             totals.add(&spec.objective, loss, 0.0, weight, rows.len());
-            history.epochs.push(Epoch { loss: totals.mean(), rate, ..Epoch::default() });
+            history.epochs.loss.push(totals.mean());
         };
         let taken = small.steps(plan, params, data, rows, rows.len(), sums, in_turn, add);
         pace.end(team);
@@ -129,13 +128,14 @@ impl<T: Real> Training<'_, T> {
         *self.epochs_begun = self.epochs_begun.saturating_add(taken as u64);
         progress.next_epoch = number + taken;
         // The clock is read once: each has an equal share of the time.
-        let (before, now) = (done.checked_sub(1).map_or(0.0, |last| history.epochs[last].seconds), observer.seconds());
-        for (i, epoch) in history.epochs[done..].iter_mut().enumerate() {
-            epoch.epoch = number + i;
-            epoch.grad_norm = squares[i].sqrt();
-            epoch.seconds = before + (now - before) * (i + 1) as f64 / taken as f64;
-        }
-        let last = history.epochs[done + taken - 1].clone();
+        let epochs = &mut history.epochs;
+        let (before, now) = (epochs.seconds.last().copied().unwrap_or(0.0), observer.seconds());
+        let share = |i: usize| before + (now - before) * (i + 1) as f64 / taken as f64;
+        epochs.seconds.extend((0..taken).map(share));
+        epochs.numbers.extend((number..number + taken).map(|number| number as i64));
+        epochs.rate.resize(done + taken, rate);
+        epochs.grad_norm.extend(squares[..taken].iter().map(|squares| squares.sqrt()));
+        let last = epochs.at(done + taken - 1);
         match observer.epoch_end(&last, number + taken == self.spec.epochs, self.state()) {
             Flow::Stop => Err(by_callback(last.epoch)),
             Flow::Go => Ok(taken),
