@@ -3,20 +3,15 @@
 //! In: a [`Spec`] and the number of inputs. Out: a [`Plan`] that everything after it trusts.
 //! Sizes are computed with checked arithmetic; a network that can't be addressed is refused with its layer and bytes.
 
+mod stages;
+
 use crate::error::{Error, counted};
 pub use crate::layer::{Kind, Layer, Output, Place, Shown};
 use crate::loss::Loss;
 use crate::rng;
-use dnn_kernels::{Activation, Isa, Noise, Real, Stage, TinyLoss, is_turned, may_be_split, row_stride};
+use dnn_kernels::{Activation, Isa, Noise, Real, is_turned, may_be_split, row_stride};
 use dnn_spec::{ActivationSpec, DenseSpec, Initializer, LayerSpec, Precision, Spec};
 use std::ops::Range;
-
-/// Widths up to which a network is computed by a single kernel whose vectors run over the rows.
-const TINY_WIDTH: usize = 32;
-
-/// The same where a batch is a single row, and vectors run over the units. Outputs have the bits of the other kernels up to
-/// 256 inputs, one piece of their sums.
-const ROW_WIDTH: usize = 256;
 
 /// A network that was checked.
 #[derive(Clone, Debug)]
@@ -42,11 +37,6 @@ pub struct Plan {
     /// What learns, as ranges of the parameter buffer, neighbours joined.
     pub trainable: Vec<Range<usize>>,
 }
-
-/// Parameters of a layer, on average, up to which a narrow network is one kernel: at any number of rows, and for each vector
-/// of rows besides.
-const TINY_LAYER: usize = 150;
-const TINY_PER_VECTOR: usize = 480;
 
 impl Plan {
     /// Checks a network for inputs of `n_inputs` columns.
@@ -95,44 +85,6 @@ impl Plan {
     /// Number of weights and biases, padding not counted.
     pub fn n_parameters(&self) -> usize {
         self.layers.iter().map(Layer::n_parameters).sum()
-    }
-
-    /// The network as a single kernel takes it, where it is small enough for that and batches of `rows` rows, `lanes` of
-    /// them a vector, are worth it.
-    ///
-    /// A vector of rows costs the same however few of them are real: one row through 32-32-32-10 took 6.8 us so and 3.6 layer
-    /// by layer, 32 rows 11.4 and 12.0. One row alone goes through in vectors of units, which takes 0.74 us a step of 64-64-10
-    /// with plain gradient descent, layer by layer 1.7; of 256-256-10 6.8 and 8.7.
-    pub fn stages(&self, rows: usize, lanes: usize) -> Option<Vec<Stage>> {
-        let loss = self.loss.as_ref()?;
-        let of_a_layer = self.n_parameters() / self.layers.len().max(1);
-        let of_rows = of_a_layer <= (TINY_PER_VECTOR * rows / lanes).saturating_add(TINY_LAYER);
-        let small = (rows == 1 && self.is_at_most(ROW_WIDTH) || self.is_at_most(TINY_WIDTH) && of_rows)
-            && (self.last().output == Output::Softmax) == (loss.tiny() == Some(TinyLoss::SoftmaxCrossEntropy))
-            && (loss.tiny().is_some() || !self.last().keeps_z());
-        let mut stages: Vec<Stage> = self.layers.iter().map(Layer::stage).collect();
-        if let Some(last) = stages.last_mut().filter(|_| loss.takes_z()) {
-            last.activation = Activation::Identity;
-        }
-        small.then_some(stages)
-    }
-
-    /// The same for prediction, which has no loss and ends with the activation; a softmax is left to do.
-    ///
-    /// Only where vectors over the outputs would be empty for more than a fifth: turning rows into columns costs as much
-    /// as that. 10000 rows of 8-8-8-1 take 134 us this way, of 2-4-1 88 instead of some 390; of 32-32-32-32 1868 us,
-    /// but some 1100 the other way.
-    pub fn forward_stages(&self) -> Option<Vec<Stage>> {
-        let lanes: usize = self.layers.iter().map(|layer| layer.stride).sum();
-        let used: usize = self.layers.iter().map(|layer| layer.n_out).sum();
-        let pays = self.is_at_most(TINY_WIDTH) && 4 * lanes > 5 * used;
-        pays.then(|| self.layers.iter().map(Layer::stage).collect())
-    }
-
-    /// Whether it is dense layers of this width at most, and nothing else.
-    fn is_at_most(&self, width: usize) -> bool {
-        let fits = |layer: &Layer| matches!(layer.kind, Kind::Dense) && layer.n_out <= width;
-        self.n_inputs <= width && self.layers.iter().all(fits)
     }
 
     /// Whether a batch has to go through in one piece, because layers go by its mean and variance.

@@ -61,7 +61,8 @@ pub use rows::{all_finite, convert, convert_scaled, sum_of_squares};
 pub use simd::Real;
 pub use softmax::{Target, multiply_softmax_slope, softmax_cross_entropy, softmax_in_place};
 pub use tiny::{
-    Asked, InTurn, Stage, Tiny, TinyLoss, tiny_backward, tiny_batch_steps, tiny_forward, tiny_gradient, tiny_steps,
+    Asked, GROUPED_ROWS, InTurn, Stage, Tiny, TinyLoss, tiny_backward, tiny_batch_steps, tiny_forward, tiny_gradient,
+    tiny_steps,
 };
 pub use update::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, Change, LambDirection, Lion, Nadam, RAdam, RmsProp, Rprop, Rule, Sgd,

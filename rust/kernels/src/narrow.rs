@@ -11,7 +11,7 @@ use crate::dense::{Below, Product, View, ViewMut, Weights, check_forward, forwar
 use crate::isa::{Factors, Isa};
 use crate::pointwise::{activate_rows, activate_rows_in_place};
 use crate::pool::Team;
-use crate::simd::{Kernel, MAX_LANES, Vector, run};
+use crate::simd::{Kernel, MAX_LANES, Starts, Vector, run};
 use crate::tile::{KC, Layout, Start};
 use crate::{Real, padded};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -115,16 +115,16 @@ impl<T: Real> Dots<T> {
         let x = |r: usize| self.x.wrapping_add((i + r.min(rows - 1)) * self.x_stride + k0);
         let w = |o: usize| self.w.wrapping_add(o.min(self.n_out - 1) * self.w_stride + k0);
         let mut sums = [V::zero(); SUMS];
-        let whole = count / T::LANES * T::LANES;
+        // One way of loading is code enough where functions are called.
+        let whole = if V::CALLS { 0 } else { count / T::LANES * T::LANES };
         // SAFETY: the caller's word; rows of w are padded.
         unsafe {
             for k in (0..whole).step_by(T::LANES) {
                 self.add_products::<V, N>(&mut sums, |o| V::load(w(o).add(k)), |r| V::load(x(r).add(k)));
             }
-            if whole < count {
-                let width = count - whole;
-                let load = |r: usize| V::load_up_to(x(r).add(whole), width);
-                self.add_products::<V, N>(&mut sums, |o| V::load(w(o).add(whole)), load);
+            for k in (Starts { next: whole, end: count, by: T::LANES }) {
+                let load = |r: usize| V::load_up_to(x(r).add(k), T::LANES.min(count - k));
+                self.add_products::<V, N>(&mut sums, |o| V::load(w(o).add(k)), load);
             }
         }
         V::sum_each(sums)
@@ -374,7 +374,7 @@ impl<T: Real> Narrow<T> {
         let (mut j, mut squares) = (0, V::zero());
         // SAFETY: inputs `j..` up to `n_in` exist in every row.
         unsafe {
-            while j + NV * T::LANES <= self.n_in {
+            while !V::CALLS && j + NV * T::LANES <= self.n_in {
                 self.inputs::<V, N, NV>(j, NV * T::LANES, |x, _| V::load(x), &mut squares);
                 j += NV * T::LANES;
             }

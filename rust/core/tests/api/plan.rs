@@ -51,6 +51,26 @@ fn vectors_run_over_the_rows_where_a_batch_fills_them_or_the_network_is_very_sma
     assert!(!one_kernel(&[33, 8], 64) && !one_kernel(&[257, 8], 1), "wider than any that pays");
 }
 
+fn groups<T: Real>() {
+    let one_kernel = |widths: &[usize], rows: usize| {
+        let mut spec = spec::<T>(widths.iter().map(|&units| layer(units, "tanh")).collect());
+        spec.loss = Some(loss("mse"));
+        Plan::new::<T>(&spec, widths[0]).expect("a network that fits").stages(rows, T::LANES).is_some()
+    };
+    for rows in 2..=4 {
+        assert!(one_kernel(&[28], rows) && !one_kernel(&[29], rows), "812 and 870 parameters");
+        assert!(one_kernel(&[4, 128, 4], rows) && !one_kernel(&[4, 129, 4], rows), "128 and 129 wide");
+        assert!(one_kernel(&[4, 32], rows) && !one_kernel(&[4, 33], rows), "32 and 33 outputs");
+    }
+    assert!(!one_kernel(&[4, 128, 4], 5), "five rows are no group");
+}
+
+#[test]
+fn two_to_four_rows_of_networks_that_are_a_little_wider_are_one_kernel_too() {
+    groups::<f32>();
+    groups::<f64>();
+}
+
 #[test]
 fn the_bias_is_the_last_row_of_its_block_and_blocks_follow_each_other() {
     // 512 float32 are 2 KiB: rows get a vector more, so that they do not lie in each other's way.

@@ -2,7 +2,8 @@
 //!
 //! Every method is two or four instructions; they may only be reached through `simd::run` (see [`Vector`]).
 
-use super::Vector;
+use super::across::{sum_each_pd, sum_each_ps, sum_groups_pd, sum_groups_ps, turn_ps};
+use super::{GROUP, Vector};
 use crate::isa::Name;
 use std::arch::x86_64::*;
 
@@ -172,6 +173,52 @@ impl Vector for F32x16 {
             let low = _mm256_unpacklo_ps(self.0[1], b.0[1]);
             let high = _mm256_unpackhi_ps(self.0[1], b.0[1]);
             F32x16([_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high)])
+        }
+    }
+    #[inline(always)]
+    unsafe fn spread(from: *const f32) -> Self {
+        unsafe {
+            let four = Self::repeat(from).0[0];
+            let low = _mm256_permutevar_ps(four, _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
+            F32x16([low, _mm256_permutevar_ps(four, _mm256_setr_epi32(2, 2, 2, 2, 3, 3, 3, 3))])
+        }
+    }
+    #[inline(always)]
+    unsafe fn repeat(from: *const f32) -> Self {
+        unsafe {
+            let four = _mm_loadu_ps(from);
+            F32x16([_mm256_set_m128(four, four); 2])
+        }
+    }
+    #[inline(always)]
+    unsafe fn rows_of_groups(from: *const f32, stride: usize, last: usize) -> Self {
+        unsafe {
+            let (a, b) = (_mm_loadu_ps(from), _mm_loadu_ps(from.add(last.min(1) * stride)));
+            let (c, d) = (_mm_loadu_ps(from.add(last.min(2) * stride)), _mm_loadu_ps(from.add(last.min(3) * stride)));
+            F32x16([_mm256_set_m128(b, a), _mm256_set_m128(d, c)])
+        }
+    }
+    #[inline(always)]
+    fn within(self, k: usize) -> Self {
+        unsafe {
+            let [a, b] = self.0;
+            F32x16(match k {
+                0 => [_mm256_permute_ps::<0x00>(a), _mm256_permute_ps::<0x00>(b)],
+                1 => [_mm256_permute_ps::<0x55>(a), _mm256_permute_ps::<0x55>(b)],
+                2 => [_mm256_permute_ps::<0xAA>(a), _mm256_permute_ps::<0xAA>(b)],
+                _ => [_mm256_permute_ps::<0xFF>(a), _mm256_permute_ps::<0xFF>(b)],
+            })
+        }
+    }
+    #[inline(always)]
+    fn sum_groups([a, b, c, d]: [Self; GROUP]) -> Self {
+        unsafe {
+            let low = sum_groups_ps([a.0[0], b.0[0], c.0[0], d.0[0]]);
+            let high = sum_groups_ps([a.0[1], b.0[1], c.0[1], d.0[1]]);
+            // Lane r of a group is the sum of that group of vector r: a square of four, to be turned.
+            let (even, odd) = (_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high));
+            let (first, last) = (_mm256_unpacklo_ps(even, odd), _mm256_unpackhi_ps(even, odd));
+            F32x16([in_halves(first), in_halves(last)])
         }
     }
     #[inline(always)]
@@ -399,6 +446,39 @@ impl Vector for F64x8 {
         }
     }
     #[inline(always)]
+    unsafe fn spread(from: *const f64) -> Self {
+        F64x8(unsafe { [_mm256_set1_pd(*from), _mm256_set1_pd(*from.add(1))] })
+    }
+    #[inline(always)]
+    unsafe fn repeat(from: *const f64) -> Self {
+        F64x8(unsafe { [_mm256_loadu_pd(from); 2] })
+    }
+    #[inline(always)]
+    unsafe fn rows_of_groups(from: *const f64, stride: usize, last: usize) -> Self {
+        F64x8(unsafe { [_mm256_loadu_pd(from), _mm256_loadu_pd(from.add(last.min(1) * stride))] })
+    }
+    #[inline(always)]
+    fn within(self, k: usize) -> Self {
+        unsafe {
+            let [a, b] = self.0;
+            F64x8(match k {
+                0 => [_mm256_permute4x64_pd::<0x00>(a), _mm256_permute4x64_pd::<0x00>(b)],
+                1 => [_mm256_permute4x64_pd::<0x55>(a), _mm256_permute4x64_pd::<0x55>(b)],
+                2 => [_mm256_permute4x64_pd::<0xAA>(a), _mm256_permute4x64_pd::<0xAA>(b)],
+                _ => [_mm256_permute4x64_pd::<0xFF>(a), _mm256_permute4x64_pd::<0xFF>(b)],
+            })
+        }
+    }
+    #[inline(always)]
+    fn sum_groups([a, b, c, d]: [Self; GROUP]) -> Self {
+        unsafe {
+            let low = sum_groups_pd([a.0[0], b.0[0], c.0[0], d.0[0]]);
+            let high = sum_groups_pd([a.0[1], b.0[1], c.0[1], d.0[1]]);
+            let (even, odd) = (_mm256_unpacklo_pd(low, high), _mm256_unpackhi_pd(low, high));
+            F64x8([_mm256_permute2f128_pd::<0x20>(even, odd), _mm256_permute2f128_pd::<0x31>(even, odd)])
+        }
+    }
+    #[inline(always)]
     fn sum_each(vectors: [Self; 8]) -> [f64; 8] {
         unsafe {
             let mut narrow = [_mm256_setzero_pd(); 8];
@@ -432,98 +512,12 @@ impl Vector for F64x8 {
     }
 }
 
-/// The sums of the lanes of eight registers, in order: i + (i + 4), then i + (i + 2), then i + (i + 1).
-///
-/// Written out: a closure would not be compiled for the set.
+/// Numbers in pairs: the first of the lower half, that of the upper, the second of the lower, and so on.
 ///
 /// # Safety
 /// The processor has AVX2.
 #[inline(always)]
-pub(super) unsafe fn sum_each_ps(v: [__m256; 8]) -> [f32; 8] {
-    // SAFETY: the caller's word; the array has room for a register.
-    unsafe {
-        let mut quarters = [v[0]; 4];
-        for i in 0..4 {
-            let low = _mm256_permute2f128_ps::<0x20>(v[i], v[i + 4]);
-            quarters[i] = _mm256_add_ps(low, _mm256_permute2f128_ps::<0x31>(v[i], v[i + 4]));
-        }
-        let [a, b, c, d] = quarters;
-        let ab = _mm256_add_ps(_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xEE>(a, b));
-        let cd = _mm256_add_ps(_mm256_shuffle_ps::<0x44>(c, d), _mm256_shuffle_ps::<0xEE>(c, d));
-        let sums = _mm256_add_ps(_mm256_shuffle_ps::<0x88>(ab, cd), _mm256_shuffle_ps::<0xDD>(ab, cd));
-        let mut out = [0.0; 8];
-        _mm256_storeu_ps(out.as_mut_ptr(), sums);
-        out
-    }
-}
-
-/// The sums of the lanes of eight registers, in order: i + (i + 2), then i + (i + 1).
-///
-/// # Safety
-/// The processor has AVX2.
-#[inline(always)]
-pub(super) unsafe fn sum_each_pd(v: [__m256d; 8]) -> [f64; 8] {
-    // SAFETY: the caller's word; the array has room for two registers.
-    unsafe {
-        let mut halves = [v[0]; 4];
-        for i in 0..4 {
-            let (low, high) = (v[i / 2 * 4 + i % 2], v[i / 2 * 4 + i % 2 + 2]);
-            let first = _mm256_permute2f128_pd::<0x20>(low, high);
-            halves[i] = _mm256_add_pd(first, _mm256_permute2f128_pd::<0x31>(low, high));
-        }
-        let [a, b, c, d] = halves;
-        let mut out = [0.0; 8];
-        _mm256_storeu_pd(out.as_mut_ptr(), _mm256_add_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b)));
-        _mm256_storeu_pd(out.as_mut_ptr().add(4), _mm256_add_pd(_mm256_unpacklo_pd(c, d), _mm256_unpackhi_pd(c, d)));
-        out
-    }
-}
-
-/// `to[k][j] = from[j][k]` for a square of 8 x 8, of `rows` rows j, into `columns` rows k.
-///
-/// # Safety
-/// The processor has AVX2; eight numbers can be read at each row of `from`, and written at each row of `to`.
-#[inline(always)]
-unsafe fn turn_ps(from: *const f32, stride: usize, rows: usize, to: *mut f32, to_stride: usize, columns: usize) {
+unsafe fn in_halves(x: __m256) -> __m256 {
     // SAFETY: the caller's word.
-    unsafe {
-        let mut v = [_mm256_setzero_ps(); 8];
-        if rows == 8 {
-            for (j, v) in v.iter_mut().enumerate() {
-                *v = _mm256_loadu_ps(from.add(j * stride));
-            }
-        } else {
-            for (j, v) in v.iter_mut().enumerate().take(rows) {
-                *v = _mm256_loadu_ps(from.add(j * stride));
-            }
-        }
-        // Pairs of rows, then fours, then the halves of the registers.
-        let (a, b) = (_mm256_unpacklo_ps(v[0], v[1]), _mm256_unpackhi_ps(v[0], v[1]));
-        let (c, d) = (_mm256_unpacklo_ps(v[2], v[3]), _mm256_unpackhi_ps(v[2], v[3]));
-        let (e, f) = (_mm256_unpacklo_ps(v[4], v[5]), _mm256_unpackhi_ps(v[4], v[5]));
-        let (g, h) = (_mm256_unpacklo_ps(v[6], v[7]), _mm256_unpackhi_ps(v[6], v[7]));
-        let (p, q) = (_mm256_shuffle_ps::<0x44>(a, c), _mm256_shuffle_ps::<0xEE>(a, c));
-        let (r, s) = (_mm256_shuffle_ps::<0x44>(b, d), _mm256_shuffle_ps::<0xEE>(b, d));
-        let (t, u) = (_mm256_shuffle_ps::<0x44>(e, g), _mm256_shuffle_ps::<0xEE>(e, g));
-        let (w, x) = (_mm256_shuffle_ps::<0x44>(f, h), _mm256_shuffle_ps::<0xEE>(f, h));
-        let turned = [
-            _mm256_permute2f128_ps::<0x20>(p, t),
-            _mm256_permute2f128_ps::<0x20>(q, u),
-            _mm256_permute2f128_ps::<0x20>(r, w),
-            _mm256_permute2f128_ps::<0x20>(s, x),
-            _mm256_permute2f128_ps::<0x31>(p, t),
-            _mm256_permute2f128_ps::<0x31>(q, u),
-            _mm256_permute2f128_ps::<0x31>(r, w),
-            _mm256_permute2f128_ps::<0x31>(s, x),
-        ];
-        if columns == 8 {
-            for (k, &turned) in turned.iter().enumerate() {
-                _mm256_storeu_ps(to.add(k * to_stride), turned);
-            }
-        } else {
-            for (k, &turned) in turned.iter().enumerate().take(columns) {
-                _mm256_storeu_ps(to.add(k * to_stride), turned);
-            }
-        }
-    }
+    unsafe { _mm256_castpd_ps(_mm256_permute4x64_pd::<0xD8>(_mm256_castps_pd(x))) }
 }

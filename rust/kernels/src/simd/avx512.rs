@@ -2,7 +2,7 @@
 //!
 //! Every method is one or two instructions; they may only be reached through `simd::run` (see [`Vector`]).
 
-use super::{Bf16, Vector, avx2};
+use super::{Bf16, GROUP, Vector, across};
 use crate::amx::Amx;
 use crate::isa::Name;
 use std::arch::x86_64::*;
@@ -155,6 +155,47 @@ impl Vector for F32x16 {
         ((1u32 << n) - 1) as __mmask16
     }
     #[inline(always)]
+    unsafe fn spread(from: *const f32) -> Self {
+        let order = unsafe { _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3) };
+        F32x16(unsafe { _mm512_permutevar_ps(Self::repeat(from).0, order) })
+    }
+    #[inline(always)]
+    unsafe fn repeat(from: *const f32) -> Self {
+        F32x16(unsafe { _mm512_broadcast_f32x4(_mm_loadu_ps(from)) })
+    }
+    #[inline(always)]
+    unsafe fn rows_of_groups(from: *const f32, stride: usize, last: usize) -> Self {
+        unsafe {
+            let rows = _mm512_castps128_ps512(_mm_loadu_ps(from));
+            let rows = _mm512_insertf32x4::<1>(rows, _mm_loadu_ps(from.add(last.min(1) * stride)));
+            let rows = _mm512_insertf32x4::<2>(rows, _mm_loadu_ps(from.add(last.min(2) * stride)));
+            F32x16(_mm512_insertf32x4::<3>(rows, _mm_loadu_ps(from.add(last.min(3) * stride))))
+        }
+    }
+    #[inline(always)]
+    fn within(self, k: usize) -> Self {
+        F32x16(unsafe {
+            match k {
+                0 => _mm512_permute_ps::<0x00>(self.0),
+                1 => _mm512_permute_ps::<0x55>(self.0),
+                2 => _mm512_permute_ps::<0xAA>(self.0),
+                _ => _mm512_permute_ps::<0xFF>(self.0),
+            }
+        })
+    }
+    #[inline(always)]
+    fn sum_groups([a, b, c, d]: [Self; GROUP]) -> Self {
+        unsafe {
+            let (a, b, c, d) = (a.0, b.0, c.0, d.0);
+            let ab = _mm512_add_ps(_mm512_shuffle_ps::<0x44>(a, b), _mm512_shuffle_ps::<0xEE>(a, b));
+            let cd = _mm512_add_ps(_mm512_shuffle_ps::<0x44>(c, d), _mm512_shuffle_ps::<0xEE>(c, d));
+            // Lane r of a group is the sum of that group of vector r: a square of four, to be turned.
+            let sums = _mm512_add_ps(_mm512_shuffle_ps::<0x88>(ab, cd), _mm512_shuffle_ps::<0xDD>(ab, cd));
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            F32x16(_mm512_permutexvar_ps(order, sums))
+        }
+    }
+    #[inline(always)]
     fn sum_each(vectors: [Self; 8]) -> [f32; 8] {
         unsafe {
             let mut narrow = [_mm256_setzero_ps(); 8];
@@ -162,7 +203,7 @@ impl Vector for F32x16 {
                 narrow[i] =
                     _mm256_add_ps(_mm512_castps512_ps256(vectors[i].0), _mm512_extractf32x8_ps::<1>(vectors[i].0));
             }
-            avx2::sum_each_ps(narrow)
+            across::sum_each_ps(narrow)
         }
     }
     #[inline(always)]
@@ -340,6 +381,44 @@ impl Vector for F64x8 {
         ((1u32 << n) - 1) as __mmask8
     }
     #[inline(always)]
+    unsafe fn spread(from: *const f64) -> Self {
+        let order = unsafe { _mm512_setr_epi64(0, 0, 0, 0, 1, 1, 1, 1) };
+        F64x8(unsafe { _mm512_permutexvar_pd(order, _mm512_castpd128_pd512(_mm_loadu_pd(from))) })
+    }
+    #[inline(always)]
+    unsafe fn repeat(from: *const f64) -> Self {
+        F64x8(unsafe { _mm512_broadcast_f64x4(_mm256_loadu_pd(from)) })
+    }
+    #[inline(always)]
+    unsafe fn rows_of_groups(from: *const f64, stride: usize, last: usize) -> Self {
+        unsafe {
+            let rows = _mm512_castpd256_pd512(_mm256_loadu_pd(from));
+            F64x8(_mm512_insertf64x4::<1>(rows, _mm256_loadu_pd(from.add(last.min(1) * stride))))
+        }
+    }
+    #[inline(always)]
+    fn within(self, k: usize) -> Self {
+        F64x8(unsafe {
+            match k {
+                0 => _mm512_permutex_pd::<0x00>(self.0),
+                1 => _mm512_permutex_pd::<0x55>(self.0),
+                2 => _mm512_permutex_pd::<0xAA>(self.0),
+                _ => _mm512_permutex_pd::<0xFF>(self.0),
+            }
+        })
+    }
+    #[inline(always)]
+    fn sum_groups([a, b, c, d]: [Self; GROUP]) -> Self {
+        unsafe {
+            let (a, b, c, d) = (a.0, b.0, c.0, d.0);
+            let ac = _mm512_add_pd(_mm512_shuffle_f64x2::<0x88>(a, c), _mm512_shuffle_f64x2::<0xDD>(a, c));
+            let bd = _mm512_add_pd(_mm512_shuffle_f64x2::<0x88>(b, d), _mm512_shuffle_f64x2::<0xDD>(b, d));
+            // Of a and b in the lower half, of c and d in the upper: first groups beside each other, then second ones.
+            let sums = _mm512_add_pd(_mm512_unpacklo_pd(ac, bd), _mm512_unpackhi_pd(ac, bd));
+            F64x8(_mm512_permutex_pd::<0xD8>(sums))
+        }
+    }
+    #[inline(always)]
     fn sum_each(vectors: [Self; 8]) -> [f64; 8] {
         unsafe {
             let mut narrow = [_mm256_setzero_pd(); 8];
@@ -347,7 +426,7 @@ impl Vector for F64x8 {
                 narrow[i] =
                     _mm256_add_pd(_mm512_castpd512_pd256(vectors[i].0), _mm512_extractf64x4_pd::<1>(vectors[i].0));
             }
-            avx2::sum_each_pd(narrow)
+            across::sum_each_pd(narrow)
         }
     }
     #[inline(always)]

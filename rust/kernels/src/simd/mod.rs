@@ -8,9 +8,12 @@
 //! square root are the correctly rounded ones, and the approximate reciprocals are not offered.
 
 #[cfg(target_arch = "x86_64")]
+mod across;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod kernel;
 mod pairs;
 mod scalar;
 mod starts;
@@ -18,6 +21,8 @@ mod starts;
 use crate::bf16;
 use crate::isa::{Isa, Name};
 use crate::tile::Block;
+pub(crate) use kernel::{Each, all_of, run_apart};
+pub use kernel::{Kernel, run};
 pub(crate) use pairs::{Bf16, Bf16Kernel, run_pairs, run_pairs_apart};
 pub(crate) use scalar::flushed;
 pub(crate) use starts::{Starts, starts};
@@ -184,6 +189,26 @@ pub trait Vector: Copy + 'static {
     fn zip_low(self, b: Self) -> Self;
     /// The upper halves interleaved.
     fn zip_high(self, b: Self) -> Self;
+
+    /// Each of the first numbers at `from` in a group of lanes of its own.
+    ///
+    /// # Safety
+    /// `from` is valid for reads of a number for each group.
+    unsafe fn spread(from: *const Self::Elem) -> Self;
+    /// The first four numbers at `from` in every group.
+    ///
+    /// # Safety
+    /// `from` is valid for reads of [`GROUP`] elements.
+    unsafe fn repeat(from: *const Self::Elem) -> Self;
+    /// Four numbers of a row for each group, the rows a `stride` apart; behind row `last` that one again.
+    ///
+    /// # Safety
+    /// The rows up to the last, as many as there are groups, are valid for reads of [`GROUP`] elements.
+    unsafe fn rows_of_groups(from: *const Self::Elem, stride: usize, last: usize) -> Self;
+    /// Lane `k` of every group in all of its lanes.
+    fn within(self, k: usize) -> Self;
+    /// The sums of the groups of four vectors in order, of the first in the first lanes: i + (i + 2), then neighbours.
+    fn sum_groups(vectors: [Self; GROUP]) -> Self;
 
     /// `to[k][j] = from[j][k]` for a square of lanes x lanes, turned in registers: of `rows` rows j, zeros for the others,
     /// into the first `columns` rows k.
@@ -406,6 +431,8 @@ pub(crate) use function;
 
 /// Lanes of the longest vector.
 pub(crate) const MAX_LANES: usize = 16;
+/// Lanes of a group, of which a vector has two or four.
+pub(crate) const GROUP: usize = 4;
 
 function! {
     /// [`Vector::sum_lanes`]
@@ -439,102 +466,4 @@ function! {
         }
         lanes[0]
     }
-}
-
-/// An inner loop: a struct of its arguments, whose `run` is compiled once for every instruction set.
-///
-/// `run`, and everything it calls that takes a [`Vector`], must be `#[inline(always)]`: the instructions of a set may
-/// only be inlined into a function that enables them, and [`run`] is where such functions are.
-pub trait Kernel<T: Real> {
-    type Output;
-    /// # Safety
-    /// As the implementor says; the safe entries of this crate check it.
-    unsafe fn run<V: Vector<Elem = T>>(self) -> Self::Output;
-}
-
-/// A kernel that treats all vectors of some slices alike.
-pub(crate) trait Each<T: Real> {
-    /// Elements `i..i + n`, a whole vector or the tail.
-    ///
-    /// # Safety
-    /// As for the kernel; `n` is at most the lanes.
-    unsafe fn each<V: Vector<Elem = T>>(&self, i: usize, n: usize);
-}
-
-/// All `len` elements. The tail is apart from the loop: with the question inside, vectors went through memory, and Adam
-/// took 0.84 instead of 0.55 ns a parameter.
-///
-/// # Safety
-/// As for the kernel.
-#[inline(always)]
-pub(crate) unsafe fn all_of<V: Vector, K: Each<V::Elem>>(kernel: &K, len: usize) {
-    let lanes = V::Elem::LANES;
-    let whole = len / lanes * lanes;
-    // SAFETY: the caller's word; vectors lie within `len`.
-    unsafe {
-        for i in starts::<V::Elem>(whole) {
-            kernel.each::<V>(i, lanes);
-        }
-        if whole < len {
-            kernel.each::<V>(whole, len - whole);
-        }
-    }
-}
-
-/// Runs a kernel with the instructions of `isa`.
-///
-/// # Safety
-/// As the kernel's `run` says.
-#[inline]
-pub unsafe fn run<T: Real, K: Kernel<T>>(isa: Isa, kernel: K) -> K::Output {
-    // SAFETY: an `Isa` exists only for a set that this processor has; the rest is the caller's word.
-    unsafe { run_apart(isa.name, kernel) }
-}
-
-/// The same for a kernel that others run, when its code would be in each of them: it stays a function of its own.
-///
-/// # Safety
-/// As the kernel's `run` says, and the processor has this set.
-#[inline]
-pub(crate) unsafe fn run_apart<T: Real, K: Kernel<T>>(set: Name, kernel: K) -> K::Output {
-    // SAFETY: the caller's word.
-    unsafe {
-        match set {
-            #[cfg(target_arch = "x86_64")]
-            Name::Avx512 => with_avx512(kernel),
-            #[cfg(target_arch = "x86_64")]
-            Name::Avx2 => with_avx2(kernel),
-            Name::Scalar => with_scalar(kernel),
-        }
-    }
-}
-
-/// A function of its own: callers that are compiled several times would each have another copy.
-///
-/// # Safety
-/// As the kernel's `run` says.
-#[inline(never)]
-unsafe fn with_scalar<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
-    // SAFETY: the caller's word.
-    unsafe { kernel.run::<T::Scalar>() }
-}
-
-/// # Safety
-/// As the kernel's `run` says, and the processor has these instructions.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-#[inline(never)]
-unsafe fn with_avx512<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
-    // SAFETY: the caller's word.
-    unsafe { kernel.run::<T::Avx512>() }
-}
-
-/// # Safety
-/// As the kernel's `run` says, and the processor has these instructions.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-#[inline(never)]
-unsafe fn with_avx2<T: Real, K: Kernel<T>>(kernel: K) -> K::Output {
-    // SAFETY: the caller's word.
-    unsafe { kernel.run::<T::Avx2>() }
 }

@@ -4,7 +4,7 @@
 //! Its methods are functions of their own, and so is what is made of them (`function!`): unrolled over the lanes in
 //! every kernel, this twin was 60 % of the library.
 
-use super::{Bf16, Vector};
+use super::{Bf16, GROUP, Vector};
 use crate::amx::Twin;
 use crate::isa::Name;
 
@@ -140,6 +140,34 @@ macro_rules! scalar_vector {
             #[inline(never)]
             fn lift_words(self) -> Self {
                 self.map_words(self, |x, _| x << 32)
+            }
+            #[inline(never)]
+            unsafe fn spread(from: *const $elem) -> Self {
+                // SAFETY: the caller vouches for a number for each group.
+                $vector(std::array::from_fn(|i| unsafe { *from.add(i / GROUP) }))
+            }
+            #[inline(never)]
+            unsafe fn repeat(from: *const $elem) -> Self {
+                // SAFETY: the caller vouches for a group.
+                $vector(std::array::from_fn(|i| unsafe { *from.add(i % GROUP) }))
+            }
+            #[inline(never)]
+            unsafe fn rows_of_groups(from: *const $elem, stride: usize, last: usize) -> Self {
+                // SAFETY: the caller vouches for the rows up to the last.
+                let at = |i: usize| unsafe { *from.add((i / GROUP).min(last) * stride + i % GROUP) };
+                $vector(std::array::from_fn(at))
+            }
+            #[inline(never)]
+            fn within(self, k: usize) -> Self {
+                $vector(std::array::from_fn(|i| self.0[i / GROUP * GROUP + k]))
+            }
+            #[inline(never)]
+            fn sum_groups(vectors: [Self; GROUP]) -> Self {
+                let groups = $lanes / GROUP;
+                $vector(std::array::from_fn(|i| {
+                    let x = &vectors[i / groups].0[i % groups * GROUP..][..GROUP];
+                    (x[0] + x[2]) + (x[1] + x[3])
+                }))
             }
             #[inline(always)]
             fn prefetch(_at: *const u8) {}

@@ -222,7 +222,7 @@ pub fn tiny_batch_steps<T: Real>(
 fn wanted<T: Real>(tiny: &Tiny, x: &View<T>, rows: usize, steps: usize, asked: Asked<T>) -> Wanted<T> {
     let Asked { loss, target, scale, losses } = asked;
     assert!(scale.len() == rows && losses.len() == rows * steps, "a scale and a loss for each row");
-    let targets = Targets::new(target, x.rows, tiny.stages[tiny.last()].n_out);
+    let targets = Targets::new(target, x.rows, tiny.last().stage.n_out);
     Wanted { loss, targets, scale: scale.as_ptr(), losses: losses.as_mut_ptr() }
 }
 
@@ -230,7 +230,7 @@ fn wanted<T: Real>(tiny: &Tiny, x: &View<T>, rows: usize, steps: usize, asked: A
 #[inline]
 fn check_x<T: Real>(tiny: &Tiny, x: &View<T>) {
     x.check(x.columns);
-    assert_eq!(x.columns, tiny.stages[0].n_in, "columns of x");
+    assert_eq!(x.columns, tiny.stages[0].stage.n_in, "columns of x");
 }
 
 /// Checks rows that go forward one by one, and their loss; parameters and workspace are checked.

@@ -6,7 +6,11 @@ use crate::activation::Activation;
 use crate::buffer::row_stride;
 use crate::dense::{View, ViewMut};
 use crate::narrow::NARROW;
+use crate::simd::GROUP;
 use crate::{Real, padded};
+
+/// Rows of a batch up to which a vector holds those of several units.
+pub const GROUPED_ROWS: usize = GROUP;
 
 /// One product of a network with its place in the parameters: rows of weights, `stride` apart, then the bias.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +61,18 @@ impl Stage {
     }
 }
 
+/// A stage, and where its tables lie in the workspace.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed {
+    pub stage: Stage,
+    /// Its input, which is a of the stage before.
+    pub x: usize,
+    pub z: usize,
+    pub a: usize,
+    /// dL/dz; of several rows every other stage has the same room.
+    pub delta: usize,
+}
+
 /// Losses that are computed on the spot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TinyLoss {
@@ -69,14 +85,9 @@ pub enum TinyLoss {
 /// Where everything lies in the workspace of a network.
 #[derive(Clone, Debug)]
 pub struct Tiny {
-    pub(super) stages: Vec<Stage>,
-    /// From one unit to the next: rows, padded; of a single row 1.
+    pub(super) stages: Vec<Placed>,
+    /// From one unit to the next: rows, padded; of a single row 1, of few a group.
     pub(super) stride: usize,
-    pub(super) x: usize,
-    pub(super) a: Vec<usize>,
-    pub(super) z: Vec<usize>,
-    /// dL/dz of each stage; of several rows every other stage has the same room.
-    pub(super) delta: Vec<usize>,
     /// Deltas of a stage, one row after the other.
     pub(super) turned: usize,
     pub(super) t: usize,
@@ -106,28 +117,44 @@ impl Tiny {
             rows.checked_mul(s.stride)?.checked_add(bias)?.checked_add(s.start)
         };
         let end = stages.iter().map(end_of).try_fold(0, |end, next| next.map(|next| next.max(end)))?;
-        let stride = if rows == 1 { 1 } else { row_stride::<T>(rows) };
+        let stride = match rows {
+            1 => 1,
+            2..=GROUPED_ROWS => GROUP,
+            _ => row_stride::<T>(rows),
+        };
         let mut len = 0usize;
         let mut room = |units: usize| {
             let start = len;
-            let size = if stride == 1 { padded::<T>(units) } else { units.checked_mul(stride)? };
+            let size = match stride {
+                1 => padded::<T>(units),
+                GROUP => padded::<T>(units.checked_mul(GROUP)?),
+                _ => units.checked_mul(stride)?,
+            };
             len = len.checked_add(size)?;
             Some(start)
         };
-        // Of several rows there is an input more, for the bias.
-        let more = usize::from(stride > 1);
-        let x = room(stages[0].n_in + more)?;
-        let a = stages.iter().map(|s| room(s.n_out + more)).collect::<Option<Vec<_>>>()?;
-        let z = stages.iter().zip(&a).map(|(s, &a)| if s.activation.needs_z() { room(s.n_out) } else { Some(a) });
-        let z = z.collect::<Option<Vec<_>>>()?;
+        // Of more rows there is an input more, for the bias.
+        let more = usize::from(stride > GROUP);
+        let mut placed = Vec::with_capacity(stages.len());
+        let mut x = room(stages[0].n_in + more)?;
+        for &stage in &stages {
+            let a = room(stage.n_out + more)?;
+            placed.push(Placed { stage, x, z: a, a, delta: 0 });
+            x = a;
+        }
+        for Placed { stage, z, .. } in placed.iter_mut().filter(|placed| placed.stage.activation.needs_z()) {
+            *z = room(stage.n_out)?;
+        }
         let widest = stages.iter().map(|s| s.n_out).max()?;
         let rooms = if stride == 1 { stages.len() } else { stages.len().min(2) };
         let rooms = (0..rooms).map(|_| room(widest)).collect::<Option<Vec<_>>>()?;
-        let delta = rooms.into_iter().cycle().take(stages.len()).collect();
-        let turned = if stride == 1 { 0 } else { room(padded::<T>(widest))? };
+        for (Placed { delta, .. }, room) in placed.iter_mut().zip(rooms.into_iter().cycle()) {
+            *delta = room;
+        }
+        let turned = if stride <= GROUP { 0 } else { room(padded::<T>(widest))? };
         let t = room(last.n_out)?;
         let lowest = stages.iter().position(|s| s.learns_weights || s.learns_bias).unwrap_or(stages.len());
-        Some(Tiny { stages, stride, lowest, x, a, z, delta, turned, t, len, lanes: T::LANES, end })
+        Some(Tiny { stages: placed, stride, lowest, turned, t, len, lanes: T::LANES, end })
     }
 
     /// Numbers in the workspace.
@@ -146,7 +173,19 @@ impl Tiny {
         self.stride == 1
     }
 
-    /// Numbers of a table of so many units, padding included.
+    /// Whether rows lie in groups, those of several units in a vector.
+    #[inline(always)]
+    pub(super) fn is_grouped(&self) -> bool {
+        self.stride == GROUP
+    }
+
+    /// Numbers of each unit that are computed.
+    #[inline(always)]
+    pub(super) fn width<T: Real>(&self, rows: usize) -> usize {
+        if self.is_grouped() { GROUP } else { padded::<T>(rows) }
+    }
+
+    /// Numbers of a table of so many units, with padding; of rows in groups without what fills the last vector.
     #[inline(always)]
     pub(super) fn size<T: Real>(&self, units: usize) -> usize {
         if self.is_row() { padded::<T>(units) } else { units * self.stride }
@@ -160,7 +199,7 @@ impl Tiny {
 
     /// Whether everything learns.
     pub fn learns(&self) -> bool {
-        self.stages.iter().all(|s| s.learns_weights && (s.learns_bias || !s.use_bias))
+        self.stages.iter().all(|Placed { stage, .. }| stage.learns_weights && (stage.learns_bias || !stage.use_bias))
     }
 
     /// Up to where the parameters of the stages reach.
@@ -169,9 +208,10 @@ impl Tiny {
         self.end
     }
 
+    /// The last stage; there is one.
     #[inline(always)]
-    pub(super) fn last(&self) -> usize {
-        self.stages.len() - 1
+    pub(super) fn last(&self) -> &Placed {
+        &self.stages[self.stages.len() - 1]
     }
 
     /// Panics unless all that the kernels will touch is there.
@@ -189,11 +229,11 @@ impl Tiny {
     /// # Panics
     /// When the shapes do not fit.
     pub fn output<T: Real>(&self, work: &[T], to: ViewMut<T>) {
-        assert!(to.columns == self.stages[self.last()].n_out && to.rows <= self.stride, "shape of the output");
+        assert!(to.columns == self.last().stage.n_out && to.rows <= self.stride, "shape of the output");
         to.check(to.columns);
         for i in 0..to.rows {
             for j in 0..to.columns {
-                to.data[i * to.stride + j] = work[self.a[self.last()] + j * self.stride + i];
+                to.data[i * to.stride + j] = work[self.last().a + j * self.stride + i];
             }
         }
     }
@@ -203,9 +243,8 @@ impl Tiny {
     /// # Panics
     /// When the shapes do not fit.
     pub fn set_delta<T: Real>(&self, delta: View<T>, work: &mut [T]) {
-        let n_out = self.stages[self.last()].n_out;
+        let &Placed { stage: Stage { n_out, .. }, delta: start, .. } = self.last();
         assert!(delta.columns == n_out && delta.rows <= self.stride, "shape of delta");
-        let start = self.delta[self.last()];
         work[start..start + self.size::<T>(n_out)].fill(T::ZERO);
         for i in 0..delta.rows {
             for (j, &d) in delta.row(i).iter().enumerate() {

@@ -2,13 +2,14 @@
 //!
 //! In: parameters, rows, targets. Out: losses, and gradients in the layout of the parameters.
 
-use super::network::{Stage, Tiny, TinyLoss};
+use super::grouped::gradient_row;
+use super::network::{Placed, Stage, Tiny, TinyLoss};
 use super::product::{Product, Slopes, Sums, Units};
 use super::row::minus_log_of;
 use crate::activation::Activation;
 use crate::dense::View;
 use crate::math;
-use crate::simd::{Kernel, Starts, Vector, run_apart, starts};
+use crate::simd::{GROUP, Kernel, Starts, Vector, run_apart, starts};
 use crate::softmax::Targets;
 use crate::{Real, padded};
 use std::ops::Range;
@@ -78,14 +79,14 @@ impl<T: Real> Forward<'_, T> {
         self.work.wrapping_add(start)
     }
 
-    /// Puts x into (inputs, rows), and zeros beyond.
+    /// Puts x into (inputs, rows).
     ///
     /// # Safety
-    /// As for `run`; `width` is the number of rows, padded.
+    /// As for `run`.
     #[inline(always)]
-    unsafe fn turn_x(&self, width: usize) {
+    unsafe fn turn_x(&self) {
         let (x, stride) = (self.x, self.tiny.stride);
-        let to = self.work.wrapping_add(self.tiny.x);
+        let to = self.work.wrapping_add(self.tiny.stages[0].x);
         // SAFETY: the entry has checked x, and that the workspace is for as many rows.
         unsafe {
             for j in 0..x.columns {
@@ -93,8 +94,25 @@ impl<T: Real> Forward<'_, T> {
                 for i in 0..x.rows {
                     *to.add(i) = *x.data.as_ptr().add(i * x.stride + j);
                 }
-                for i in x.rows..width {
-                    *to.add(i) = T::ZERO;
+            }
+        }
+    }
+
+    /// Puts the last row beyond the others: whatever comes of it, no number is infinite that is none of a real row, and infinite times
+    /// the 0 that it weighs would be no number.
+    ///
+    /// # Safety
+    /// As for `run`; x is turned, and `width` is the number of rows, padded.
+    #[inline(always)]
+    unsafe fn pad_x(&self, width: usize) {
+        let (rows, stride) = (self.x.rows, self.tiny.stride);
+        let to = self.work.wrapping_add(self.tiny.stages[0].x);
+        // SAFETY: as in `turn_x`; there is a row.
+        unsafe {
+            for j in 0..if rows < width { self.x.columns } else { 0 } {
+                let to = to.add(j * stride);
+                for i in rows..width {
+                    *to.add(i) = *to.add(rows - 1);
                 }
             }
         }
@@ -128,6 +146,32 @@ impl<T: Real> Forward<'_, T> {
         }
     }
 
+    /// The numbers of a unit, or of all its rows and then others.
+    ///
+    /// # Safety
+    /// They lie at `from`.
+    #[inline(always)]
+    unsafe fn rows<V: Vector<Elem = T>>(&self, from: *const T) -> V {
+        // SAFETY: the caller's word.
+        unsafe { if self.tiny.is_grouped() { V::repeat(from) } else { V::load(from) } }
+    }
+
+    /// Puts them there, where none of another unit is touched.
+    ///
+    /// # Safety
+    /// The last stage has them at `to`.
+    #[inline(always)]
+    unsafe fn put<V: Vector<Elem = T>>(&self, rows: V, to: *mut T) {
+        // SAFETY: the caller's word; the table of a single unit has room for a vector, which is read again as one.
+        unsafe {
+            if self.tiny.is_grouped() && self.tiny.last().stage.n_out > 1 {
+                rows.store_first(to, GROUP);
+            } else {
+                rows.store(to);
+            }
+        }
+    }
+
     /// The loss of every row and dL/da of the last stage, or dL/dz where the loss is that of a softmax, a vector of rows at a
     /// time.
     ///
@@ -137,9 +181,9 @@ impl<T: Real> Forward<'_, T> {
     unsafe fn finish_rows<V: Vector<Elem = T>>(&self, wanted: &Wanted<T>, width: usize) {
         let &Wanted { loss, ref targets, scale, losses } = wanted;
         let tiny = self.tiny;
-        let (last, stride, rows) = (tiny.last(), tiny.stride, self.x.rows);
-        let n_out = tiny.stages[last].n_out;
-        let (y, t, delta) = (self.at(tiny.a[last]), self.at(tiny.t), self.at(tiny.delta[last]));
+        let (&Placed { ref stage, a, delta, .. }, stride, rows) = (tiny.last(), tiny.stride, self.x.rows);
+        let n_out = stage.n_out;
+        let (y, t, delta) = (self.at(a), self.at(tiny.t), self.at(delta));
         // SAFETY: all of these have `n_out` units of `width` numbers in the workspace.
         unsafe {
             if !self.has_rows {
@@ -155,36 +199,36 @@ impl<T: Real> Forward<'_, T> {
                         let mut value = V::zero();
                         for j in 0..n_out {
                             let i = j * stride + r;
-                            let d = V::load(y.add(i)).sub(V::load(t.add(i)));
+                            let d = self.rows::<V>(y.add(i)).sub(self.rows::<V>(t.add(i)));
                             value = d.fma(d, value);
                             let d = d.add(d).mul(scale);
-                            V::select(real, d, V::zero()).store(delta.add(i));
+                            self.put::<V>(V::select(real, d, V::zero()), delta.add(i));
                         }
                         value
                     }
                     TinyLoss::SoftmaxCrossEntropy => {
-                        let mut largest = V::load(y.add(r));
+                        let mut largest = self.rows::<V>(y.add(r));
                         for j in 1..n_out {
                             // The second operand where either is NaN; a NaN shows in the sum below.
-                            largest = largest.max(V::load(y.add(j * stride + r)));
+                            largest = largest.max(self.rows::<V>(y.add(j * stride + r)));
                         }
                         let (mut sum, mut weight) = (V::zero(), V::zero());
                         for j in 0..n_out {
                             let i = j * stride + r;
-                            let e = math::exp(V::load(y.add(i)).sub(largest));
-                            e.store(delta.add(i));
+                            let e = math::exp(self.rows::<V>(y.add(i)).sub(largest));
+                            self.put::<V>(e, delta.add(i));
                             sum = sum.add(e);
-                            weight = weight.add(V::load(t.add(i)));
+                            weight = weight.add(self.rows::<V>(t.add(i)));
                         }
                         let log_sum = math::log(sum);
                         let part = weight.div(sum);
                         let mut value = V::zero();
                         for j in 0..n_out {
                             let i = j * stride + r;
-                            let t = V::load(t.add(i));
-                            value = value.add(minus_log_of(t, log_sum.add(largest.sub(V::load(y.add(i))))));
-                            let d = V::load(delta.add(i)).fms(part, t).mul(scale);
-                            V::select(real, d, V::zero()).store(delta.add(i));
+                            let t = self.rows::<V>(t.add(i));
+                            value = value.add(minus_log_of(t, log_sum.add(largest.sub(self.rows::<V>(y.add(i))))));
+                            let d = self.rows::<V>(delta.add(i)).fms(part, t).mul(scale);
+                            self.put::<V>(V::select(real, d, V::zero()), delta.add(i));
                         }
                         // Softmax of what is not finite is NaN, whether or not a target asks for it.
                         V::select(sum.not_nan(), value, sum)
@@ -202,38 +246,43 @@ impl<T: Real> Forward<'_, T> {
     #[inline(always)]
     pub unsafe fn run<V: Vector<Elem = T>>(&self) {
         let tiny = self.tiny;
-        let (stride, width) = (tiny.stride, padded::<T>(self.x.rows));
+        let (stride, width) = (tiny.stride, tiny.width::<T>(self.x.rows));
         // SAFETY: the entry has checked the parameters and the workspace.
         unsafe {
             if !self.has_rows && self.turns {
-                let (x, to, to_stride) = (&self.x, self.work.wrapping_add(tiny.x), stride);
+                let (x, to, to_stride) = (&self.x, self.work.wrapping_add(tiny.stages[0].x), stride);
                 let (rows, columns, from) = (x.rows, x.columns, x.data.as_ptr());
                 run_apart(V::SET, Turn { rows, columns, from, stride: x.stride, to, to_stride });
             } else if !self.has_rows {
-                self.turn_x(width);
+                self.turn_x();
             }
-            let mut input = self.work.wrapping_add(tiny.x).cast_const();
-            for (index, stage) in tiny.stages.iter().enumerate() {
-                let (a, z) = (self.work.wrapping_add(tiny.a[index]), self.work.wrapping_add(tiny.z[index]));
+            if !self.has_rows {
+                self.pad_x(width);
+            }
+            for (index, &Placed { ref stage, x, z, a, .. }) in tiny.stages.iter().enumerate() {
+                let (x, z, a) = (self.at(x).cast_const(), self.at(z), self.at(a));
                 let w = self.params.wrapping_add(stage.start);
-                let ((of_input, of_output), bias) = (stage.strides(), w.wrapping_add(stage.n_weights()));
-                run_apart(
-                    V::SET,
-                    Product {
-                        m: stage.n_out,
-                        k: stage.n_in,
-                        a: w,
-                        a_strides: (of_output, of_input),
-                        start: if stage.use_bias { bias } else { std::ptr::null() },
-                        b: input,
-                        b_stride: stride,
-                        c: z,
-                        c_stride: stride,
-                        width,
-                        accumulate: false,
-                    },
-                );
-                let fused = index == tiny.last()
+                let start = if stage.use_bias { w.wrapping_add(stage.n_weights()) } else { std::ptr::null() };
+                let (of_input, of_output) = stage.strides();
+                let product = Product {
+                    m: stage.n_out,
+                    k: stage.n_in,
+                    a: w,
+                    a_strides: (of_output, of_input),
+                    start,
+                    b: x,
+                    b_stride: stride,
+                    c: z,
+                    c_stride: stride,
+                    width,
+                    accumulate: false,
+                };
+                if tiny.is_grouped() {
+                    product.run_grouped_forward::<V>();
+                } else {
+                    run_apart(V::SET, product);
+                }
+                let fused = index + 1 == tiny.stages.len()
                     && matches!(self.loss, Some(Wanted { loss: TinyLoss::SoftmaxCrossEntropy, .. }));
                 if stage.activation != Activation::Identity && !fused {
                     let (n, tables) = tiny.tables(stage.n_out, width);
@@ -241,7 +290,6 @@ impl<T: Real> Forward<'_, T> {
                 } else if z != a {
                     std::ptr::copy_nonoverlapping(z.cast_const(), a, tiny.size::<T>(stage.n_out));
                 }
-                input = a;
             }
             if let Some(wanted) = &self.loss {
                 self.finish_rows::<V>(wanted, width);
@@ -279,7 +327,7 @@ impl<T: Real> Backward<'_, T> {
         &self,
         stage: &Stage,
         inputs: Range<usize>,
-        x: *const T,
+        x: *mut T,
         delta: *const T,
         dw: *mut T,
     ) {
@@ -287,6 +335,14 @@ impl<T: Real> Backward<'_, T> {
         let (n_in, n_out, stride) = (stage.n_in, stage.n_out, tiny.stride);
         // SAFETY: the caller's word; the workspace has room for deltas that are turned.
         unsafe {
+            if tiny.is_grouped() {
+                return self.grouped_weights::<V>(stage, inputs, x, delta, dw);
+            }
+            // The bias is the weight of one more input, which is 1.
+            for r in starts::<T>(padded::<T>(rows)) {
+                V::num(1.0).store(x.add(n_in * stride + r));
+            }
+            let x = x.cast_const();
             if !stage.suits_outputs::<T>(rows) {
                 let (dw_strides, db, width) = (stage.strides(), dw.add(stage.n_weights()), padded::<T>(rows));
                 return Sums { x, n_in, inputs, delta, n_out, stride, width, accumulate, dw, dw_strides, db }
@@ -312,6 +368,35 @@ impl<T: Real> Backward<'_, T> {
         }
     }
 
+    /// The same of rows in groups: of the weights, where the inputs begin with the first, and of the bias.
+    ///
+    /// # Safety
+    /// As for `run`.
+    #[inline(always)]
+    unsafe fn grouped_weights<V: Vector<Elem = T>>(
+        &self,
+        stage: &Stage,
+        inputs: Range<usize>,
+        x: *const T,
+        delta: *const T,
+        dw: *mut T,
+    ) {
+        let (&Stage { n_in, n_out, stride, .. }, accumulate) = (stage, self.accumulate);
+        // Rows of weights, and what is multiplied with each.
+        let (rows, of_row, beside, n) = if stage.is_turned { (n_out, delta, x, n_in) } else { (n_in, x, delta, n_out) };
+        // SAFETY: the caller's word.
+        unsafe {
+            if inputs.start == 0 {
+                for i in 0..rows {
+                    gradient_row(V::repeat(of_row.add(i * GROUP)), beside, n, accumulate, dw.add(i * stride));
+                }
+            }
+            if inputs.end > n_in {
+                gradient_row(V::num(1.0), delta, n_out, accumulate, dw.add(stage.n_weights()));
+            }
+        }
+    }
+
     /// The first stage met whose gradient has a square that is not finite; none where nobody [looks](Backward::checks).
     ///
     /// # Safety
@@ -319,27 +404,22 @@ impl<T: Real> Backward<'_, T> {
     #[inline(always)]
     pub unsafe fn run<V: Vector<Elem = T>>(&self) -> Option<usize> {
         let tiny = self.tiny;
-        let (stride, width) = (tiny.stride, padded::<T>(self.rows));
+        let (stride, width) = (tiny.stride, tiny.width::<T>(self.rows));
         let mut broken = None;
         // SAFETY: the entry has checked the parameters, the gradient and the workspace.
         unsafe {
-            for (index, stage) in tiny.stages.iter().enumerate().rev() {
-                let delta = self.at(tiny.delta[index]);
-                if stage.activation != Activation::Identity && (index < tiny.last() || self.last_is_da) {
-                    let (a, z) = (self.at(tiny.a[index]).cast_const(), self.at(tiny.z[index]).cast_const());
+            for (index, &Placed { ref stage, x, z, a, delta }) in tiny.stages.iter().enumerate().rev() {
+                let (x, delta) = (self.at(x), self.at(delta));
+                if stage.activation != Activation::Identity && (index + 1 < tiny.stages.len() || self.last_is_da) {
+                    let (a, z) = (self.at(a).cast_const(), self.at(z).cast_const());
                     let (n, tables) = tiny.tables(stage.n_out, width);
                     run_apart(V::SET, Slopes { activation: stage.activation, n, tables, stride, a, z, delta });
                 }
-                let (delta, input) = (delta.cast_const(), self.at(if index == 0 { tiny.x } else { tiny.a[index - 1] }));
                 let first = if stage.learns_weights { 0 } else { stage.n_in };
                 let end = stage.n_in + usize::from(stage.learns_bias && stage.use_bias);
                 let dw = self.gradient.wrapping_add(stage.start);
                 if first < end {
-                    // The bias is the weight of one more input, which is 1.
-                    for r in starts::<T>(width) {
-                        V::num(1.0).store(input.add(stage.n_in * stride + r));
-                    }
-                    self.weights::<V>(stage, first..end, input, delta, dw);
+                    self.weights::<V>(stage, first..end, x, delta, dw);
                     if self.checks && broken.is_none() && !has_squares::<V>(stage, dw) {
                         broken = Some(index);
                     }
@@ -347,22 +427,24 @@ impl<T: Real> Backward<'_, T> {
                 if index <= tiny.lowest {
                     break;
                 }
-                run_apart(
-                    V::SET,
-                    Product {
-                        m: stage.n_in,
-                        k: stage.n_out,
-                        a: self.params.wrapping_add(stage.start),
-                        a_strides: stage.strides(),
-                        start: std::ptr::null(),
-                        b: delta,
-                        b_stride: stride,
-                        c: self.at(tiny.delta[index - 1]),
-                        c_stride: stride,
-                        width,
-                        accumulate: false,
-                    },
-                );
+                let product = Product {
+                    m: stage.n_in,
+                    k: stage.n_out,
+                    a: self.params.wrapping_add(stage.start),
+                    a_strides: stage.strides(),
+                    start: std::ptr::null(),
+                    b: delta.cast_const(),
+                    b_stride: stride,
+                    c: self.at(tiny.stages[index - 1].delta),
+                    c_stride: stride,
+                    width,
+                    accumulate: false,
+                };
+                if tiny.is_grouped() {
+                    product.run_grouped::<V>();
+                } else {
+                    run_apart(V::SET, product);
+                }
             }
         }
         broken

@@ -97,7 +97,7 @@ pub(super) struct Product<T> {
     pub b_stride: usize,
     pub c: *mut T,
     pub c_stride: usize,
-    /// Numbers of each row of C that are computed: whole vectors.
+    /// Numbers of each row of C that are computed: whole vectors, or a group.
     pub width: usize,
     /// Whether they are added to what is there.
     pub accumulate: bool,
@@ -311,10 +311,40 @@ impl<T: Real> Sums<T> {
         }
     }
 
+    /// One input by eight outputs, where that is code enough.
+    ///
+    /// # Safety
+    /// As for `run`.
+    #[inline(always)]
+    unsafe fn one_by_eight<V: Vector<Elem = T>>(&self) {
+        for i in self.inputs.clone() {
+            for j in (Starts { next: 0, end: self.n_out, by: 8 }) {
+                let (mut sums, x) = ([V::zero(); 8], self.input(i));
+                // SAFETY: the caller's word; only outputs are written.
+                unsafe {
+                    for (q, sum) in sums.iter_mut().enumerate().take(self.n_out - j) {
+                        let delta = self.delta.wrapping_add((j + q) * self.stride);
+                        for r in starts::<T>(self.width) {
+                            *sum = V::load(x.add(r)).fma(V::load(delta.add(r)), *sum);
+                        }
+                    }
+                    for (q, &sum) in V::sum_each(sums).iter().enumerate().take(self.n_out - j) {
+                        let (to, _) = self.place(i, j + q);
+                        *to = if self.accumulate { (*to).plus(sum) } else { sum };
+                    }
+                }
+            }
+        }
+    }
+
     /// # Safety
     /// x, delta and dw reach as far as the sizes and strides say.
     #[inline(always)]
     pub(super) unsafe fn run<V: Vector<Elem = T>>(&self) {
+        if V::CALLS {
+            // SAFETY: the caller's word.
+            return unsafe { self.one_by_eight::<V>() };
+        }
         if self.n_out == 1 {
             // SAFETY: the caller's word.
             return unsafe { self.of_one::<V>() };

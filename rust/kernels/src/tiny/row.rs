@@ -109,7 +109,7 @@ impl<T: Real> Row<'_, T> {
             let mut sums = [V::zero(); 8];
             for k in starts::<T>(n_in) {
                 let x = V::load(x.add(k));
-                for (o, sum) in sums.iter_mut().enumerate().take(NARROW) {
+                for (o, sum) in sums.iter_mut().enumerate().take(if V::CALLS { n_out } else { NARROW }) {
                     *sum = x.fma(V::load(w(o).add(k)), *sum);
                 }
             }
@@ -224,7 +224,7 @@ impl<T: Real> Row<'_, T> {
                     let mut of_inputs = [V::zero(); 8];
                     for j in starts::<T>(padded::<T>(n_out)) {
                         let d = V::load(delta.add(j));
-                        for (i, sum) in of_inputs.iter_mut().enumerate() {
+                        for (i, sum) in of_inputs.iter_mut().enumerate().take(if V::CALLS { n_in - first } else { 8 }) {
                             // The last one once more where there is no other.
                             let row = (first + i).min(n_in - 1);
                             *sum = d.fma(V::load(self.w.add(row * stride + j)), *sum);

@@ -71,7 +71,7 @@ impl<T: Real> Several<'_, T> {
                 if let Some(steps) = &self.steps
                     && !forward.has_losses_to(steps.most_loss)
                 {
-                    return Some(forward.tiny.last());
+                    return Some(forward.tiny.stages.len() - 1);
                 }
             }
             // No closure: it would be a function of its own, without the instructions of the set.

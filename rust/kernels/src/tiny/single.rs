@@ -3,7 +3,7 @@
 //! In: parameters, rows, targets. Out: losses, and gradients in the layout of the parameters, or the parameters after the
 //! steps.
 
-use super::network::{Tiny, TinyLoss};
+use super::network::{Placed, Stage, Tiny, TinyLoss};
 use super::pass::{Wanted, has_squares};
 use super::product::{Slopes, Units};
 use super::row::{Becomes, Row, finish_row};
@@ -89,7 +89,7 @@ impl<T: Real> Single<'_, T> {
                 if let (Some(Wanted { losses, .. }), false) = (&self.loss, self.steps.is_empty()) {
                     let is_small = (**losses).abs() <= self.most_loss;
                     if !is_small {
-                        return Some(self.tiny.last());
+                        return Some(self.tiny.stages.len() - 1);
                     }
                 }
             }
@@ -106,12 +106,6 @@ impl<T: Real> Single<'_, T> {
         self.work.wrapping_add(start)
     }
 
-    /// Where the input of a stage lies.
-    #[inline(always)]
-    fn input(&self, index: usize) -> *const T {
-        self.at(if index == 0 { self.tiny.x } else { self.tiny.a[index - 1] })
-    }
-
     /// # Safety
     /// The entry has checked the parameters, the workspace and x.
     #[inline(always)]
@@ -119,15 +113,15 @@ impl<T: Real> Single<'_, T> {
         let tiny = self.tiny;
         // SAFETY: the caller's word; the workspace has room for x, padded.
         unsafe {
-            let n_in = tiny.stages[0].n_in;
+            let &Placed { stage: Stage { n_in, .. }, x, .. } = &tiny.stages[0];
             for k in starts::<T>(n_in) {
-                V::load_up_to(self.x.add(k), T::LANES.min(n_in - k)).store(self.at(tiny.x).add(k));
+                V::load_up_to(self.x.add(k), T::LANES.min(n_in - k)).store(self.at(x).add(k));
             }
-            for (index, stage) in tiny.stages.iter().enumerate() {
-                let (a, z) = (self.at(tiny.a[index]), self.at(tiny.z[index]));
+            for (index, &Placed { ref stage, x, z, a, .. }) in tiny.stages.iter().enumerate() {
+                let (a, z) = (self.at(a), self.at(z));
                 let row = Row { stage, w: self.params.wrapping_add(stage.start) };
-                row.forward::<V>(self.input(index), z);
-                let fused = index == tiny.last()
+                row.forward::<V>(self.at(x), z);
+                let fused = index + 1 == tiny.stages.len()
                     && matches!(self.loss, Some(Wanted { loss: TinyLoss::SoftmaxCrossEntropy, .. }));
                 let (activation, n) = (stage.activation, padded::<T>(stage.n_out));
                 if activation != Activation::Identity && !fused {
@@ -137,9 +131,8 @@ impl<T: Real> Single<'_, T> {
                 }
             }
             if let Some(wanted) = &self.loss {
-                let last = tiny.last();
-                let (y, delta) = (self.at(tiny.a[last]), self.at(tiny.delta[last]));
-                finish_row::<V>(wanted, tiny.stages[last].n_out, y, delta);
+                let &Placed { ref stage, a, delta, .. } = tiny.last();
+                finish_row::<V>(wanted, stage.n_out, self.at(a), self.at(delta));
             }
         }
     }
@@ -152,22 +145,22 @@ impl<T: Real> Single<'_, T> {
         let mut broken = None;
         // SAFETY: the caller's word.
         unsafe {
-            for (index, stage) in tiny.stages.iter().enumerate().rev() {
-                let delta = self.at(tiny.delta[index]);
+            for (index, &Placed { ref stage, x, z, a, delta }) in tiny.stages.iter().enumerate().rev() {
+                let (x, delta) = (self.at(x).cast_const(), self.at(delta));
                 let (activation, n) = (stage.activation, padded::<T>(stage.n_out));
-                if activation != Activation::Identity && (index < tiny.last() || back.last_is_da) {
-                    let (a, z) = (self.at(tiny.a[index]).cast_const(), self.at(tiny.z[index]).cast_const());
+                if activation != Activation::Identity && (index + 1 < tiny.stages.len() || back.last_is_da) {
+                    let (a, z) = (self.at(a).cast_const(), self.at(z).cast_const());
                     run_apart(V::SET, Slopes { activation, n, tables: 1, stride: 0, a, z, delta });
                 }
                 let row = Row { stage, w: self.params.wrapping_add(stage.start) };
                 let learns = stage.learns_weights || (stage.learns_bias && stage.use_bias);
-                if learns && broken.is_none() && !row.has_squares::<V>(self.input(index), delta) {
+                if learns && broken.is_none() && !row.has_squares::<V>(x, delta) {
                     broken = Some(index);
                 }
                 if index <= tiny.lowest {
                     break;
                 }
-                row.input_gradient::<V>(delta, self.at(tiny.delta[index - 1]));
+                row.input_gradient::<V>(delta, self.at(tiny.stages[index - 1].delta));
             }
             if broken.is_none() || !matches!(back.becomes, Becomes::Descended(_)) {
                 broken = self.gradient::<V>(back).or(broken);
@@ -184,11 +177,11 @@ impl<T: Real> Single<'_, T> {
     #[inline(always)]
     unsafe fn gradient<V: Vector<Elem = T>>(&self, back: &Back<T>) -> Option<usize> {
         let mut broken = None;
-        for (index, stage) in self.tiny.stages.iter().enumerate().skip(self.tiny.lowest) {
+        for (index, &Placed { ref stage, x, delta, .. }) in self.tiny.stages.iter().enumerate().skip(self.tiny.lowest) {
             let w = back.gradient.wrapping_add(stage.start);
             // SAFETY: the caller's word.
             unsafe {
-                let (x, delta) = (self.input(index), self.at(self.tiny.delta[index]));
+                let (x, delta) = (self.at(x).cast_const(), self.at(delta).cast_const());
                 Row { stage, w: w.cast_const() }.gradient::<V>(x, delta, back.becomes, w);
                 if matches!(back.becomes, Becomes::Added) && !has_squares::<V>(stage, w) {
                     broken = Some(index);

@@ -154,7 +154,14 @@ fn batches_in_turn<T: Real>(widths: &[usize], rows: usize, again: bool, step: Ti
 #[test]
 fn batches_in_turn_have_the_bits_of_calls_for_each() {
     for step in STEPS {
-        for (widths, rows) in [(&[2, 4, 1][..], 4), (&[4, 16, 16, 3], 16), (&[9, 17, 5], 33), (&[3, 1], 7)] {
+        for (widths, rows) in [
+            (&[2, 4, 1][..], 4),
+            (&[4, 16, 16, 3], 16),
+            (&[9, 17, 5], 33),
+            (&[3, 1], 7),
+            (&[20, 6, 3], 3),
+            (&[1, 1], 2),
+        ] {
             for again in [false, true] {
                 assert_eq!(batches_in_turn::<f32>(widths, rows, again, step, f64::MAX), 4, "{widths:?} {step:?}");
                 assert_eq!(batches_in_turn::<f64>(widths, rows, again, step, f64::MAX), 4, "{widths:?} {step:?}");
