@@ -123,6 +123,23 @@ def test_a_history_gives_its_curves_by_name(classifier: dnn.Sequential, classes:
     assert dict(history) == {"loss": [0.5]}
 
 
+def test_a_history_without_an_epoch_has_its_curves_all_the_same() -> None:
+    model = model_of(dnn.Dense(1))
+    x = [[3e38], [3e38]]
+    with pytest.warns(dnn.DivergenceWarning):
+        history = model.fit(x, [0.0, 1.0], validation_data=([[0.0]], [1.0]), metrics=["mae"], verbose=0)
+    assert list(history) == ["loss", "mae", "val_loss", "val_mae", "rate", "grad_norm", "seconds"]
+    assert all(values == [] for values in history.history.values())
+
+
+def test_a_validation_loss_that_is_no_number_is_told_of() -> None:
+    model = model_of(dnn.Dense(1))
+    held = ([[1e30]], [1e30])
+    with pytest.warns(RuntimeWarning, match="the validation loss of the last epoch is inf: outputs"):
+        history = model.fit([[1.0], [2.0]], [0.0, 1.0], epochs=2, validation_data=held, verbose=0)
+    assert history.stopped_because == "epochs"
+
+
 @pytest.mark.parametrize("looked_at", [False, True])
 def test_what_is_in_a_history_stays_and_goes_with_copies(
     classifier: dnn.Sequential, classes: Table, looked_at: bool

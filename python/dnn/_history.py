@@ -88,7 +88,7 @@ class History:
 
     def __getitem__(self, name: str) -> list[float]:
         if name not in self.keys():
-            raise KeyError(f"{name!r} was not measured; there are {', '.join(self)}")
+            raise KeyError(f"{name!r} was not measured; there are {', '.join(self) or 'no curves'}")
         if "history" in self.__dict__:
             return self.history[name]
         # Made when somebody looks, and of what is looked at: the shortest epochs take 0.2 us each.

@@ -210,6 +210,8 @@ class Sequential(Steppable):
         -----
         DivergenceWarning
             If loss or gradients stopped being finite; the weights are the last finite ones.
+        RuntimeWarning
+            If training went on to its end, and its last validation loss is NaN or infinite.
 
         Raises
         ------
@@ -310,6 +312,7 @@ class Sequential(Steppable):
             raise KeyboardInterrupt(self.history.message)
         if self.history.stopped_because == "diverged":
             _warn.warn(self.history.message, DivergenceWarning)
+        _training.warn_of_validation(self.history)
         _training.warn_if_no_average(average, self.history)
         hook.train_end(last_of(self.history))
         return self.history

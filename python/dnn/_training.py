@@ -5,12 +5,14 @@ Hyper-parameters and callbacks come in; the options on the wire and the hook go 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dnn import _callbacks, _checks, _layers, _optimizer, _progress, _threads
+from dnn import _callbacks, _checks, _layers, _optimizer, _progress, _threads, _warn
 from dnn._callbacks import Callback, EarlyStopping
+from dnn._history import last_of
 from dnn._normalization import BatchNormalization
 from dnn._schedule import Schedule, Span
 
@@ -178,6 +180,17 @@ def warn_if_no_average(average: Averaging | None, history: History) -> None:
         from dnn import _averaging
 
         _averaging.warn_if_none(average, history.epochs[-1] + 1)
+
+
+def warn_of_validation(history: History) -> None:
+    """Warn where training has gone to its end, and the validation loss is no number."""
+    loss = last_of(history).get("val_loss", 0.0)
+    if not math.isfinite(loss) and history.stopped_because != "diverged":
+        _warn.warn(
+            f"the validation loss of the last epoch is {loss}: outputs or losses are too large for the type "
+            "of the model. Train with a smaller learning rate, scale x and y, or use dtype='float64'",
+            RuntimeWarning,
+        )
 
 
 def options(

@@ -67,16 +67,17 @@ fn column<N: numpy::Element>(py: Python<'_>, mut numbers: Vec<N>) -> Bound<'_, P
     PyArray1::from_vec(py, numbers)
 }
 
-fn history_dict<'py>(py: Python<'py>, history: History) -> PyResult<Bound<'py, PyDict>> {
+fn history_dict<'py>(py: Python<'py>, history: History, validates: bool) -> PyResult<Bound<'py, PyDict>> {
     let Epochs { numbers, loss, metrics, val_loss, val_metrics, rate, grad_norm, seconds } = history.epochs;
     let (columns, keys) = (PyDict::new(py), history.metrics.iter().map(|metric| &metric.key));
-    // Without epochs there are lists of the metrics too.
-    let of_metrics = metrics.into_iter().chain(std::iter::repeat(Vec::new()));
+    // Without epochs there is a list of each all the same.
+    let [of_metrics, val_metrics] =
+        [metrics, val_metrics].map(|lists| lists.into_iter().chain(std::iter::repeat(Vec::new())));
     columns.set_item("loss", column(py, loss))?;
     for (key, values) in keys.clone().zip(of_metrics) {
         columns.set_item(key, column(py, values))?;
     }
-    if !val_loss.is_empty() {
+    if validates {
         columns.set_item("val_loss", column(py, val_loss))?;
         for (key, values) in keys.zip(val_metrics) {
             columns.set_item(format!("val_{key}"), column(py, values))?;
@@ -320,7 +321,7 @@ impl Network {
                 (history.stopped, history.message) =
                     (Stopped::Interrupted, format!("interrupted after {epochs}"));
             }
-            let dict = history_dict(py, history)?;
+            let dict = history_dict(py, history, validation.is_some())?;
             dict.set_item("raised", raised.map(|error| error.into_value(py)))?;
             Ok(dict)
         })
