@@ -211,7 +211,7 @@ class Sequential(Steppable):
         DivergenceWarning
             If loss or gradients stopped being finite; the weights are the last finite ones.
         RuntimeWarning
-            If training went on to its end, and its last validation loss is NaN or infinite.
+            If the last validation loss is NaN or infinite, and training did not stop for that.
 
         Raises
         ------

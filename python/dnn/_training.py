@@ -183,7 +183,7 @@ def warn_if_no_average(average: Averaging | None, history: History) -> None:
 
 
 def warn_of_validation(history: History) -> None:
-    """Warn where training has gone to its end, and the validation loss is no number."""
+    """Warn where the last validation loss is no finite number, and nothing else was said of it."""
     loss = last_of(history).get("val_loss", 0.0)
     if not math.isfinite(loss) and history.stopped_because != "diverged":
         _warn.warn(

@@ -23,8 +23,8 @@ pub struct Epoch {
     pub seconds: f64,
 }
 
-/// The measurements of epochs one after the other, a list of each: where an epoch takes a tenth of a microsecond, putting an
-/// [`Epoch`] aside for each and taking it apart again is a tenth of that, or more.
+/// The measurements of epochs one after the other, a list of each: where an epoch takes a tenth of a microsecond, it shows when
+/// an [`Epoch`] is put aside for each and taken apart again.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Epochs {
     /// Their numbers.

@@ -29,7 +29,7 @@ impl Plan {
     /// by layer, 32 rows 11.4 and 12.0. One row alone goes through in vectors of units, which takes 0.74 us a step of 64-64-10
     /// with plain gradient descent, layer by layer 1.7; of 256-256-10 6.8 and 8.7. Of four rows at most a vector holds those of
     /// several units: four rows of 8-32-10 take 0.83 us, layer by layer 1.4, of 13-100-1 with Adam 2.3 and 2.8. With 840 parameters
-    /// a layer (33-48-1, and two rows of 20-40-20) it is the same in float32, and a fifth less in float64.
+    /// a layer (33-48-1, and two rows of 20-40-20) it is the same in float32; in float64 it pays still.
     pub fn stages(&self, rows: usize, lanes: usize) -> Option<Vec<Stage>> {
         let loss = self.loss.as_ref()?;
         let of_a_layer = self.n_parameters() / self.layers.len().max(1);

@@ -2,7 +2,7 @@
 //!
 //! In: pointers and sizes that the entries have checked, as in `product.rs`. Out: tables of the same kind, or rows of a weight
 //! gradient.
-//! Rows alone would leave most lanes empty: an epoch of 2-4-1 on four rows took twice as long so.
+//! Rows alone would leave most lanes empty: an epoch of 2-4-1 on four rows took half as long again so.
 
 use super::product::Product;
 use crate::Real;

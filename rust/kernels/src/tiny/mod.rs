@@ -7,9 +7,9 @@
 //! between its products: one call does what takes ten otherwise (a 2-4-1 network took 12000 instructions a step that way).
 //!
 //! Inside, a table is (units, rows): the rows of the batch lie side by side, padded with the last one, which weighs nothing
-//! there. Forward and input gradient are the chains of `tile.rs`, with the same bits. A weight gradient is a sum over rows: each lane sums its
-//! rows, and then the lanes are added in halves; or, where that takes longer than to turn the deltas and to learn
-//! in vectors of outputs, the sum is a chain over the rows. Both are the same on every instruction set.
+//! there. Forward and input gradient are the chains of `tile.rs`, with the same bits. A weight gradient is a sum over rows:
+//! each lane sums its rows, and then the lanes are added in halves; or, where that takes longer than to turn the deltas and
+//! to learn in vectors of outputs, the sum is a chain over the rows. Both are the same on every instruction set.
 //!
 //! Of two to four rows a vector holds those of several units, four lanes for each: `grouped.rs`. Outputs have the bits of
 //! `tile.rs` and `narrow.rs` there too, and the rows of a weight gradient are added in halves.
