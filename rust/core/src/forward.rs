@@ -6,10 +6,7 @@
 use crate::params::Params;
 use crate::plan::{Kind, Layer, Output, Place, Plan};
 use crate::workspace::{Workspace, view, view_mut};
-use dnn_kernels::{Activation, Draw, Isa, Moments, PackedWeights, Real, Team, View, ViewMut};
-
-/// Rows from which a product reads packed weights, where there are any: fewer read each number of them once or twice.
-const MIN_PACKED_ROWS: usize = 3;
+use dnn_kernels::{Activation, Draw, Isa, Moments, Real, Team, View, ViewMut};
 
 /// How far the last layer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +53,6 @@ pub fn forward<T: Real>(
     last: Last,
     work: &mut Workspace<T>,
 ) {
-    // Only who uses a network for many rows has packed them: training changes its weights with every step.
-    let packed = if mode == Mode::Inference { params.packed(plan, None) } else { None };
     let first_is_known = std::mem::take(&mut work.first_is_known);
     let fused = last == Last::AsLossTakesIt && plan.loss.as_ref().is_some_and(|loss| loss.takes_z());
     for (index, layer) in plan.layers.iter().enumerate() {
@@ -74,8 +69,7 @@ pub fn forward<T: Real>(
                 activate(plan, team, layer, known, linear, z, view_mut(a, x.rows, layer));
             }
             Kind::Dense => {
-                let packed = packed.as_ref().and_then(|packed| packed.of(index));
-                dense(mode.products(plan), team, params, packed, layer, input, linear, z, a);
+                dense(mode.products(plan), team, params, layer, input, linear, z, a);
             }
             Kind::Activation => activate(plan, team, layer, input, linear, z, view_mut(a, x.rows, layer)),
             Kind::Prelu => {
@@ -117,7 +111,6 @@ fn dense<T: Real>(
     isa: Isa,
     team: &Team,
     params: &Params<T>,
-    packed: Option<&PackedWeights<T>>,
     layer: &Layer,
     x: View<T>,
     linear: bool,
@@ -127,9 +120,6 @@ fn dense<T: Real>(
     let activation = if linear { Activation::Identity } else { layer.activation() };
     let kept = (!z.is_empty()).then(|| view_mut(z, x.rows, layer));
     let (w, bias) = (params.weights(layer), params.bias(layer));
-    if let (Some(packed), None, MIN_PACKED_ROWS..) = (packed, &kept, x.rows) {
-        return dnn_kernels::forward_packed(team, x, packed, bias, activation, view_mut(a, x.rows, layer));
-    }
     let product = if layer.is_turned { dnn_kernels::forward_turned } else { dnn_kernels::forward };
     product(isa, team, x, w, bias, activation, kept, view_mut(a, x.rows, layer));
 }

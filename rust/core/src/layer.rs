@@ -2,7 +2,7 @@
 //!
 //! In: what `plan.rs` has checked. Out: shapes and ranges that everything else trusts. It computes nothing.
 
-use dnn_kernels::{Activation, Noise, PackedWeights, Real, Stage};
+use dnn_kernels::{Activation, Noise, Stage};
 use dnn_spec::Initializer;
 use std::ops::Range;
 use std::sync::Arc;
@@ -194,11 +194,6 @@ impl Layer {
     /// Whether it goes by the mean and variance of a batch while the network learns.
     pub fn has_batch_statistics(&self) -> bool {
         matches!(self.kind, Kind::BatchNorm { frozen: false, .. })
-    }
-
-    /// Whether a product of many rows packs its weights.
-    pub fn packs<T: Real>(&self) -> bool {
-        self.is_dense() && PackedWeights::<T>::pays(self.stride)
     }
 
     /// Number of weights and biases.

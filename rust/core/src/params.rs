@@ -8,32 +8,15 @@ use crate::error::{Error, counted};
 use crate::layer::RUNNING_VARIANCE;
 use crate::memory::collected;
 use crate::plan::{Layer, Plan};
-use dnn_kernels::{Buffer, PackedWeights, Real, Team, View, ViewMut};
+use dnn_kernels::{Buffer, Real, View, ViewMut};
 use ndarray::{ArrayD, ArrayViewD};
 use std::ops::{Deref, DerefMut, Range};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// Numbers in the layout of a network's parameters.
 #[derive(Debug)]
 pub struct Params<T: Real> {
     numbers: Buffer<T>,
-    /// What was packed of them, until they change.
-    packed: Mutex<Option<Arc<Packed<T>>>>,
 }
-
-/// The weights of wide layers in the order in which products of many rows read them; nothing for the other layers.
-#[derive(Debug)]
-pub struct Packed<T: Real>(Vec<Option<PackedWeights<T>>>);
-
-impl<T: Real> Packed<T> {
-    /// Those of a layer, by its place in the plan.
-    pub fn of(&self, index: usize) -> Option<&PackedWeights<T>> {
-        self.0.get(index)?.as_ref()
-    }
-}
-
-/// Bytes of packed weights at most: a network with more packs them each time.
-const MOST_PACKED: usize = 64 << 20;
 
 impl<T: Real> Params<T> {
     /// All zero.
@@ -74,28 +57,6 @@ impl<T: Real> Params<T> {
     pub fn duplicate(&self) -> Result<Params<T>, Error> {
         let copy = self.numbers.duplicate().map(Params::from);
         copy.ok_or_else(|| Error::memory("a copy of the parameters", Some(self.numbers.len()), size_of::<T>()))
-    }
-
-    /// The weights of wide layers, packed; with `make`, now if they are not. `None` where that is not worth it or another
-    /// thread is at it.
-    pub fn packed(&self, plan: &Plan, make: Option<&Team>) -> Option<Arc<Packed<T>>> {
-        if !plan.packs {
-            return None;
-        }
-        // Never waited for: after a fork who has the lock may be gone.
-        let mut packed = self.packed.try_lock().ok()?;
-        if let (None, Some(team)) = (&*packed, make) {
-            let wide = |layer: &&Layer| layer.packs::<T>();
-            let numbers: usize =
-                plan.layers.iter().filter(wide).map(|l| PackedWeights::<T>::numbers(l.n_in, l.n_out)).sum();
-            if numbers.saturating_mul(size_of::<T>()) > MOST_PACKED {
-                return None;
-            }
-            let pack = |layer| PackedWeights::new(plan.isa, team, self.weights(layer));
-            let all = plan.layers.iter().map(|layer| Some(layer).filter(wide).and_then(pack)).collect();
-            *packed = Some(Arc::new(Packed(all)));
-        }
-        packed.clone()
     }
 
     /// The weights of a dense layer as the kernels take them: (n_in, n_out), or (n_out, n_in) where they are turned.
@@ -202,13 +163,12 @@ impl<T: Real> Deref for Params<T> {
 impl<T: Real> DerefMut for Params<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
-        *self.packed.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
         &mut self.numbers
     }
 }
 
 impl<T: Real> From<Buffer<T>> for Params<T> {
     fn from(numbers: Buffer<T>) -> Params<T> {
-        Params { numbers, packed: Mutex::new(None) }
+        Params { numbers }
     }
 }

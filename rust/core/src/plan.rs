@@ -30,8 +30,6 @@ pub struct Plan {
     pub isa: Isa,
     /// The same for the products of training, which may round their factors to bfloat16.
     pub products: Isa,
-    /// Whether products of many rows pack the weights of some layer.
-    pub packs: bool,
     /// Of the initial weights and the shuffles.
     pub seed: u64,
     /// What learns, as ranges of the parameter buffer, neighbours joined.
@@ -66,10 +64,9 @@ impl Plan {
         }
         let loss = spec.loss.as_ref().map(|loss| Loss::new(loss, last)).transpose()?;
         let trainable = trainable_ranges(&layers);
-        let packs = layers.iter().any(Layer::packs::<T>);
         let may_be_large = layers.iter().any(|layer| layer.is_dense() && may_be_split(layer.n_in, layer.n_out));
         let products = products::<T>(spec, isa, may_be_large);
-        Ok(Plan { packs, layers, input_skips, n_inputs, len: end, loss, isa, products, seed: spec.seed, trainable })
+        Ok(Plan { layers, input_skips, n_inputs, len: end, loss, isa, products, seed: spec.seed, trainable })
     }
 
     /// Columns of the output.

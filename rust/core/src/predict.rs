@@ -29,8 +29,6 @@ const PIECE: usize = 1 << 17;
 const BRIEF: usize = 1 << 16;
 /// Multiply-adds between two questions whether to go on: some 10 ms on one thread.
 const WORK_PER_QUESTION: usize = 1 << 27;
-/// Rows for which a product packs wide weights anyway.
-const ROWS_TO_PACK_FOR: usize = 32;
 /// Workspaces that are kept for the next call.
 const KEPT: usize = 16;
 
@@ -206,9 +204,6 @@ pub fn predict<'a, 'x, 'y, T: Real>(
     }
     let team = Team::of(run.threads());
     team.keep_weights();
-    if rows >= ROWS_TO_PACK_FOR {
-        drop(params.packed(plan, Some(&team)));
-    }
     let at_a_time = (WORK_PER_QUESTION / plan.len.max(1)).max(2 * PREDICT_ROWS * team.threads());
     let calls = || {
         (0..rows).step_by(at_a_time).map(|first| {

@@ -161,7 +161,6 @@ impl Tiled {
     pub(crate) unsafe fn run_on<V: Bf16, U: Unit>(self) -> bool {
         let Tiled { block, parts } = self;
         debug_assert!((1..=Parts::MAX).contains(&parts), "{parts} parts");
-        debug_assert!(!matches!(block.b_layout, Layout::Packed { .. }), "weights are packed for predictions alone");
         let (lanes, width) = (MAX_LANES, PANEL);
         let of_b = parts_of_b(parts, block.k);
         let of_a = Parts { plane: block.m.next_multiple_of(SIDE) * A_STRIDE, ..of_b };

@@ -113,7 +113,7 @@ const MAX_BLOCK_ROWS: usize = 264;
 /// Bytes of a block's columns at most.
 const MAX_BLOCK_BYTES: usize = 2048;
 /// Columns of B from which its rows lie too far apart to be read in place (rows of 1024 fell from 160 to 25-116 GF/s on AVX-512).
-pub(crate) const PACK_COLUMNS: usize = 320;
+const PACK_COLUMNS: usize = 320;
 /// Rows of C over which the cost of packing B is spread.
 const PACK_ROWS: usize = 32;
 
@@ -206,7 +206,6 @@ impl<T: Real> Product<T> {
         let b_offset = match self.b_layout {
             Layout::Rows => j,
             Layout::Transposed { .. } => j * self.b_stride,
-            Layout::Packed { .. } => 0,
             Layout::InTiles { .. } => unreachable!("a block of its own"),
         };
         let at = |stride: usize| i * stride + j;
@@ -221,7 +220,6 @@ impl<T: Real> Product<T> {
             b_layout: match self.b_layout {
                 layout @ (Layout::Rows | Layout::InTiles { .. }) => layout,
                 Layout::Transposed { columns } => Layout::Transposed { columns: columns.saturating_sub(j) },
-                Layout::Packed { columns, first } => Layout::Packed { columns, first: first + j },
             },
             pack: m >= PACK_ROWS && self.b_stride >= PACK_COLUMNS && matches!(self.b_layout, Layout::Rows),
             pack_a: self.a_strides.0 == 1 && n >= PACK_A_COLUMNS && m > 2,

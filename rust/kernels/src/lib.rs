@@ -25,7 +25,6 @@ mod pack;
 mod placement;
 mod pointwise;
 mod pool;
-mod prepacked;
 mod rows;
 mod simd;
 mod softmax;
@@ -56,7 +55,6 @@ pub use pointwise::{
     activate_rows, add_rows, add_rows_in_place, multiply_slope_rows, prelu, prelu_gradient, prelu_slope_gradient,
 };
 pub use pool::Team;
-pub use prepacked::{PackedWeights, forward_packed};
 pub use rows::{all_finite, convert, convert_scaled, sum_of_squares};
 pub use simd::Real;
 pub use softmax::{Target, multiply_softmax_slope, softmax_cross_entropy, softmax_in_place};

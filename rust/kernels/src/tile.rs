@@ -8,7 +8,8 @@
 //! float32 would lose two digits, in pieces of 256 it does not.)
 //!
 //! All three products of a dense layer have this form (`dense.rs`): A is read one element at a time, so any two strides
-//! will do; B is read in vectors along its rows, or packed first where its rows are far apart or it comes transposed.
+//! will do; B is read in vectors along its rows, which are asked for ahead where they are far apart, or packed first where
+//! it comes transposed.
 
 use crate::Real;
 use crate::activation::{Activation, Curve, Visit};
@@ -21,10 +22,14 @@ use std::mem::MaybeUninit;
 /// second-level cache, and C is read and written half as often as with 128, which fits the first and was slower in
 /// products of 512 x 4096 -> 4096; 384 was no faster than 256. Another number gives other bits.
 pub(crate) const KC: usize = 256;
-/// Rows of a block from which looking ahead is worth it.
+/// Rows of a block from which looking ahead to the next panel is worth it, where that is copied first.
 const PREFETCH_ROWS: usize = 48;
 /// Vectors side by side for one row, half as many for two: on AVX2 they are eight registers.
 const FEW_VECTORS: usize = 4;
+/// How many rows of B before one is needed it is asked for, where they are far apart.
+const ROWS_AHEAD: usize = 16;
+/// Bytes of a piece of B that a first-level cache holds.
+const NEAR_BYTES: usize = 32 << 10;
 
 /// What C is before the products are added.
 #[derive(Clone, Copy)]
@@ -42,11 +47,6 @@ pub enum Layout {
     Rows,
     Transposed {
         columns: usize,
-    },
-    /// In panels, as `prepacked.rs` makes them: `columns` of the whole, of which this block begins with the `first`.
-    Packed {
-        columns: usize,
-        first: usize,
     },
     /// In rows, and also in panels of tiles from `at` on, as `amx.rs` makes them: so many for each piece of a sum.
     InTiles {
@@ -89,7 +89,7 @@ pub struct Block<T> {
     pub b: *const T,
     pub b_stride: usize,
     pub b_layout: Layout,
-    /// Copy each panel of B before it is used (a transposed B always is).
+    /// Copy those panels of B before they are used to which tiles can't look ahead (a transposed B always is).
     pub pack: bool,
     /// Copy the rows of A before they are used: its columns lie side by side, and a tile would read a few numbers of each.
     pub pack_a: bool,
@@ -122,7 +122,8 @@ struct Tile<T> {
     open_stride: usize,
 }
 
-/// Computes one tile, and adds the square of every element to `squares`, if asked to `check`.
+/// Computes one tile, and adds the square of every element to `squares`, if asked to `check`. `AHEAD` rows of B before one is
+/// needed it is asked for; 0 is never.
 ///
 /// # Safety
 /// The pointers reach `MR` rows, `k` columns and `NV` vectors as the strides say.
@@ -131,7 +132,7 @@ struct Tile<T> {
     clippy::needless_range_loop,
     reason = "i and j are the row and the vector of the tile, in several arrays at once"
 )]
-unsafe fn tile<V: Vector, P: Products<V>, const MR: usize, const NV: usize>(
+unsafe fn tile<V: Vector, P: Products<V>, const MR: usize, const NV: usize, const AHEAD: usize>(
     t: &Tile<V::Elem>,
     check: bool,
     squares: V,
@@ -154,6 +155,9 @@ unsafe fn tile<V: Vector, P: Products<V>, const MR: usize, const NV: usize>(
             let mut row = [V::zero(); NV];
             for j in 0..NV {
                 row[j] = V::load(b.add(j * lanes));
+                if AHEAD > 0 {
+                    V::prefetch(b.wrapping_add(AHEAD * t.b_stride + j * lanes).cast());
+                }
             }
             for i in 0..MR {
                 let x = V::splat(*a.add(i * a_row));
@@ -260,22 +264,34 @@ impl<T: Real> Block<T> {
             Layout::Rows => (k0 * self.b_stride + j0, depth, width),
             Layout::Transposed { columns } => (j0 * self.b_stride + k0, width.min(columns.saturating_sub(j0)), depth),
             // One number after the other: the processor looks ahead by itself.
-            Layout::Packed { .. } | Layout::InTiles { .. } => return Ahead::nothing(),
+            Layout::InTiles { .. } => return Ahead::nothing(),
         };
         Ahead::new(self.b.wrapping_add(offset).cast(), rows, columns * size, self.b_stride * size, tiles)
     }
 
+    /// Whether tiles ask for rows of B ahead: more than a few that lie far apart, where the processor does not see that they
+    /// follow each other. Each is asked for by every tile, as a panel need not fit the first-level cache.
+    ///
+    /// A copy of each panel took longer: on AVX-512, 32 rows of 1000 -> 1000 went from 107 to 140 GF/s without it, 128
+    /// of 784 -> 512 from 146 to 155; on AVX2 from 65 to 77, and from 80 to 82.
+    #[inline(always)]
+    fn looks_ahead<V: Vector<Elem = T>>(&self) -> bool {
+        let is_far =
+            KC.min(self.k) * self.n * size_of::<T>() > NEAR_BYTES && self.b_stride > V::TILE_VECTORS * T::LANES;
+        !V::CALLS && matches!(self.b_layout, Layout::Rows) && self.m > 2 && self.k > ROWS_AHEAD && is_far
+    }
+
     /// The height of the next tile where `left` rows are left.
     ///
-    /// With 6 x 2 registers, tiles of three rows and less leave the units for multiply-adds waiting: seven to nine rows
-    /// at the end are better in two tiles of even height.
+    /// Tiles of three rows and less leave the units for multiply-adds waiting: seven to nine rows at the end are better in two
+    /// tiles of even height, where a tile has six at most.
     #[inline(always)]
     fn height<V: Vector<Elem = T>, const MR: usize>(left: usize) -> usize {
         match left {
             // One tile is enough code for a set that calls its functions.
             _ if V::CALLS => 1,
             9 if V::TILE_VECTORS == 1 => 5,
-            7 | 8 if V::TILE_VECTORS == 1 => 4,
+            7 | 8 if MR == 6 => 4,
             _ => left.min(MR),
         }
     }
@@ -285,7 +301,7 @@ impl<T: Real> Block<T> {
     /// # Safety
     /// `first` is the uppermost tile of some columns of this block, `NV` vectors wide.
     #[inline(always)]
-    unsafe fn rows<V: Vector<Elem = T>, P: Products<V>, const MR: usize, const NV: usize>(
+    unsafe fn rows<V: Vector<Elem = T>, P: Products<V>, const MR: usize, const NV: usize, const AHEAD: usize>(
         &self,
         first: Tile<T>,
         packed: bool,
@@ -304,14 +320,14 @@ impl<T: Real> Block<T> {
                 }
                 // A short tile has its exact height, so that its rows keep their vectors busy together.
                 *squares = match height {
-                    1 => tile::<V, P, 1, NV>(&t, check, *squares),
-                    2 => tile::<V, P, 2, NV>(&t, check, *squares),
-                    3 => tile::<V, P, 3, NV>(&t, check, *squares),
-                    4 => tile::<V, P, 4, NV>(&t, check, *squares),
-                    5 => tile::<V, P, 5, NV>(&t, check, *squares),
-                    6 if MR > 6 => tile::<V, P, 6, NV>(&t, check, *squares),
-                    7 if MR > 6 => tile::<V, P, 7, NV>(&t, check, *squares),
-                    _ => tile::<V, P, MR, NV>(&t, check, *squares),
+                    1 if AHEAD == 0 => tile::<V, P, 1, NV, AHEAD>(&t, check, *squares),
+                    2 if AHEAD == 0 => tile::<V, P, 2, NV, AHEAD>(&t, check, *squares),
+                    3 => tile::<V, P, 3, NV, AHEAD>(&t, check, *squares),
+                    4 => tile::<V, P, 4, NV, AHEAD>(&t, check, *squares),
+                    5 => tile::<V, P, 5, NV, AHEAD>(&t, check, *squares),
+                    6 if MR > 6 => tile::<V, P, 6, NV, AHEAD>(&t, check, *squares),
+                    7 if MR > 6 => tile::<V, P, 7, NV, AHEAD>(&t, check, *squares),
+                    _ => tile::<V, P, MR, NV, AHEAD>(&t, check, *squares),
                 };
                 ahead.some::<V>();
                 t.a = t.a.wrapping_add(height * if packed { t.k } else { t.a_strides.0 });
@@ -338,12 +354,12 @@ impl<T: Real> Block<T> {
         // SAFETY: rows 0..m and as many vectors lie within the block.
         *squares = unsafe {
             match (self.m, vectors) {
-                (1, 1) => tile::<V, P, 1, 1>(&t, check, *squares),
-                (1, 2) => tile::<V, P, 1, 2>(&t, check, *squares),
-                (1, 3) => tile::<V, P, 1, 3>(&t, check, *squares),
-                (1, _) => tile::<V, P, 1, FEW_VECTORS>(&t, check, *squares),
-                (2, 1) => tile::<V, P, 2, 1>(&t, check, *squares),
-                (2, _) => tile::<V, P, 2, { FEW_VECTORS / 2 }>(&t, check, *squares),
+                (1, 1) => tile::<V, P, 1, 1, 0>(&t, check, *squares),
+                (1, 2) => tile::<V, P, 1, 2, 0>(&t, check, *squares),
+                (1, 3) => tile::<V, P, 1, 3, 0>(&t, check, *squares),
+                (1, _) => tile::<V, P, 1, FEW_VECTORS, 0>(&t, check, *squares),
+                (2, 1) => tile::<V, P, 2, 1, 0>(&t, check, *squares),
+                (2, _) => tile::<V, P, 2, { FEW_VECTORS / 2 }, 0>(&t, check, *squares),
                 _ => *squares,
             }
         };
@@ -419,6 +435,7 @@ impl<T: Real> Block<T> {
         // B in rows that are read where they are and only once or twice: wider tiles, see `few_rows`.
         let few = !V::CALLS && !pairs && self.m <= 2 && matches!(self.b_layout, Layout::Rows) && !self.pack;
         let width = if few { FEW_VECTORS / self.m.max(1) } else { V::TILE_VECTORS };
+        let looks_ahead = !pairs && self.looks_ahead::<V>();
         let a_room = match P::room_of_a(self.m, KC.min(self.k), self.pack_a) {
             0 => std::ptr::null_mut(),
             len => room::<T>(Use::Rows, len),
@@ -437,6 +454,9 @@ impl<T: Real> Block<T> {
             };
             for j0 in (0..self.n).step_by(width * lanes) {
                 let vectors = width.min((self.n - j0) / lanes);
+                // Narrower tiles, of the last columns, would be as much code again.
+                let looks_ahead = looks_ahead && vectors == V::TILE_VECTORS;
+                let packs = pairs || (self.pack && !looks_ahead);
                 // SAFETY: all offsets lie within the block, for which the caller vouches.
                 unsafe {
                     let (b, b_stride) = match self.b_layout {
@@ -446,15 +466,12 @@ impl<T: Real> Block<T> {
                             P::pack_transposed(from, self.b_stride, depth, vectors * lanes, columns, panel);
                             (panel.cast_const(), vectors * lanes)
                         }
-                        Layout::Rows if self.pack || pairs => {
+                        Layout::Rows if packs => {
                             P::pack_rows(self.b.add(k0 * self.b_stride + j0), self.b_stride, depth, vectors, panel);
                             (panel.cast_const(), vectors * lanes)
                         }
                         // Those of tiles never come here.
                         Layout::Rows | Layout::InTiles { .. } => (self.b.add(k0 * self.b_stride + j0), self.b_stride),
-                        Layout::Packed { columns, first } => {
-                            (self.b.add(k0 * columns + (first + j0) * depth), vectors * lanes)
-                        }
                     };
                     let first = Tile {
                         k: depth.div_ceil(P::TERMS),
@@ -483,7 +500,7 @@ impl<T: Real> Block<T> {
                         _ => first,
                     };
                     let next = j0 + vectors * lanes;
-                    let packs = self.pack || pairs || !matches!(self.b_layout, Layout::Rows);
+                    let packs = packs || !matches!(self.b_layout, Layout::Rows);
                     let ahead = match (packs && self.m >= PREFETCH_ROWS, next < self.n) {
                         (true, true) => self.ahead::<V>(k0, next, self.m / 8),
                         (true, false) if !last => self.ahead::<V>(k0 + depth, 0, self.m / 8),
@@ -491,12 +508,20 @@ impl<T: Real> Block<T> {
                     };
                     match vectors {
                         _ if few => self.few_rows::<V, P>(first, check, &mut squares, vectors),
+                        1 if looks_ahead => {
+                            self.rows::<V, P, 6, 1, ROWS_AHEAD>(first, packed, check, &mut squares, ahead)
+                        }
+                        _ if looks_ahead => {
+                            self.rows::<V, P, 6, 4, ROWS_AHEAD>(first, packed, check, &mut squares, ahead)
+                        }
                         // Sets of 16 registers: 6 x 2 accumulators, a vector of B and an element of A.
-                        _ if V::TILE_VECTORS == 1 => self.rows::<V, P, 6, 1>(first, packed, check, &mut squares, ahead),
-                        1 => self.rows::<V, P, 8, 1>(first, packed, check, &mut squares, ahead),
-                        2 => self.rows::<V, P, 8, 2>(first, packed, check, &mut squares, ahead),
-                        3 => self.rows::<V, P, 6, 3>(first, packed, check, &mut squares, ahead),
-                        _ => self.rows::<V, P, 6, 4>(first, packed, check, &mut squares, ahead),
+                        _ if V::TILE_VECTORS == 1 => {
+                            self.rows::<V, P, 6, 1, 0>(first, packed, check, &mut squares, ahead)
+                        }
+                        1 => self.rows::<V, P, 8, 1, 0>(first, packed, check, &mut squares, ahead),
+                        2 => self.rows::<V, P, 8, 2, 0>(first, packed, check, &mut squares, ahead),
+                        3 => self.rows::<V, P, 6, 3, 0>(first, packed, check, &mut squares, ahead),
+                        _ => self.rows::<V, P, 6, 4, 0>(first, packed, check, &mut squares, ahead),
                     }
                     if last && !rectify && open.is_null() {
                         self.finish_panel::<V>(j0, vectors * lanes);

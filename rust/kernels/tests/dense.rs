@@ -2,9 +2,8 @@
 #![expect(clippy::needless_range_loop, reason = "i and j are the row and the column, in several tables at once")]
 
 use dnn_kernels::{
-    Activation, Below, Isa, PackedWeights, Real, Team, View, ViewMut, column_sums, forward, forward_packed,
-    forward_turned, input_gradient, input_gradient_turned, is_turned, padded, row_stride, weight_gradient,
-    weight_gradient_turned,
+    Activation, Below, Isa, Real, Team, View, ViewMut, column_sums, forward, forward_turned, input_gradient,
+    input_gradient_turned, is_turned, padded, row_stride, weight_gradient, weight_gradient_turned,
 };
 
 /// Terms of a piece of a sum, as in `tile.rs`: another number there is a change of results.
@@ -291,6 +290,19 @@ fn products_have_the_bits_of_their_twins_when_packed_and_shared_out() {
     }
 }
 
+/// Rows of weights, or of deltas, that lie far apart and are asked for ahead.
+#[test]
+fn products_that_look_ahead_have_the_bits_of_their_twins() {
+    let check = |rows, n_in, n_out, threads| {
+        check_shape::<f32>(rows, n_in, n_out, threads);
+        check_shape::<f64>(rows, n_in, n_out, threads);
+    };
+    (3..=20).chain([31, 32, 33]).for_each(|rows| check(rows, 40, 330, 1));
+    [321, 336, 352, 368, 384, 385].into_iter().for_each(|n_out| check(13, 40, n_out, 1));
+    [17, 255, 256, 257, 600].into_iter().for_each(|n_in| check(10, n_in, 330, 1));
+    (2..=4).for_each(|threads| check(70, 100, 600, threads));
+}
+
 #[test]
 fn weight_gradients_have_the_bits_of_their_twin_at_every_height_of_a_packed_operand() {
     for n_in in 1..=26 {
@@ -398,41 +410,5 @@ fn a_nan_passes_the_rectifier() {
         let (w, mut a) = (Matrix::<f32>::padded(3, 4, 2), Matrix::<f32>::padded(2, 4, 3));
         forward(isa, &Team::solo(), x.view(), w.view(), None, Activation::Relu, None, a.view_mut());
         assert!((0..4).all(|j| a.at(0, j).is_nan() && !a.at(1, j).is_nan()));
-    }
-}
-
-fn check_packed<T: Real>(isa: Isa, team: &Team, rows: usize, n_in: usize, n_out: usize) {
-    let x = Matrix::<T>::new(rows, n_in, n_in, 1);
-    let (w, bias) = (Matrix::<T>::padded(n_in, n_out, 2), Matrix::<T>::padded(1, n_out, 3));
-    let bias = &bias.data[..bias.stride];
-    let packed = PackedWeights::new(isa, team, w.view()).expect("memory");
-    for (activation, bias) in [(Activation::Relu, Some(bias)), (Activation::Tanh, None)] {
-        let (mut a, mut twin) = (Matrix::padded(rows, n_out, 4), Matrix::padded(rows, n_out, 5));
-        forward_packed(team, x.view(), &packed, bias, activation, a.view_mut());
-        forward(isa, team, x.view(), w.view(), bias, activation, None, twin.view_mut());
-        a.assert_same(&twin, &format!("packed {rows} x {n_in} -> {n_out}, {isa:?}, {} threads", team.threads()));
-    }
-}
-
-#[test]
-fn packed_weights_give_the_same_bits() {
-    for isa in Isa::available() {
-        let team = Team::of(1);
-        for rows in (1..=9).chain([31, 32, 33]) {
-            check_packed::<f32>(isa, &team, rows, 37, 330);
-            check_packed::<f64>(isa, &team, rows, 37, 330);
-        }
-        for n_out in [5, 16, 17, 63, 64, 65, 100, 128, 321, 520] {
-            check_packed::<f32>(isa, &team, 13, 20, n_out);
-            check_packed::<f64>(isa, &team, 13, 20, n_out);
-        }
-        for n_in in [1, 255, 256, 257, 600] {
-            check_packed::<f32>(isa, &team, 10, n_in, 70);
-            check_packed::<f64>(isa, &team, 10, n_in, 70);
-        }
-        for threads in 2..=4 {
-            check_packed::<f32>(isa, &Team::of(threads), 70, 300, 1100);
-            check_packed::<f64>(isa, &Team::of(threads), 70, 300, 600);
-        }
     }
 }

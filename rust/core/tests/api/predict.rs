@@ -390,7 +390,7 @@ fn an_output_that_is_not_in_standard_layout_is_refused() {
     assert_eq!(refused.expect_err("columns").to_string(), "out must be C-contiguous");
 }
 
-/// Wide weights are packed for the first prediction of many rows, and kept for the next: until they change, by whatever.
+/// Nothing that a prediction made of weights is left when they change, by whatever.
 #[test]
 fn a_prediction_goes_by_the_weights_of_the_moment() {
     let _alone = pool();
@@ -417,7 +417,7 @@ fn a_prediction_goes_by_the_weights_of_the_moment() {
     let copy = Model { params: model.params.duplicate().expect("memory"), ..new(1) };
     assert_eq!(bits(&outputs(&model, &x, 2)), bits(&outputs(&copy, &x, 1)), "one number");
     assert_ne!(bits(&outputs(&model, &x, 2)), first);
-    // A model that is exchanged for another takes along what was packed of it.
+    // A model that is exchanged for another.
     let mut exchanged = new(2);
     std::mem::swap(&mut exchanged.params, &mut model.params);
     assert_eq!(bits(&outputs(&model, &x, 2)), bits(&outputs(&other, &x, 1)), "exchanged");
