@@ -6,6 +6,7 @@
 use crate::activation::Activation;
 use crate::amx;
 use crate::bf16;
+use crate::crosswise::Crosswise;
 use crate::few::{Dots, Outer};
 use crate::isa::{Factors, Isa};
 use crate::pointwise::multiply_slope_rows;
@@ -98,7 +99,7 @@ impl<T> Shared<T> {
 }
 
 /// Multiply-adds in a nanosecond, roughly, on one thread of the sets with vectors: to guess what a job costs.
-const WORK_PER_NANOSECOND: u64 = 60;
+pub(crate) const WORK_PER_NANOSECOND: u64 = 60;
 /// Multiply-adds of a block that are worth handing to another thread: some 10 us. The hand-over itself takes 0.5 us, but
 /// what one core has written reaches another at some 10 ns a cache line: a network of 12 layers of 64, at 128 rows, is
 /// slower on two threads than on one (370 against 305 us a step), one of 256 is faster (680 against 826).
@@ -106,7 +107,7 @@ const MIN_BLOCK_WORK: usize = 1 << 20;
 /// The same where weights do not change: 16 rows of 256-256-256 are predicted in 26 us on two threads, on one in 45.
 const MIN_BLOCK_WORK_OF_KEPT: usize = 1 << 19;
 /// Rows whose multiply-adds take as long as reading B once does: fewer are not faster.
-const FEW_ROWS: usize = 16;
+pub(crate) const FEW_ROWS: usize = 16;
 /// Rows of a block at most: as many pieces of rows of A, `KC` long, are 264 KiB, half of a second-level cache of 512 KiB,
 /// and stay there while B passes by. (With 528 rows, products of 512 x 4096 -> 4096 reached 75 instead of 81 GF/s.)
 const MAX_BLOCK_ROWS: usize = 264;
@@ -120,10 +121,15 @@ const PACK_ROWS: usize = 32;
 /// Columns of C over which the cost of packing A is spread.
 const PACK_A_COLUMNS: usize = 128;
 
+/// Multiply-adds of a block that are worth handing to another thread of this team.
+pub(crate) fn least_work(team: &Team) -> usize {
+    if team.keeps_weights() { MIN_BLOCK_WORK_OF_KEPT } else { MIN_BLOCK_WORK }
+}
+
 /// Rows and columns of the blocks into which a product of (m, n, k) is cut for so many threads.
 fn block_size<T: Real>((m, n, k): (usize, usize, usize), factors: Factors, team: &Team) -> (usize, usize) {
     let threads = team.threads();
-    let least = if team.keeps_weights() { MIN_BLOCK_WORK_OF_KEPT } else { MIN_BLOCK_WORK };
+    let least = least_work(team);
     let panel = 4 * T::LANES;
     // Even shares: a last block of a few rows would pay for packing B like a full one.
     let share = |whole: usize, largest: usize, unit: usize| match whole.div_ceil(largest) {
@@ -167,6 +173,9 @@ pub(crate) struct Product<T> {
     pub b: *const T,
     pub b_stride: usize,
     pub b_layout: Layout,
+    /// Whether several threads have just written B, whose lines come slowly then: copying them brings more of them at a time
+    /// (512-512-512-512-512-10 at 32 rows on two threads: 1.42 ms a step with a copy, 1.52 without).
+    pub b_is_fresh: bool,
     pub c: *mut T,
     pub c_stride: usize,
     pub start: Start<T>,
@@ -202,7 +211,7 @@ impl<T: Real> Product<T> {
     }
 
     /// Rows `i..i + m` and columns `j..j + n`.
-    fn block(&self, i: usize, m: usize, j: usize, n: usize) -> Block<T> {
+    pub(crate) fn block(&self, i: usize, m: usize, j: usize, n: usize) -> Block<T> {
         let b_offset = match self.b_layout {
             Layout::Rows => j,
             Layout::Transposed { .. } => j * self.b_stride,
@@ -222,6 +231,7 @@ impl<T: Real> Product<T> {
                 Layout::Transposed { columns } => Layout::Transposed { columns: columns.saturating_sub(j) },
             },
             pack: m >= PACK_ROWS && self.b_stride >= PACK_COLUMNS && matches!(self.b_layout, Layout::Rows),
+            look_ahead: !self.b_is_fresh || m < PACK_ROWS,
             pack_a: self.a_strides.0 == 1 && n >= PACK_A_COLUMNS && m > 2,
             factors: self.factors,
             c: self.c.wrapping_add(at(self.c_stride)),
@@ -323,6 +333,7 @@ pub(crate) fn forward_with<T: Real>(
         b: w.b,
         b_stride: w.stride,
         b_layout: w.layout,
+        b_is_fresh: team.threads() > 1 && !team.keeps_weights(),
         c,
         c_stride,
         start: bias.map_or(Start::Zero, |b| Start::Row(b.as_ptr())),
@@ -396,13 +407,20 @@ pub fn input_gradient<T: Real>(
         b: w.data.as_ptr(),
         b_stride: w.stride,
         b_layout: Layout::Transposed { columns: w.rows },
+        b_is_fresh: false,
         c: out.data.as_mut_ptr(),
         c_stride: out.stride,
         start: Start::Zero,
         finish: slope_of(below, &out),
     };
+    let crosswise = Crosswise { product: &product, n_in: w.rows };
+    let is_padded = delta.stride >= padded::<T>(delta.columns) && delta.data.len() >= delta.rows * delta.stride;
     // SAFETY: shapes and lengths were checked above.
-    unsafe { product.run(isa, team) };
+    unsafe {
+        if !(is_padded && crosswise.pays(team) && crosswise.run(isa, team)) {
+            product.run(isa, team);
+        }
+    }
 }
 
 /// What is left to do for a delta that lies in `out`: to multiply by the slope of the layer below.
@@ -486,6 +504,7 @@ pub(crate) fn weight_gradient_with<T: Real>(
         b: delta.data.as_ptr(),
         b_stride: delta.stride,
         b_layout: Layout::Rows,
+        b_is_fresh: false,
         c: dw.data.as_mut_ptr(),
         c_stride: dw.stride,
         start: if accumulate { Start::Accumulate } else { Start::Zero },

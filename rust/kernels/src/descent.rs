@@ -472,6 +472,7 @@ fn block_of_gradient<T: Real>(
         b_stride: delta.stride,
         b_layout: packed.layout(),
         pack: false,
+        look_ahead: false,
         pack_a: false,
         factors,
         c: gradient.as_mut_ptr(),

@@ -8,6 +8,7 @@ mod bf16;
 mod buffer;
 mod ceiling;
 mod column_sums;
+mod crosswise;
 mod dense;
 mod descent;
 mod each;

@@ -267,6 +267,7 @@ pub fn input_gradient_turned<T: Real>(
         b: w.data.as_ptr(),
         b_stride: w.stride,
         b_layout: Layout::Rows,
+        b_is_fresh: false,
         c: out.data.as_mut_ptr(),
         c_stride: out.stride,
         start: Start::Zero,

@@ -91,6 +91,8 @@ pub struct Block<T> {
     pub b_layout: Layout,
     /// Copy those panels of B before they are used to which tiles can't look ahead (a transposed B always is).
     pub pack: bool,
+    /// Whether tiles may look ahead in rows of B instead.
+    pub look_ahead: bool,
     /// Copy the rows of A before they are used: its columns lie side by side, and a tile would read a few numbers of each.
     pub pack_a: bool,
     /// Whether they become bfloat16: `bf16.rs` and `amx.rs`.
@@ -151,12 +153,14 @@ unsafe fn tile<V: Vector, P: Products<V>, const MR: usize, const NV: usize, cons
         }
         let (mut a, mut b) = (t.a, t.b);
         let (a_row, a_column) = t.a_strides;
-        for _ in 0..t.k {
+        for k in 0..t.k {
             let mut row = [V::zero(); NV];
+            // Nothing behind the last row: it may be another thread's to write.
+            let ahead = if k + AHEAD < t.k { AHEAD * t.b_stride } else { 0 };
             for j in 0..NV {
                 row[j] = V::load(b.add(j * lanes));
                 if AHEAD > 0 {
-                    V::prefetch(b.wrapping_add(AHEAD * t.b_stride + j * lanes).cast());
+                    V::prefetch(b.add(ahead + j * lanes).cast());
                 }
             }
             for i in 0..MR {
@@ -263,22 +267,19 @@ impl<T: Real> Block<T> {
         let (offset, rows, columns) = match self.b_layout {
             Layout::Rows => (k0 * self.b_stride + j0, depth, width),
             Layout::Transposed { columns } => (j0 * self.b_stride + k0, width.min(columns.saturating_sub(j0)), depth),
-            // One number after the other: the processor looks ahead by itself.
             Layout::InTiles { .. } => return Ahead::nothing(),
         };
         Ahead::new(self.b.wrapping_add(offset).cast(), rows, columns * size, self.b_stride * size, tiles)
     }
 
-    /// Whether tiles ask for rows of B ahead: more than a few that lie far apart, where the processor does not see that they
-    /// follow each other. Each is asked for by every tile, as a panel need not fit the first-level cache.
-    ///
-    /// A copy of each panel took longer: on AVX-512, 32 rows of 1000 -> 1000 went from 107 to 140 GF/s without it, 128
-    /// of 784 -> 512 from 146 to 155; on AVX2 from 65 to 77, and from 80 to 82.
+    /// Whether every tile asks for rows of B ahead: where they lie far apart, the processor does not see that they follow each
+    /// other. (With copies instead, 32 rows of 1000 -> 1000 took 107 instead of 140 GF/s, on AVX2 65 instead of 77.)
     #[inline(always)]
     fn looks_ahead<V: Vector<Elem = T>>(&self) -> bool {
-        let is_far =
-            KC.min(self.k) * self.n * size_of::<T>() > NEAR_BYTES && self.b_stride > V::TILE_VECTORS * T::LANES;
-        !V::CALLS && matches!(self.b_layout, Layout::Rows) && self.m > 2 && self.k > ROWS_AHEAD && is_far
+        let bytes = KC.min(self.k) * self.n * size_of::<T>();
+        let is_far = bytes > NEAR_BYTES && self.b_stride > V::TILE_VECTORS * T::LANES;
+        let suits = self.m > 2 && self.k > ROWS_AHEAD && matches!(self.b_layout, Layout::Rows);
+        self.look_ahead && suits && is_far && !V::CALLS
     }
 
     /// The height of the next tile where `left` rows are left.
@@ -454,7 +455,6 @@ impl<T: Real> Block<T> {
             };
             for j0 in (0..self.n).step_by(width * lanes) {
                 let vectors = width.min((self.n - j0) / lanes);
-                // Narrower tiles, of the last columns, would be as much code again.
                 let looks_ahead = looks_ahead && vectors == V::TILE_VECTORS;
                 let packs = pairs || (self.pack && !looks_ahead);
                 // SAFETY: all offsets lie within the block, for which the caller vouches.

@@ -303,6 +303,19 @@ fn products_that_look_ahead_have_the_bits_of_their_twins() {
     (2..=4).for_each(|threads| check(70, 100, 600, threads));
 }
 
+/// Input gradients for which deltas are turned, and not weights: rows that fill vectors, or nearly.
+#[test]
+fn input_gradients_across_have_the_bits_of_their_twins() {
+    for (rows, threads) in [(30, 1), (32, 1), (32, 2), (32, 3), (47, 1), (48, 2), (64, 1)] {
+        check_shape::<f32>(rows, 203, 217, threads);
+        check_shape::<f32>(rows, 330, 259, threads);
+    }
+    for (rows, threads) in [(14, 1), (16, 2), (23, 1), (32, 3)] {
+        check_shape::<f64>(rows, 203, 217, threads);
+        check_shape::<f64>(rows, 330, 259, threads);
+    }
+}
+
 #[test]
 fn weight_gradients_have_the_bits_of_their_twin_at_every_height_of_a_packed_operand() {
     for n_in in 1..=26 {
