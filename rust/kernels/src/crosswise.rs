@@ -15,6 +15,9 @@ use crate::tile::{Block, Finish, KC, Layout, Start};
 
 /// Rows that are multiplied in the time in which the numbers of W that take part are turned.
 const ROWS_OF_A_TURN: usize = 16;
+/// Rows at most: of 256 the turn is a sixteenth, and deltas no longer fit the second-level cache (512 x 4096 -> 4096 would go from
+/// 140 to 136 GF/s).
+const MOST_ROWS: usize = 192;
 /// Inputs of a block at most, so that it stays in the second-level cache with the deltas.
 const MOST_INPUTS: usize = 240;
 
@@ -88,6 +91,7 @@ impl<T: Real> Crosswise<'_, T> {
         let left = ROWS_OF_A_TURN.saturating_sub(width - m) as u128;
         matches!(factors, Factors::Exact)
             && width > T::LANES
+            && m <= MOST_ROWS
             && left * n_in * n_out > 2 * ROWS_OF_A_TURN as u128 * width_of_all * (n_in + deltas)
     }
 
