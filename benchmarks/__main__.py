@@ -91,10 +91,11 @@ def main() -> None:
                 print(f"    {report.one_line(workload, results)}", flush=True)
                 warnings += runner.disagreements(workload, results)
         predicted = []
-        for name in PREDICTION_WORKLOADS if asked.predict else ():
+        named = [workload.name for workload in workloads] if asked.workloads else PREDICTION_WORKLOADS
+        for name in named if asked.predict else ():
+            workload = WORKLOADS[name]
             for rows in PREDICTION_ROWS:
                 print(f"prediction of {rows} rows: {name}", flush=True)
-                workload = WORKLOADS[name]
                 predicted.append((workload, rows, runner.prediction(workload, rows, workers, repeats, print)))
     finally:
         for worker in workers:
