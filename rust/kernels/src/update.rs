@@ -122,6 +122,10 @@ impl<T: Real> Kernel<T> for SgdStep<T> {
 }
 
 impl<T: Real> Each<T> for SgdStep<T> {
+    fn contended(&self) -> *mut T {
+        self.p
+    }
+
     #[inline(always)]
     unsafe fn each<V: Vector<Elem = T>>(&self, i: usize, n: usize) {
         // SAFETY: `i + n` is at most `self.n`, for which the caller vouches; v is there where the rule has momentum.
@@ -214,6 +218,10 @@ impl<T: Real> Kernel<T> for AdamStep<T> {
 }
 
 impl<T: Real> Each<T> for AdamStep<T> {
+    fn contended(&self) -> *mut T {
+        self.p
+    }
+
     #[inline(always)]
     unsafe fn each<V: Vector<Elem = T>>(&self, i: usize, n: usize) {
         let Adam { beta_1, beta_2, size, scale, epsilon } = self.rule;

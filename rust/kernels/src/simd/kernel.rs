@@ -23,6 +23,30 @@ pub trait Each<T: Real> {
     /// # Safety
     /// As for the kernel; `n` is at most the lanes.
     unsafe fn each<V: Vector<Elem = T>>(&self, i: usize, n: usize);
+
+    /// Where the elements are, if any, that it changes and other threads read between two times; else null.
+    fn contended(&self) -> *mut T {
+        std::ptr::null_mut()
+    }
+}
+
+/// How many vectors before one is changed its cache line is asked for, where other cores may have it: stores wait for their
+/// lines one after the other. (On two threads whose processors are far apart, the step of Adam of 64-128-64-10 took 20 us, where
+/// one thread takes 9, and takes 6.6 now.)
+const VECTORS_AHEAD: usize = 32;
+
+/// Asks for the cache line at `at` to be brought nearer and for other cores to give it up. Changes nothing else.
+#[inline(always)]
+fn ask_to_write<T>(at: *mut T) {
+    // The intrinsic asks for a line to read, unless the compiler is told that the processor has this instruction. Those
+    // that do not have it take it for nothing.
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, whatever the address.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }
 
 /// All `len` elements. The tail is apart from the loop: with the question inside, vectors went through memory, and Adam
@@ -43,7 +67,13 @@ pub unsafe fn all_of<V: Vector, K: Each<V::Elem>>(kernel: &K, len: usize) {
             }
             return;
         }
+        let contended = kernel.contended();
         for i in starts::<V::Elem>(whole) {
+            let ahead = i + VECTORS_AHEAD * lanes;
+            // Nothing behind the last one: it may be another thread's to change.
+            if ahead < whole && !contended.is_null() {
+                ask_to_write(contended.add(ahead));
+            }
             kernel.each::<V>(i, lanes);
         }
         if whole < len {

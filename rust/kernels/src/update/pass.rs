@@ -29,6 +29,10 @@ impl<T: Real, S: Step> Kernel<T> for Pass<T, S> {
 }
 
 impl<T: Real, S: Step> Each<T> for Pass<T, S> {
+    fn contended(&self) -> *mut T {
+        self.p
+    }
+
     #[inline(always)]
     unsafe fn each<V: Vector<Elem = T>>(&self, i: usize, n: usize) {
         // SAFETY: `i + n` is at most `self.n`, for which the caller vouches; a memory that is not null is as long.
