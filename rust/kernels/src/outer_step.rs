@@ -8,7 +8,7 @@
 
 use crate::Real;
 use crate::few::Outer;
-use crate::simd::{Kernel, Vector, starts};
+use crate::simd::{Kernel, Vector, ask_to_write, starts};
 use crate::tile::KC;
 use crate::update::Sgd;
 
@@ -28,6 +28,8 @@ pub(crate) struct OuterStep<T> {
     pub outer: Outer<T>,
     /// Like the weights; never read without momentum.
     pub velocity: *mut T,
+    /// Whether other threads read the weights between two steps.
+    pub is_contended: bool,
     /// Only where the step has all inputs of the layer.
     pub next: Option<Next<T>>,
 }
@@ -122,6 +124,14 @@ impl<T: Real> OuterStep<T> {
         let (mut x, mut delta) = (x.wrapping_add(i), delta.wrapping_add(j));
         // SAFETY: rows, inputs and padded outputs exist.
         unsafe {
+            // Those of the inputs that come next, if there are as many.
+            if self.is_contended && MI > 1 && i + 2 * MI <= self.outer.n_in {
+                for m in 0..MI {
+                    for v in 0..NV {
+                        ask_to_write(w.add((i + MI + m) * stride + j + v * T::LANES));
+                    }
+                }
+            }
             for _ in 0..rows {
                 let mut d = [V::zero(); NV];
                 for v in 0..NV {

@@ -37,7 +37,7 @@ const VECTORS_AHEAD: usize = 32;
 
 /// Asks for the cache line at `at` to be brought nearer and for other cores to give it up. Changes nothing else.
 #[inline(always)]
-fn ask_to_write<T>(at: *mut T) {
+pub fn ask_to_write<T>(at: *mut T) {
     // The intrinsic asks for a line to read, unless the compiler is told that the processor has this instruction. Those
     // that do not have it take it for nothing.
     #[cfg(target_arch = "x86_64")]
