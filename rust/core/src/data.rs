@@ -139,6 +139,11 @@ impl<'a, T: Real> Table<'a, T> {
         }
     }
 
+    /// Asks for these rows, which [will be copied](Table::copy_rows) some time later.
+    pub fn ask_for_rows(&self, rows: &[u32]) {
+        self.data.ask_for_rows((self.rows, self.columns), (rows, self.picked));
+    }
+
     /// Values that are NaN or infinite in the whole table, picked or not.
     ///
     /// # Errors

@@ -125,7 +125,7 @@ pub fn gradients<'a, T: Real>(
         Place::Layer(index) => copy_rows(delta, start, &mut deltas[index]),
     };
     let (params, go_on) = (&model.params, || run.goes_on());
-    match step.loss_and_gradient(plan, &team, params, number, data, &rows, None, go_on, Some(&mut keep)) {
+    match step.loss_and_gradient(plan, &team, params, number, data, (&rows, &[]), None, go_on, Some(&mut keep)) {
         Outcome::Done { loss, weight, penalty } => {
             let mut shown = Vec::new();
             for (layer, delta) in plan.layers.iter().zip(deltas).filter(|(layer, _)| layer.shown != Shown::WithBelow) {

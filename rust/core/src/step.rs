@@ -227,8 +227,8 @@ impl<T: Real> Step<T> {
         true
     }
 
-    /// Loss and gradient of the rows with these numbers, the batch of this number in the life of the model. There is
-    /// [room](Step::make_gradient) for the gradient.
+    /// Loss and gradient of the rows with these numbers, the batch of this number in the life of the model, and what rows come
+    /// after them, if that is known. There is [room](Step::make_gradient) for the gradient.
     ///
     /// `go_on` is asked after every block; `seen` is shown what [`backward`] shows, and while somebody looks on, the
     /// shares go one after the other.
@@ -239,7 +239,7 @@ impl<T: Real> Step<T> {
         params: &Params<T>,
         number: u64,
         data: &Data<T>,
-        rows: &[u32],
+        (rows, coming): (&[u32], &[u32]),
         mut sums: Option<&mut Sums<T>>,
         mut go_on: impl FnMut() -> bool,
         mut seen: Option<Seen<T>>,
@@ -249,7 +249,7 @@ impl<T: Real> Step<T> {
         let (number, products) = (Some(number), self.products);
         let waiting = self.begin_waiting(rows.len());
         let waiting = waiting.as_ref().map_or(&[][..], |blocks| &blocks.layers);
-        let pass = Pass { plan, team, params, number, products, waiting, data, weight, factor };
+        let pass = Pass { plan, team, params, number, products, waiting, data, coming, weight, factor };
         if let (Some(next), Shard { batch, work, .. }) = (&mut self.next, &mut self.shards[0]) {
             next.hand_over(rows, batch, work);
         }
@@ -265,6 +265,8 @@ impl<T: Real> Step<T> {
             let share = share_of(plan, block.len());
             let sums = sums.as_deref_mut();
             let together = share < block.len() && team.threads() > 1 && seen.is_none();
+            let coming = if block.end < rows.len() { &rows[block.end..] } else { coming };
+            let pass = Pass { coming, ..pass };
             team.share_rows(together);
             let found = if together {
                 self.side_by_side(pass, &rows[block.clone()], share, sums, block.start)
@@ -315,6 +317,8 @@ impl<T: Real> Step<T> {
         for (i, rows) in rows.chunks(share).enumerate() {
             let first = done + i * share;
             let measured = sums.as_ref().is_some_and(|sums| !sums.is_empty());
+            let coming = pass.coming.chunks(share).nth(i).unwrap_or(&[]);
+            let pass = Pass { coming, ..pass };
             shard.forward_and_loss(pass, first, rows, measured);
             if let Some(sums) = &mut sums {
                 sums.add(plan, &shard.batch, shard.output(plan));
@@ -347,7 +351,8 @@ impl<T: Real> Step<T> {
         team.run_each(shards, nanoseconds, |i, shard| {
             let rows = &rows[i * share..rows.len().min((i + 1) * share)];
             let alone = Team::solo();
-            let (pass, first) = (Pass { team: &alone, ..pass }, done + i * share);
+            let coming = pass.coming.chunks(share).nth(i).unwrap_or(&[]);
+            let (pass, first) = (Pass { team: &alone, coming, ..pass }, done + i * share);
             shard.forward_and_loss(pass, first, rows, measured);
             shard.backward(pass, first, done > 0 && i == 0, |_, _| {});
             if i > 0 {
@@ -396,7 +401,7 @@ impl<T: Real> Step<T> {
         let weight = weight_of(data, rows);
         let factor = self.objective.gradient_factor;
         let products = self.products;
-        let pass = Pass { plan, team, params, number, products, waiting: &[], data, weight, factor };
+        let pass = Pass { plan, team, params, number, products, waiting: &[], data, coming: &[], weight, factor };
         self.shards[0].work.first_is_known = false;
         let mut total = 0.0;
         for block in blocks(rows.len(), self.block_rows) {

@@ -70,7 +70,7 @@ pub fn train_on_batch<'a, T: Real>(
     step.make_gradient(plan, is_unseen.then_some(&*optimizer), false)?;
     let team = Team::of(run.threads());
     let (number, sums) = (running.batches, &mut sums);
-    match step.loss_and_gradient(plan, &team, params, number, data, &rows, Some(sums), || run.goes_on(), None) {
+    match step.loss_and_gradient(plan, &team, params, number, data, (&rows, &[]), Some(sums), || run.goes_on(), None) {
         Outcome::Done { loss, weight, penalty } => {
             // Before anything changes: a metric that is a function may fail.
             let metrics = sums.values(weight).ok_or(Error::Raised)?;

@@ -38,6 +38,8 @@ pub(super) struct Pass<'a, T: Real> {
     /// Layers whose weights have no gradient before the step.
     pub waiting: &'a [usize],
     pub data: &'a Data<'a, T>,
+    /// The numbers of rows that are gathered after these, where that is known.
+    pub coming: &'a [u32],
     pub weight: f64,
     /// Of the gradient of the loss.
     pub factor: f64,
@@ -67,6 +69,7 @@ impl<T: Real> Shard<T> {
         if !self.work.first_is_known {
             self.batch.gather(plan.isa, data, rows, weight);
         }
+        data.x.ask_for_rows(pass.coming);
         self.batch.set_scale(loss.factor() * factor);
         self.batch.shares(&mut self.work.share);
         let (work, layer, last) = (&mut self.work, plan.last(), plan.layers.len() - 1);

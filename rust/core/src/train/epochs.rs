@@ -307,6 +307,9 @@ impl<'a, T: Real> Training<'a, T> {
         let Training { plan, params, optimizer, running, progress, data, spec, team, step, lbfgs, .. } = self;
         let Training { sums, pace, history, questions, .. } = self;
         let (rows, rate) = (self.batches.rows(batch), self.rates[batch]);
+        // The norm of the last gradient of an epoch is measured.
+        let is_last = batch + 1 == self.batches.count();
+        let coming = if is_last { &[] } else { self.batches.rows(batch + 1) };
         let together = step.block_rows().min(rows.len());
         let is_lbfgs = lbfgs.is_some();
         // L-BFGS compares losses, so all of its evaluations have the same noise.
@@ -320,11 +323,11 @@ impl<'a, T: Real> Training<'a, T> {
                 sums.clear();
                 // A line search tries weights that are of no step.
                 let go_on = || questions.go_on(plan, together, None, observer);
-                step.loss_and_gradient(plan, team, params, life_batch, data, rows, Some(sums), go_on, None)
+                step.loss_and_gradient(plan, team, params, life_batch, data, (rows, coming), Some(sums), go_on, None)
             }),
             _ => {
                 let go_on = || questions.go_on(plan, together, Some((&**params, &**running)), observer);
-                step.loss_and_gradient(plan, team, params, life_batch, data, rows, Some(sums), go_on, None)
+                step.loss_and_gradient(plan, team, params, life_batch, data, (rows, coming), Some(sums), go_on, None)
             }
         };
         let (loss, weight, penalty) = match outcome {
@@ -349,10 +352,8 @@ impl<'a, T: Real> Training<'a, T> {
                 let what = too_large::<T>(&optimizer.spec, rate);
                 return Err((Stopped::Diverged, diverged(&what, Some((number, batch)), Some(rate))));
             }
-            // The norm of the last gradient of an epoch is measured.
-            let is_last = batch + 1 == self.batches.count();
             // Whoever watches steps may change the weights between them.
-            let next = (!is_last && !watches).then(|| (&**data, self.batches.rows(batch + 1)));
+            let next = (!is_last && !watches).then_some((&**data, coming));
             step.take(plan, team, optimizer, rate, params, is_last, next);
             step.remember_moments(plan, params);
             progress.after_step(plan, team, params);

@@ -21,7 +21,7 @@ mod starts;
 use crate::bf16;
 use crate::isa::{Isa, Name};
 use crate::tile::Block;
-pub(crate) use kernel::{Each, all_of, ask_to_write, run_apart};
+pub(crate) use kernel::{Each, all_of, ask_to_read, ask_to_write, run_apart};
 pub use kernel::{Kernel, run};
 pub(crate) use pairs::{Bf16, Bf16Kernel, run_pairs, run_pairs_apart};
 pub(crate) use scalar::flushed;
