@@ -149,11 +149,12 @@ impl<T: Real> Crosswise<'_, T> {
         true
     }
 
-    /// Even shares: two for every thread, as long as one is worth its hand-over.
+    /// Even shares: two for every thread, or one, as long as one is worth its hand-over.
     fn inputs_of_a_block(&self, team: &Team) -> usize {
         let Product { m, k, .. } = *self.product;
         let (threads, work) = (team.threads(), self.n_in * m.max(FEW_ROWS) * k);
-        let shares = if threads > 1 { (work / least_work(team)).min(2 * threads) } else { 1 };
+        let one_each = (work / least_work(team, 1)).min(threads);
+        let shares = if threads > 1 { (work / least_work(team, threads)).min(2 * threads).max(one_each) } else { 1 };
         let blocks = shares.max(self.n_in.div_ceil(MOST_INPUTS)).next_multiple_of(if shares > 1 { threads } else { 1 });
         self.n_in.div_ceil(blocks).next_multiple_of(T::LANES)
     }

@@ -100,11 +100,14 @@ impl<T> Shared<T> {
 
 /// Multiply-adds in a nanosecond, roughly, on one thread of the sets with vectors: to guess what a job costs.
 pub(crate) const WORK_PER_NANOSECOND: u64 = 60;
-/// Multiply-adds of a block that are worth handing to another thread: some 10 us. The hand-over itself takes 0.5 us, but
-/// what one core has written reaches another at some 10 ns a cache line: a network of 12 layers of 64, at 128 rows, is
-/// slower on two threads than on one (370 against 305 us a step), one of 256 is faster (680 against 826).
-const MIN_BLOCK_WORK: usize = 1 << 20;
-/// The same where weights do not change: 16 rows of 256-256-256 are predicted in 26 us on two threads, on one in 45.
+/// Multiply-adds of a block that are worth handing to a thread that has none yet: some 2 us. The hand-over itself takes 0.5 us, and
+/// what one core has written reaches another at 3 to 20 ns a cache line; but weights that both have changed are read by both in
+/// half the time. (At 24 rows, on two threads, 200-200-200-10 by gradient descent takes 83 instead of 110 us a step, 128-128-128-128-10
+/// 58 instead of 72, 256-256-256-10 by Adam 171 instead of 227: `steps 200-200-200-10x24 2 sgd`.)
+const MIN_BLOCK_WORK: usize = 1 << 17;
+/// The same for more blocks than threads: some 10 us.
+const MIN_BLOCK_WORK_OF_MORE: usize = 1 << 20;
+/// And for those where weights do not change.
 const MIN_BLOCK_WORK_OF_KEPT: usize = 1 << 19;
 /// Rows whose multiply-adds take as long as reading B once does: fewer are not faster.
 pub(crate) const FEW_ROWS: usize = 16;
@@ -121,15 +124,18 @@ const PACK_ROWS: usize = 32;
 /// Columns of C over which the cost of packing A is spread.
 const PACK_A_COLUMNS: usize = 128;
 
-/// Multiply-adds of a block that are worth handing to another thread of this team.
-pub(crate) fn least_work(team: &Team) -> usize {
-    if team.keeps_weights() { MIN_BLOCK_WORK_OF_KEPT } else { MIN_BLOCK_WORK }
+/// Multiply-adds of a block that are worth handing to another thread of this team, which has so many blocks so far.
+pub(crate) fn least_work(team: &Team, blocks: usize) -> usize {
+    match team.keeps_weights() {
+        _ if blocks < team.threads() => MIN_BLOCK_WORK,
+        true => MIN_BLOCK_WORK_OF_KEPT,
+        false => MIN_BLOCK_WORK_OF_MORE,
+    }
 }
 
 /// Rows and columns of the blocks into which a product of (m, n, k) is cut for so many threads.
 fn block_size<T: Real>((m, n, k): (usize, usize, usize), factors: Factors, team: &Team) -> (usize, usize) {
     let threads = team.threads();
-    let least = least_work(team);
     let panel = 4 * T::LANES;
     // Even shares: a last block of a few rows would pay for packing B like a full one.
     let share = |whole: usize, largest: usize, unit: usize| match whole.div_ceil(largest) {
@@ -155,7 +161,11 @@ fn block_size<T: Real>((m, n, k): (usize, usize, usize), factors: Factors, team:
         _ if team.keeps_weights() => (8, 8 * unit),
         _ => (2, 2 * unit),
     };
-    while threads > 1 && count(rows, columns) < each * threads && work(rows, columns) >= 2 * least {
+    let are_too_few = |rows: usize, columns: usize| {
+        let blocks = count(rows, columns);
+        blocks < each * threads && work(rows, columns) >= 2 * least_work(team, blocks)
+    };
+    while threads > 1 && are_too_few(rows, columns) {
         if columns > panel && (columns >= rows || rows <= least_rows) {
             columns = (columns / 2).next_multiple_of(panel);
         } else if rows > least_rows {
