@@ -98,6 +98,8 @@ def _refuse_objects(array: Array, value: Any, name: str) -> NoReturn:
     odd = next((item for item in array.flat if not isinstance(item, (int, float, np.number))), 0)
     if not isinstance(odd, int):
         content = f"among them {_checks.shown(odd)} ({type(odd).__name__})"
+    elif any(abs(item) > sys.float_info.max for item in array.flat if isinstance(item, int)):
+        content, cure = "with an integer that no float64 holds", "scale it first"
     if not isinstance(odd, int) and odd is not None:  # which a float may stand for
         cure = "a network takes numbers: encode them first"
     raise TypeError(f"{name} is an array of Python objects, {content}; {cure}")
@@ -106,16 +108,20 @@ def _refuse_objects(array: Array, value: Any, name: str) -> NoReturn:
 def table(value: Any, name: str, n_columns: int | None = None) -> Array:
     """`value` as an array of (rows, columns), neither of them zero; `n_columns` if it is known."""
     array = numeric(value, name)
-    if array.ndim == 1:
+    if array.ndim == 1 and array.size:
         raise ValueError(
             f"{name} is 1-D with shape {array.shape}, but needs (rows, columns); one row is "
             f"{name}.reshape(1, -1), one column {name}.reshape(-1, 1)"
         )
-    if array.ndim != 2:
-        flat = f"; flatten each row with {name}.reshape(len({name}), -1)" if array.ndim > 2 else ""
+    if array.ndim not in (1, 2):
+        flat = (
+            f"flatten each row with {name}.reshape(len({name}), -1)"
+            if array.ndim
+            else "one number is [[number]]"
+        )
         raise ValueError(
             f"{name} is {array.ndim}-D with shape {array.shape}, but needs two dimensions (rows, "
-            f"columns){flat}"
+            f"columns); {flat}"
         )
     if array.shape[0] == 0:
         raise ValueError(f"{name} has no rows (shape {array.shape}); at least one is needed")
