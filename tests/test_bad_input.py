@@ -103,6 +103,7 @@ CASES = [
          r"x is 3-D.*x\.reshape\(len\(x\), -1\)"),
     Case("0-D x", lambda m: m.regressor.predict(3.0), ValueError, r"x is 0-D.*\[\[number\]\]"),
     Case("no numbers", lambda m: m.regressor.predict([]), ValueError, r"x has no rows \(shape \(0,\)\)"),
+    Case("no images", lambda m: m.regressor.predict(np.zeros((0, 4, 4))), ValueError, r"x has no rows"),
     Case("an integer beyond float64", lambda m: m.regressor.predict([[1, 2, 10**400]]), TypeError,
          r"no float64 holds; scale it first"),
     Case("an integer beyond int64", lambda m: m.regressor.predict([[1, 2, 10**30]]), TypeError,

@@ -108,7 +108,9 @@ def _refuse_objects(array: Array, value: Any, name: str) -> NoReturn:
 def table(value: Any, name: str, n_columns: int | None = None) -> Array:
     """`value` as an array of (rows, columns), neither of them zero; `n_columns` if it is known."""
     array = numeric(value, name)
-    if array.ndim == 1 and array.size:
+    if array.ndim and array.shape[0] == 0:
+        raise ValueError(f"{name} has no rows (shape {array.shape}); at least one is needed")
+    if array.ndim == 1:
         raise ValueError(
             f"{name} is 1-D with shape {array.shape}, but needs (rows, columns); one row is "
             f"{name}.reshape(1, -1), one column {name}.reshape(-1, 1)"
@@ -123,8 +125,6 @@ def table(value: Any, name: str, n_columns: int | None = None) -> Array:
             f"{name} is {array.ndim}-D with shape {array.shape}, but needs two dimensions (rows, "
             f"columns); {flat}"
         )
-    if array.shape[0] == 0:
-        raise ValueError(f"{name} has no rows (shape {array.shape}); at least one is needed")
     if array.shape[1] == 0:
         raise ValueError(f"{name} has no columns (shape {array.shape}); at least one is needed")
     if n_columns is not None and array.shape[1] != n_columns:

@@ -42,7 +42,10 @@ impl<T: Real> Evaluation<T> {
         go_on: impl FnMut() -> bool,
     ) -> Result<(f64, Vec<f64>), Outcome> {
         sums.clear();
-        let (loss, weight) = self.step.loss(plan, team, params, None, data, &self.rows, Some(sums), go_on)?;
+        team.keep_weights(true);
+        let found = self.step.loss(plan, team, params, None, data, &self.rows, Some(sums), go_on);
+        team.keep_weights(false);
+        let (loss, weight) = found?;
         Ok((loss / weight + penalty(plan, team, params), sums.values(weight).ok_or(Outcome::Raised)?))
     }
 }

@@ -47,6 +47,7 @@ pub fn trace<'a, T: Real>(
         found.push(Activations { z: zeros(rows, layer)?, a: zeros(rows, layer)? });
     }
     let team = Team::of(run.threads());
+    team.keep_weights(true);
     // A row does not look at the others, so blocks give what all rows at once would.
     for at in blocks(rows, block_rows) {
         if !run.goes_on() {

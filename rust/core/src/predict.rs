@@ -203,7 +203,7 @@ pub fn predict<'a, 'x, 'y, T: Real>(
         return if refused { Ok(Predicted::Refused) } else { call.run(&team, idle, out) };
     }
     let team = Team::of(run.threads());
-    team.keep_weights();
+    team.keep_weights(true);
     let at_a_time = (WORK_PER_QUESTION / plan.len.max(1)).max(2 * PREDICT_ROWS * team.threads());
     let calls = || {
         (0..rows).step_by(at_a_time).map(|first| {

@@ -21,6 +21,9 @@ const MOST_ROWS: usize = 192;
 /// Inputs of a block at most, so that it stays in the second-level cache with the deltas.
 const MOST_INPUTS: usize = 240;
 
+/// Numbers of the deltas at most, 4 MiB: their room stays with the thread.
+const MOST_DELTAS: usize = 1 << 20;
+
 /// A product with W transposed, and the deltas in rows of whole vectors.
 pub(crate) struct Crosswise<'p, T> {
     pub product: &'p Product<T>,
@@ -92,6 +95,7 @@ impl<T: Real> Crosswise<'_, T> {
         matches!(factors, Factors::Exact)
             && width > T::LANES
             && m <= MOST_ROWS
+            && k.saturating_mul(width) <= MOST_DELTAS
             && left * n_in * n_out > 2 * ROWS_OF_A_TURN as u128 * width_of_all * (n_in + deltas)
     }
 

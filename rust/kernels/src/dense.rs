@@ -105,9 +105,9 @@ pub(crate) const WORK_PER_NANOSECOND: u64 = 60;
 /// half the time. (At 24 rows, on two threads, 200-200-200-10 by gradient descent takes 83 instead of 110 us a step, 128-128-128-128-10
 /// 58 instead of 72, 256-256-256-10 by Adam 171 instead of 227: `steps 200-200-200-10x24 2 sgd`.)
 const MIN_BLOCK_WORK: usize = 1 << 17;
-/// The same for more blocks than threads: some 10 us.
+/// The same for more blocks than threads: some 20 us, as each block reads or copies its part of B anew.
 const MIN_BLOCK_WORK_OF_MORE: usize = 1 << 20;
-/// And for those where weights do not change.
+/// And for those where weights do not change, which need no copy.
 const MIN_BLOCK_WORK_OF_KEPT: usize = 1 << 19;
 /// Rows whose multiply-adds take as long as reading B once does: fewer are not faster.
 pub(crate) const FEW_ROWS: usize = 16;
@@ -116,7 +116,8 @@ pub(crate) const FEW_ROWS: usize = 16;
 const MAX_BLOCK_ROWS: usize = 264;
 /// Bytes of a block's columns at most.
 const MAX_BLOCK_BYTES: usize = 2048;
-/// Columns of B from which its rows lie too far apart to be read in place (rows of 1024 fell from 160 to 25-116 GF/s on AVX-512).
+/// Columns of B from which its rows lie too far apart to be read in place without being asked for (rows of 1024 fell from 160 to
+/// 25-116 GF/s on AVX-512): where tiles do not look ahead.
 const PACK_COLUMNS: usize = 320;
 /// Rows of C over which the cost of packing B is spread.
 const PACK_ROWS: usize = 32;
@@ -150,11 +151,11 @@ fn block_size<T: Real>((m, n, k): (usize, usize, usize), factors: Factors, team:
     };
     let mut rows = share(m, most, unit);
     let mut columns = share(n, MAX_BLOCK_BYTES / size_of::<T>(), panel);
-    let count = |rows: usize, columns: usize| m.div_ceil(rows) * n.div_ceil(columns);
+    let count = |rows: usize, columns: usize| m.div_ceil(rows.max(1)) * n.div_ceil(columns.max(1));
     let work = |rows: usize, columns: usize| rows.max(FEW_ROWS) * columns * k.max(1);
     // Halve what is longer until every thread has so many blocks, as long as a block stays worth its hand-over. Of those in
-    // tiles one will do: each packs its rows anew (784-512-512-10 at 128 rows: 5 to 10 % shorter steps). Weights that stay
-    // are read where they are, by blocks of any size, so that the last of many small ones is waited for: predictions of
+    // tiles one will do: each packs its rows anew (784-512-512-10 at 128 rows: 5 to 10 % shorter steps). Of weights
+    // that stay a block of any size needs no copy, and threads wait less for the last of many small ones: predictions of
     // 784-512-512-10 take 14 % less at 64 rows than with two for a thread, 13 % at 128 where blocks keep 96 rows.
     let (each, least_rows) = match factors {
         Factors::Tiles { .. } => (1, 2 * unit),
@@ -189,7 +190,7 @@ pub(crate) struct Product<T> {
     pub b: *const T,
     pub b_stride: usize,
     pub b_layout: Layout,
-    /// Whether several threads have just written B, whose lines come slowly then: copying them brings more of them at a time
+    /// Whether B are weights that several threads have just stepped, whose lines come slowly then: copying them brings more at a time
     /// (512-512-512-512-512-10 at 32 rows on two threads: 1.42 ms a step with a copy, 1.52 without).
     pub b_is_fresh: bool,
     pub c: *mut T,

@@ -239,11 +239,11 @@ impl<T: Real> Descent<T> {
                 let (w, velocity) = (params.get().wrapping_add(first), memories[0].get().wrapping_add(first));
                 let outer = outer(layer, cut, of_cut, w);
                 let next = next.map(|next| next.beginning_at(cut.column));
-                let is_contended = may_ask && bytes(&layer) >= WORTH_ASKING;
+                let asks_to_write = may_ask && bytes(&layer) >= WORTH_ASKING;
                 // SAFETY: the numbers of a block are those of no other, and lie within the parameters, and within the velocity,
                 // which is there with momentum; shapes and lengths were compared. With next rows it has all inputs of the first
                 // layer, and columns that are no other's: of z and the room behind it, and of the bias, which nobody writes.
-                return unsafe { run(isa, OuterStep { momentum, rate, outer, velocity, is_contended, next }) };
+                return unsafe { run(isa, OuterStep { momentum, rate, outer, velocity, asks_to_write, next }) };
             }
             let whole = cut.columns == padded::<T>(layer.n_out);
             // A block of whole rows is one piece of memory, with what lies between its rows.

@@ -123,6 +123,7 @@ const NEAR: usize = 1 << 20;
 /// Bytes of rows that are asked for long before they are copied, at most; they have to stay beside the weights. (784-30-10 at ten
 /// rows of 50 000: 16.0 us a step, 17.5 where the rows of a batch are new when it begins: `steps mnist-small 1`.)
 const MOST_ASKED: usize = 128 << 10;
+/// Bytes that come and go together between caches.
 const LINE: usize = 64;
 
 struct CopyRows<'a, T> {

@@ -28,8 +28,8 @@ pub(crate) struct OuterStep<T> {
     pub outer: Outer<T>,
     /// Like the weights; never read without momentum.
     pub velocity: *mut T,
-    /// Whether other threads read the weights between two steps.
-    pub is_contended: bool,
+    /// Whether to ask for weights before they change, as other threads have read them and the caches hold them.
+    pub asks_to_write: bool,
     /// Only where the step has all inputs of the layer.
     pub next: Option<Next<T>>,
 }
@@ -125,7 +125,7 @@ impl<T: Real> OuterStep<T> {
         // SAFETY: rows, inputs and padded outputs exist.
         unsafe {
             // Those of the inputs that come next, if there are as many.
-            if self.is_contended && MI > 1 && i + 2 * MI <= self.outer.n_in {
+            if self.asks_to_write && MI > 1 && i + 2 * MI <= self.outer.n_in {
                 for m in 0..MI {
                     for v in 0..NV {
                         ask_to_write(w.add((i + MI + m) * stride + j + v * T::LANES));

@@ -163,9 +163,9 @@ impl<V: Vector> Products<V> for Exact {
 pub(crate) enum Use {
     /// The rows of A of a block, and behind them a panel of B where it is in tiles.
     Rows,
-    /// A block of a gradient.
+    /// A block of a gradient, of weights or of inputs.
     Gradient,
-    /// What all threads of a job read.
+    /// What all threads of a job write or read.
     Job,
 }
 

@@ -366,12 +366,12 @@ impl Team {
         self.shares_rows.get()
     }
 
-    /// Says that weights do not change from job to job, so that each core has its own of them: smaller jobs pay.
-    pub fn keep_weights(&self) {
-        self.keeps_weights.set(true);
+    /// Says whether weights stay as they are from job to job, so that each core has its own of them: smaller jobs pay.
+    pub fn keep_weights(&self, yes: bool) {
+        self.keeps_weights.set(yes);
     }
 
-    /// Whether [`Team::keep_weights`] was said.
+    /// What [`Team::keep_weights`] has said last.
     pub(crate) fn keeps_weights(&self) -> bool {
         self.keeps_weights.get()
     }

@@ -232,6 +232,10 @@ fn check_layout<T: Real>(rows: usize, n_in: usize, n_out: usize, threads: usize,
         a.assert_same(&z, &what("a beside z"));
         forward(isa, &team, x.view(), w.view(), None, Activation::Identity, None, a.view_mut());
         a.assert_same(&without_bias, &what("forward without bias"));
+        team.keep_weights(true);
+        forward(isa, &team, x.view(), w.view(), Some(row), Activation::Relu, None, a.view_mut());
+        a.assert_same(&z, &what("forward with weights that stay"));
+        team.keep_weights(false);
 
         let mut out = Matrix::padded(rows, n_in, 8);
         input_gradient(isa, &team, delta.view(), w.view(), None, out.view_mut());

@@ -24,7 +24,7 @@ pub trait Each<T: Real> {
     /// As for the kernel; `n` is at most the lanes.
     unsafe fn each<V: Vector<Elem = T>>(&self, i: usize, n: usize);
 
-    /// Where the elements are, if any, that it changes and other threads read between two times; else null.
+    /// Where the elements are, if any, that it changes and other threads read between two steps; else null.
     fn contended(&self) -> *mut T {
         std::ptr::null_mut()
     }
