@@ -163,3 +163,69 @@ impl<T: Real> Crosswise<'_, T> {
         self.n_in.div_ceil(blocks).next_multiple_of(T::LANES)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dense::{Below, ViewMut, slope_of};
+    use crate::{View, padded};
+
+    /// Numbers that look like noise, some of them negative.
+    fn noise(count: usize) -> Vec<f32> {
+        (0..count).map(|i| ((i * 7919 + 13) % 1021) as f32 / 512.0 - 1.0).collect()
+    }
+
+    #[test]
+    fn deltas_that_are_turned_give_the_bits_of_weights_that_are() {
+        let (plain, all) = (
+            &[Activation::Identity][..],
+            &[Activation::Identity, Activation::Relu, Activation::Tanh, Activation::Gelu][..],
+        );
+        for (rows, n_in, n_out, threads, activations) in [
+            (30, 330, 259, 1, all),
+            (47, 330, 420, 2, all),
+            (64, 300, 280, 1, all),
+            (96, 520, 500, 1, plain),
+            (192, 800, 800, 1, plain),
+        ] {
+            let (width, below) = (padded::<f32>(n_in), padded::<f32>(n_out));
+            let (delta, w) = (noise(rows * below), noise(n_in * below));
+            let (a, z) = (noise(rows * width), noise(rows * width + 1));
+            for isa in Isa::available() {
+                let team = Team::exactly(threads);
+                for &activation in activations {
+                    let [mut across, mut along] = [(); 2].map(|()| vec![f32::NAN; rows * width]);
+                    let finish = |out: &mut [f32]| {
+                        let [a, z] = [&a[..], &z[1..]].map(|data| View::new(data, rows, n_in, width));
+                        slope_of(Some(Below { activation, a, z }), &ViewMut::new(out, rows, n_in, width))
+                    };
+                    let product = |out: &mut [f32]| Product {
+                        m: rows,
+                        n: width,
+                        k: n_out,
+                        factors: Factors::Exact,
+                        a: delta.as_ptr(),
+                        a_strides: (below, 1),
+                        b: w.as_ptr(),
+                        b_stride: below,
+                        b_layout: Layout::Transposed { columns: n_in },
+                        b_is_fresh: false,
+                        finish: finish(out),
+                        c: out.as_mut_ptr(),
+                        c_stride: width,
+                        start: Start::Zero,
+                    };
+                    let crosswise = product(&mut across);
+                    let crosswise = Crosswise { product: &crosswise, n_in };
+                    assert!(crosswise.pays(&team), "{rows} x {n_in} -> {n_out}");
+                    // SAFETY: the vectors are as long as the shapes say, rows of delta padded.
+                    unsafe {
+                        assert!(crosswise.run(isa, &team));
+                        product(&mut along).run(isa, &team);
+                    }
+                    assert!(along == across, "{isa:?} {rows} x {n_in} -> {n_out} {activation:?} threads {threads}");
+                }
+            }
+        }
+    }
+}
