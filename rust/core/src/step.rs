@@ -27,7 +27,7 @@ use dnn_spec::Objective;
 use later::Waiting;
 use next::Next;
 use shard::{Pass, Shard, gradient_of, not_finite, tiny, weight_of};
-use shares::{SHARDS, is_called, share_of};
+use shares::{SHARDS, is_called, share_at, share_of};
 
 /// All that a step needs besides the parameters, allocated once.
 #[derive(Debug)]
@@ -317,8 +317,7 @@ impl<T: Real> Step<T> {
         for (i, rows) in rows.chunks(share).enumerate() {
             let first = done + i * share;
             let measured = sums.as_ref().is_some_and(|sums| !sums.is_empty());
-            let coming = pass.coming.chunks(share).nth(i).unwrap_or(&[]);
-            let pass = Pass { coming, ..pass };
+            let pass = Pass { coming: share_at(pass.coming, share, i), ..pass };
             shard.forward_and_loss(pass, first, rows, measured);
             if let Some(sums) = &mut sums {
                 sums.add(plan, &shard.batch, shard.output(plan));
@@ -349,9 +348,9 @@ impl<T: Real> Step<T> {
         let nanoseconds = (plan.work(rows.len()) / 60) as u64;
         let measured = sums.as_ref().is_some_and(|sums| !sums.is_empty());
         team.run_each(shards, nanoseconds, |i, shard| {
-            let rows = &rows[i * share..rows.len().min((i + 1) * share)];
+            let rows = share_at(rows, share, i);
             let alone = Team::solo();
-            let coming = pass.coming.chunks(share).nth(i).unwrap_or(&[]);
+            let coming = share_at(pass.coming, share, i);
             let (pass, first) = (Pass { team: &alone, coming, ..pass }, done + i * share);
             shard.forward_and_loss(pass, first, rows, measured);
             shard.backward(pass, first, done > 0 && i == 0, |_, _| {});

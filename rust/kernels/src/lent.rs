@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_may_be_asked_for_that_are_not_there() {
+    fn to_ask_for_rows_that_are_not_there_is_no_mistake() {
         let numbers = vec![1.0f32; NEAR / 4 + 8];
         let n_rows = numbers.len() / 7;
         let lent = Lent::from(&numbers[..]);
@@ -235,7 +235,6 @@ mod tests {
         lent.ask_for_rows((n_rows, 7), (&[0, 1, 2, u32::MAX], Some(&[5, u32::MAX])));
         lent.ask_for_rows((usize::MAX, usize::MAX), (&[0, 1], None));
         lent.ask_for_rows((n_rows, 0), (&[0, 1], None));
-        assert!(numbers.iter().all(|&x| x == 1.0));
     }
 
     #[test]

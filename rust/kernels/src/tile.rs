@@ -319,7 +319,7 @@ impl<T: Real> Block<T> {
                 if packed {
                     t.a_strides = (1, height);
                 }
-                // A short tile has its exact height, so that its rows keep their vectors busy together. Those that look ahead have 3 at least.
+                // A short tile has its exact height, so that its rows keep their vectors busy together; 3 rows to look ahead.
                 debug_assert!(AHEAD == 0 || height > 2);
                 *squares = match height {
                     1 if AHEAD == 0 => tile::<V, P, 1, NV, AHEAD>(&t, check, *squares),

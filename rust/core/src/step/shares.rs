@@ -32,7 +32,25 @@ pub(super) fn share_of(plan: &Plan, rows: usize) -> usize {
     if apart && sized && plan.len.saturating_mul(3 * share) >= MIN_SHARE_WORK { share } else { rows.max(1) }
 }
 
+/// Share number `i` of these rows, `size` in each; empty where there are fewer.
+pub(super) fn share_at(rows: &[u32], size: usize, i: usize) -> &[u32] {
+    rows.chunks(size).nth(i).unwrap_or(&[])
+}
+
 /// Whether the loss is a function of whoever calls: it is given all rows of a batch at once, on one thread.
 pub(super) fn is_called(plan: &Plan) -> bool {
     plan.loss.as_ref().is_some_and(Loss::is_called)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share_at;
+
+    #[test]
+    fn shares_are_all_rows_in_their_order_and_empty_behind_them() {
+        let rows: Vec<u32> = (0..10).collect();
+        let shares = [0, 1, 2, 3].map(|i| share_at(&rows, 4, i));
+        assert_eq!(shares, [&[0, 1, 2, 3][..], &[4, 5, 6, 7], &[8, 9], &[]]);
+        assert!(share_at(&[], 4, 0).is_empty());
+    }
 }
